@@ -1,0 +1,1 @@
+"""What a user calls: forget, audit, compare, estimate, verify. Puts the other rooms together."""

@@ -1,0 +1,205 @@
+"""audit(): judge one unlearned model against freshly retrained oracles, or any arrays on disk."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor, nn
+
+from expunge import store
+from expunge.api.card import Card, after_card, weights_digest
+from expunge.api.compare import observe, publish
+from expunge.api.facts import CLAIMS, UNKNOWN_COST, problem_facts, run_facts
+from expunge.api.forget import STORE, Forgotten, as_module
+from expunge.api.panel import Panel, write_evidence
+from expunge.audit.evidence import manifest, read
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.fanout import one_thread
+from expunge.maker import Maker, Workshop
+from expunge.methods.method import Claim, largest_change
+from expunge.problem import Problem
+from expunge.store import Store
+
+FEWEST_ORACLES = 10  # below, `distance` has no meaning
+
+
+def audit(
+    problem: Problem,
+    model: nn.Module | Path | str,
+    unlearned: nn.Module | Path | str | Forgotten,
+    *,
+    oracles: int = 20,
+    out: Path | str,
+    seed: int = 0,
+    workshop: Workshop | None = None,
+    device: str = "cpu",
+    build: Any = None,
+    pictures: Tensor | None = None,
+    name: str = "unlearned",
+    command: str = "",
+) -> dict[str, Any]:
+    """Judge one model by its distance from oracles trained without the forgotten rows.
+
+    Args:
+        problem: with a recipe or Trainer. Its `forget` names the rows, unless `unlearned` is a
+            result of `forget` or a path with a card, which know them.
+        model: the original, before forgetting: a module or a path of weights.
+        unlearned: the model to judge.
+        oracles: models to train and to judge by, at least 10.
+        out: folder for evidence, audit.json and report.html.
+        seed: of the oracles.
+        workshop: where oracles are made and kept; default `.expunge`.
+        device: where it runs.
+        build: makes an untrained model, where weights are read and the problem has no Recipe.
+        pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
+        name: the method's name in the report, where no card says it.
+        command: what repeats this run, for the report.
+
+    Returns:
+        The content of audit.json.
+
+    Raises:
+        BadInput: too few oracles; no rows to forget; a card of another parent.
+    """
+    start, out = perf_counter(), Path(out)
+    if oracles < FEWEST_ORACLES:
+        raise BadInput(
+            f"{oracles} oracles",
+            expected=f"at least {FEWEST_ORACLES} for a distance (KLoM needs 50 models a side)",
+            cure="raise --oracles",
+        )
+    original, _ = as_module(model, problem, build)
+    if isinstance(unlearned, Forgotten):
+        judged, card = unlearned.model, unlearned.card
+    else:
+        judged, card = as_module(unlearned, problem, build)
+    problem = _question(problem, original, card)
+    workshop = replace(workshop or Workshop(Store(STORE)), seed=seed, device=device)
+    store.write_bytes(out / ".expunge", b"written by expunge\n")
+    maker, panel = Maker(problem, workshop), Panel.of(problem)
+    maker.make({"oracle": oracles})
+    before, after = Ensemble.of(original), Ensemble.of(judged)
+    method = card.method if card else name
+    with one_thread():
+        outputs = {
+            "original": panel.outputs(problem, before),
+            f"unlearned-{method}": panel.outputs(problem, after),
+        }
+    outputs.update(observe(maker, panel, {"oracle": oracles}))
+    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures)
+    entry = _entry(card, largest_change(before, after))
+    declared = {
+        "problem": {**problem_facts(problem), "members": 1},
+        "run": run_facts(
+            command,
+            seed,
+            perf_counter() - start,
+            original=weights_digest(original),
+            unlearned=weights_digest(judged),
+        ),
+        "methods": {method: entry},
+    }
+    return publish(out, problem.task.kind, declared)
+
+
+def audit_evidence(
+    folder: Path | str, *, out: Path | str, kind: str = "classification", command: str = ""
+) -> dict[str, Any]:
+    """Judge arrays alone, from any framework; no model, no problem.
+
+    Args:
+        folder: `original`, `oracle`, `unlearned-<method>` (and, if there is one, `null`) and
+            `targets`, all `.safetensors`; see docs/audit_json.md. Its own files are not changed.
+        out: folder for a copy of the evidence, audit.json and report.html.
+        kind: "classification" or "regression".
+        command: what repeats this run, for the report.
+
+    Returns:
+        The content of audit.json. What arrays cannot tell (claim, cost, change of weights) is null.
+    """
+    start, folder, out = perf_counter(), Path(folder), Path(out)
+    if not folder.is_dir():
+        raise BadInput(
+            f"there is no folder {folder}", expected="a folder of evidence", cure="check the path"
+        )
+    if (folder / "evidence").is_dir():
+        folder = folder / "evidence"
+    evidence = read(folder, kind, verify_manifest=(folder / "manifest.json").exists())
+    target = out / "evidence"
+    if target.resolve() != folder.resolve():
+        for name in [path.name for path in folder.glob("*.safetensors")]:
+            store.write_bytes(target / name, (folder / name).read_bytes())
+    store.write_json(target / "manifest.json", manifest(target))
+    rows = evidence.targets
+    declared = {
+        "problem": {
+            "name": f"arrays in {folder.name}",
+            "kind": kind,
+            "rows": None,
+            "forget_rows": len(rows["forget"]),
+            "forgotten_before": None,
+            "judged_on": "test",
+            "duplicates": [],
+            "members": len(evidence.original["forget"]),
+        },
+        "run": run_facts(command, 0, perf_counter() - start),
+        "methods": {
+            name: {
+                "claim": "not stated",
+                "claim_detail": "arrays alone do not say how the model was made",
+                "changed": None,
+                "reason": "",
+                "settings": {},
+                "cost": UNKNOWN_COST,
+                "shared_cost": None,
+            }
+            for name in evidence.unlearned
+        },
+    }
+    return publish(out, kind, declared)
+
+
+def _question(problem: Problem, original: nn.Module, card: Card | None) -> Problem:
+    """The problem that the unlearned model answers: rows gone before, and rows of this request."""
+    if card is not None:
+        if card.parent != weights_digest(original):
+            raise BadInput(
+                "the unlearned model's card names another parent than the model given",
+                expected=f"the original with digest {card.parent[:12]}...",
+                cure="pass as --model the weights that it was made from",
+            )
+        before = replace(card, forgotten=[])
+        problem = after_card(replace(problem, forget=problem.forget[:0]), before)
+        return problem.forgetting(card.forgotten)
+    if not len(problem.forget):
+        raise BadInput(
+            "it is not known which rows the model was to forget",
+            expected="a model with a card, or a problem with rows to forget",
+            cure="pass problem.forgetting(rows), or --rows",
+        )
+    return problem
+
+
+def _entry(card: Card | None, changed: float) -> Mapping[str, Any]:
+    if card is None:
+        return {
+            "claim": "not stated",
+            "claim_detail": "the model came without a card",
+            "changed": changed,
+            "reason": "",
+            "settings": {},
+            "cost": UNKNOWN_COST,
+            "shared_cost": None,
+        }
+    return {
+        "claim": card.claim,
+        "claim_detail": CLAIMS[Claim(card.claim)],
+        "changed": changed,
+        "reason": card.reason,
+        "settings": card.settings,
+        "cost": card.cost,
+        "shared_cost": card.shared_cost,
+    }

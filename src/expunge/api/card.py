@@ -1,0 +1,161 @@
+"""The card beside every model that is written: where it comes from and what is gone from it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as decode
+from torch import Tensor, nn
+
+from expunge import store
+from expunge.errors import BadInput
+from expunge.problem import Problem
+
+SCHEMA = "expunge.card/1"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about one unlearned model; rows are numbers of the train data."""
+
+    parent: str  # SHA-256 of the weights that it was made from
+    weights: str  # SHA-256 of its own
+    forgotten: list[int]  # by this request
+    forgotten_before: list[int]  # by earlier requests
+    method: str
+    claim: str
+    settings: dict[str, Any]
+    seed: int
+    changed: float  # largest absolute change of a weight
+    reason: str
+    cost: dict[str, Any]
+    shared_cost: dict[str, Any] | None
+    problem: str
+    run: dict[str, Any] = field(default_factory=dict)
+
+    def gone(self) -> list[int]:
+        """All rows that the model was made to forget, by this and earlier requests."""
+        return sorted([*self.forgotten_before, *self.forgotten])
+
+
+def weights_digest(model: nn.Module) -> str:
+    """The SHA-256 of a model's state: names, shapes, types and values."""
+    return store.digest({name: t for name, t in _untied(model.state_dict()).items()})
+
+
+def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
+    """Write `model.safetensors`, then `model.card.json`; returns the path of the weights."""
+    path = folder / "model.safetensors"
+    store.write_tensors(path, _untied(model.state_dict()))
+    store.write_json(card_path(path), {"schema": SCHEMA, **asdict(card)})
+    return path
+
+
+def card_path(weights: Path) -> Path:
+    """Where the card of a weights file lies."""
+    return weights.with_suffix(".card.json")
+
+
+def read_card(weights: Path) -> Card | None:
+    """The card beside a weights file; None if there is none.
+
+    Raises:
+        BadInput: a card that cannot be read, or that belongs to other weights.
+    """
+    path = card_path(weights)
+    if not path.exists():
+        return None
+    try:
+        facts = json.loads(path.read_text())
+        if facts.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        return Card(**facts)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} is not a model card ({error})",
+            expected=f"the card that expunge wrote, schema {SCHEMA}",
+            cure="restore it; without it, nobody knows which rows are gone already",
+        ) from error
+
+
+def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]:
+    """Weights from a `.safetensors` or `.pt` file put into `template`, and their card if any.
+
+    Raises:
+        BadInput: no such file, damaged, holding more than tensors, or not fitting the template;
+            a card of other weights.
+    """
+    if not path.exists():
+        raise BadInput(
+            f"there is no file {path}", expected="trained weights", cure="check the path"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            state = decode(path.read_bytes())
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise BadInput(
+            f"{path} cannot be read as weights ({_first_line(error)})",
+            expected="a .safetensors file, or a .pt file that holds only a state dict",
+            cure="save it anew: torch.save(model.state_dict(), ...) or safetensors' save_model",
+        ) from error
+    except Exception as error:  # weights_only refuses foreign classes with pickle's own error
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise BadInput(
+            f"{path} holds more than tensors, and loading it could run its code",
+            expected="a state dict of tensors alone",
+            cure="save it anew: torch.save(model.state_dict(), ...)",
+        ) from error
+    try:
+        missing, unexpected = template.load_state_dict(state, strict=False)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise _misfit(path, _first_line(error)) from error
+    tied = set(template.state_dict()) - set(_untied(template.state_dict()))
+    if unexpected or set(missing) - tied:
+        raise _misfit(path, f"missing {missing[:3]}, unexpected {unexpected[:3]}")
+    card = read_card(path)
+    if card is not None and card.weights != weights_digest(template):
+        raise BadInput(
+            f"the card beside {path} is of other weights",
+            expected=f"weights with digest {card.weights[:12]}...",
+            cure="put the card and the weights that belong together side by side",
+        )
+    return template, card
+
+
+def after_card(problem: Problem, card: Card | None) -> Problem:
+    """The problem as the carded model was left: rows that are gone are not present."""
+    if card is None or not card.gone():
+        return problem
+    return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
+
+
+def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in which a tensor shared by two names appears once, under the first."""
+    seen: set[tuple] = set()
+    kept = {}
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if tensor.numel() == 0 or place not in seen:
+            kept[name] = tensor.detach()
+            seen.add(place)
+    return kept
+
+
+def _first_line(error: BaseException) -> str:
+    return (
+        str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
+    )
+
+
+def _misfit(path: Path, why: str) -> BadInput:
+    return BadInput(
+        f"{path} does not fit the model ({why})",
+        expected="weights of the same architecture that `build` makes",
+        cure="build the model as it was when these weights were saved",
+    )

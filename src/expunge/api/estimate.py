@@ -1,0 +1,200 @@
+"""estimate(): what each method would cost before anything is spent, and which to take."""
+
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from expunge.api.givens import HALF_MODELS, shared_cost
+from expunge.attribution.fit import find
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.fanout import one_thread
+from expunge.loop import Cost, descend, endless
+from expunge.maker import Maker, Workshop
+from expunge.methods import METHODS, Method
+from expunge.methods.method import Claim
+from expunge.problem import Problem
+from expunge.rng import Draws
+from expunge.train import retrain_units
+
+TIMED_STEPS, TIMED_ROWS = 5, 64
+# Best first, by the demo's evidence (README); what is not here is never recommended: matching an
+# oracle costs a retraining and more, and dm-direct leaves the rows in the weights.
+PREFERRED = ("retrain", "dmm", "fine-tune", "ascent-descent", "gradient-ascent")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one method would cost one model and one request."""
+
+    method: Method
+    own: Cost  # seconds from a short timing
+    shared: dict[str, Any] | None  # as in audit.json: teachers or attribution
+    reused: bool  # the shared part exists already and costs this request nothing
+    relative: float | None  # all that this request pays, in retrainings; None: not known
+    possible: str  # "" or why it cannot run
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Prices of all methods, best known first, and a recommendation."""
+
+    prices: tuple[Price, ...]
+    retraining: Cost | None  # one retraining; None where a Trainer does not say its epochs
+    recommended: Method | None
+    because: str
+
+
+def estimate(
+    problem: Problem,
+    model: nn.Module,
+    workshop: Workshop,
+    *,
+    half_models: int = HALF_MODELS,
+    budget: float | None = None,
+) -> Estimate:
+    """Price every method for this forget set, without running any.
+
+    Args:
+        problem: with rows to forget.
+        model: the trained model; a few steps of a copy are timed.
+        workshop: its store may hold an attribution that makes dmm cheap.
+        half_models: for methods that need predicted changes.
+        budget: largest cost in retrainings that may be recommended.
+
+    Returns:
+        Row units, seconds, and cost relative to one retraining, of each method; for one model
+        and one request dmm is never recommended from half-data models that are yet to be made.
+    """
+    if budget is not None and not budget > 0:
+        raise BadInput(
+            f"a budget of {budget}", expected="a share above 0", cure="e.g. --budget 0.1"
+        )
+    rate = seconds_per_unit(problem, model)
+    whole = retrain_units(problem)
+    reused = _has_fit(problem, workshop, half_models)
+    prices = tuple(_price(kind(), problem, half_models, rate, reused) for kind in METHODS.values())
+    retraining = None if whole is None else Cost(whole // 3, whole // 3, whole * rate)
+    chosen, because = _recommend(prices, problem, budget)
+    return Estimate(prices, retraining, chosen, because)
+
+
+def choose(
+    problem: Problem,
+    model: nn.Module,
+    workshop: Workshop,
+    *,
+    half_models: int = HALF_MODELS,
+    budget: float | None = None,
+) -> Method:
+    """The recommended method.
+
+    Raises:
+        BadInput: no method fits the budget.
+    """
+    found = estimate(problem, model, workshop, half_models=half_models, budget=budget)
+    if found.recommended is None:
+        raise BadInput(
+            f"no method can be chosen: {found.because}",
+            expected="a method within the budget",
+            cure="name one with --method, or raise the budget",
+        )
+    return found.recommended
+
+
+def seconds_per_unit(problem: Problem, model: nn.Module) -> float:
+    """Seconds a row unit of training this model, from a few steps of a copy on retained rows."""
+    (copy,) = Ensemble.of(model).groups()
+    draws = Draws((0, "timing"))
+    task = problem.task
+
+    def objective(module: Any, batch: Any) -> Any:
+        return task.loss(task.outputs(module, batch), batch).mean()
+
+    plan = endless(problem.retain, TIMED_ROWS, draws.of((0,)))
+    planned = [next(plan).to(copy.device) for _ in range(2 * TIMED_STEPS)]
+
+    def run(rows: list) -> Cost:
+        return descend(
+            copy,
+            objective,
+            ((batch,) for batch in problem.train.batches(rows)),
+            steps=len(rows),
+            optimizer=partial(torch.optim.SGD, lr=0.0),
+            draws=draws,
+        )
+
+    with one_thread():
+        run(planned[:TIMED_STEPS])  # the first steps allocate
+        cost = run(planned[TIMED_STEPS:])
+    return cost.seconds / cost.row_units
+
+
+def _has_fit(problem: Problem, workshop: Workshop, half_models: int) -> bool:
+    return problem.recipe is not None and find(Maker(problem, workshop), half_models) is not None
+
+
+def _price(method: Method, problem: Problem, half_models: int, rate: float, reused: bool) -> Price:
+    if method.needs and problem.recipe is None:
+        return Price(method, Cost(), None, False, None, "needs a recipe or Trainer in the problem")
+    whole = retrain_units(problem)
+    if method.needs and whole is None:
+        return Price(method, Cost(), None, False, None, "the Trainer does not say its epochs")
+    own = method.price(problem)
+    own = replace(own, seconds=own.row_units * rate)
+    shared = shared_cost(problem, method, half_models, None)
+    reused = reused and "change" in method.needs
+    paid = own.row_units + (0 if shared is None or reused else shared["row_units"])
+    return Price(method, own, shared, reused, paid / whole if whole else None, "")
+
+
+def _recommend(
+    prices: tuple[Price, ...], problem: Problem, budget: float | None
+) -> tuple[Method | None, str]:
+    """The method to take, and one sentence why."""
+    by_name = {price.method.name: price for price in prices}
+    if retrain_units(problem) is None:
+        if budget is not None:
+            return None, "one retraining has no known price, as the problem does not say its epochs"
+        return by_name[
+            "fine-tune"
+        ].method, "retraining has no known price here; fine-tuning is the safest"
+    limit = 1.0 if budget is None else budget
+    retrain = by_name["retrain"]
+    if budget is None or budget >= (retrain.relative or 1.0):
+        dearer = [
+            p for n in PREFERRED[1:] if (p := by_name[n]).relative is not None and p.relative < 1
+        ]
+        if not dearer or budget is not None:
+            return retrain.method, "retraining is exact and within what may be spent"
+    for name in PREFERRED[1:]:
+        price = by_name[name]
+        fitted = _within(price, problem, limit)
+        if fitted is not None and not price.possible:
+            return fitted, _why(fitted, price, budget)
+    return None, f"nothing that changes weights costs at most {limit:g} of a retraining"
+
+
+def _within(price: Price, problem: Problem, limit: float) -> Method | None:
+    """The method at its settings, or with fewer epochs or steps, so that it fits the limit."""
+    whole = retrain_units(problem)
+    if price.relative is None or whole is None or price.method.claim == Claim.OUTPUTS_ONLY:
+        return None
+    shared = price.relative * whole - price.own.row_units
+    length = next((f.name for f in fields(price.method) if f.name in ("epochs", "steps")), "")  # type: ignore[arg-type]
+    longest = getattr(price.method, length) if length else 0
+    for count in range(longest, 0, -1):
+        shorter = replace(price.method, **{length: count})  # type: ignore[type-var]
+        if shared + shorter.price(problem).row_units <= limit * whole:
+            return shorter
+    return None
+
+
+def _why(method: Method, price: Price, budget: float | None) -> str:
+    within = "below one retraining" if budget is None else f"within {budget:g} of a retraining"
+    if method.name == "dmm":
+        return f"its attribution exists already, so that this request costs {within}"
+    return f"the best-judged method {within} for one model and one request"

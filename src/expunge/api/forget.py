@@ -1,0 +1,174 @@
+"""forget(): one model without the given rows, and what it cost."""
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import nn
+
+from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
+from expunge.api.estimate import choose
+from expunge.api.facts import as_list, cost_facts, run_facts
+from expunge.api.givens import HALF_MODELS, Needs, attribution_of, shared_cost
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.fanout import one_thread
+from expunge.loop import Cost
+from expunge.maker import Maker, Workshop
+from expunge.methods import Given, Method, method, settings
+from expunge.methods.method import Claim
+from expunge.problem import Problem
+from expunge.store import Store
+
+STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A model without some rows."""
+
+    model: nn.Module
+    cost: Cost
+    problem: Problem  # the question that was answered: its `forget` are the rows
+    card: Card
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `model.safetensors` and its card into a folder; returns the path of the weights."""
+        return write_model(self.model, self.card, Path(folder))
+
+
+def forget(
+    model: nn.Module | Path | str,
+    problem: Problem,
+    rows: Any,
+    *,
+    method: str | Method | None = None,  # noqa: A002 (the field's word)
+    seed: int = 0,
+    workshop: Workshop | None = None,
+    device: str = "cpu",
+    half_models: int = HALF_MODELS,
+    budget: float | None = None,
+    build: Any = None,
+    command: str = "",
+    **chosen: Any,
+) -> Forgotten:
+    """Forget training rows.
+
+    Args:
+        model: the trained module (not changed), or a path of its weights (`.safetensors`, or
+            `.pt` with a state dict); the card beside the path says which rows are gone already.
+        problem: the data and task; with a recipe or Trainer where the method needs one.
+        rows: row numbers or a bool mask.
+        method: a name of `expunge methods`, or a method; None: chosen by cost, within `budget`.
+        seed: decides every draw.
+        workshop: where teachers and half-data models are made and kept; default `.expunge`.
+        device: where it runs.
+        half_models: for methods that need predicted changes.
+        budget: largest cost as a share of one retraining, where no method is named.
+        build: makes an untrained model, where `model` is a path and the problem has no Recipe.
+        command: what repeats this run, for the card.
+        chosen: settings of the method, e.g. lr=0.01.
+
+    Returns:
+        The new module, the cost paid, and a card; `.save(folder)` writes them.
+
+    Raises:
+        BadInput: see `Problem.forgetting`; an unknown method; a need that the problem cannot meet;
+            a method that changes no weights; outputs that do not fit the task.
+    """
+    start = perf_counter()
+    model, card = as_module(model, problem, build)
+    problem = after_card(problem, card).forgetting(rows)
+    if not len(problem.forget):
+        raise BadInput(
+            "there are no rows to forget", expected="at least one row", cure="name a row"
+        )
+    workshop = workshop or Workshop(Store(STORE), seed=seed, device=device)
+    workshop = replace(workshop, seed=seed, device=device)
+    runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
+    if runs.claim == Claim.OUTPUTS_ONLY:
+        raise BadInput(
+            f"{runs.name} corrects answers and leaves the weights as they are",
+            expected="a method that returns a model",
+            cure="use dmm, which teaches the model the same predicted answers",
+        )
+    needs, maker = Needs.of(problem, [runs]), Maker(problem, workshop)
+    change, fitted = attribution_of(maker, half_models) if needs.change else (None, None)
+    teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
+    models = Ensemble.of(copy.deepcopy(model)).to(device)
+    with one_thread():
+        _require_fit(problem, models)
+        result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
+    assert isinstance(result.models, Ensemble)
+    (unlearned,) = result.models.modules()
+    unlearned.train(model.training)
+    if result.changed == 0.0 and not result.reason:
+        raise BadInput(
+            f"{runs.name} changed no weight",
+            expected="a model that differs from the one given",
+            cure="raise the learning rate or the number of steps",
+        )
+    made = Card(
+        parent=weights_digest(model),
+        weights=weights_digest(unlearned),
+        forgotten=as_list(problem.forget),
+        forgotten_before=as_list((~problem.present_mask).nonzero().squeeze(-1)),
+        method=runs.name,
+        claim=str(runs.claim),
+        settings=settings(runs),
+        seed=seed,
+        changed=result.changed,
+        reason=result.reason,
+        cost=cost_facts(result.cost, problem),
+        shared_cost=shared_cost(
+            problem, runs, fitted.count if fitted else half_models, fitted.one if fitted else None
+        ),
+        problem=problem.name,
+        run=run_facts(command, seed, perf_counter() - start),
+    )
+    return Forgotten(unlearned, result.cost, problem, made)
+
+
+def as_module(
+    model: nn.Module | Path | str, problem: Problem, build: Any
+) -> tuple[nn.Module, Card | None]:
+    """The module itself, or weights from a path in a newly built one, with their card."""
+    if isinstance(model, nn.Module):
+        return model, None
+    build = build or getattr(problem.recipe, "build", None)
+    if build is None:
+        raise BadInput(
+            f"weights at {model}, but no way to build the model they belong to",
+            expected="a function that returns the untrained model",
+            cure="pass build=, or define `build` in the problem file",
+        )
+    return load_model(Path(model), build())
+
+
+def _resolve(
+    named: str | Method | None,
+    problem: Problem,
+    model: nn.Module,
+    workshop: Workshop,
+    half_models: int,
+    budget: float | None,
+    chosen: dict[str, Any],
+) -> Method:
+    if named is None:
+        if chosen:
+            raise BadInput(
+                f"settings {', '.join(chosen)} without a method",
+                expected="a method that they belong to",
+                cure="name the method too",
+            )
+        return choose(problem, model, workshop, half_models=half_models, budget=budget)
+    if not isinstance(named, str):
+        return replace(named, **chosen)  # type: ignore[type-var]
+    return method(named, **chosen)
+
+
+def _require_fit(problem: Problem, models: Ensemble) -> None:
+    """Read a few retained rows, so that a model that does not fit is told before any work."""
+    models.outputs(problem.task, problem.train, problem.retain[:8])

@@ -1,0 +1,40 @@
+"""verify(): recompute an audit.json from its evidence alone, and compare."""
+
+import json
+from pathlib import Path
+
+from expunge.audit.document import declared_part, differences, document
+from expunge.audit.evidence import read
+from expunge.errors import BadInput
+
+
+def verify(folder: Path | str) -> list[str]:
+    """Recompute every number of `folder/audit.json` except declared ones from `folder/evidence`.
+
+    The manifest's checksums are checked first. Costs, claims, settings and the facts of the run
+    are declared: they are taken as they stand.
+
+    Returns:
+        A readable line for each difference; none where the file is true to its evidence.
+
+    Raises:
+        BadInput: there is no audit.json or it is not one; evidence that is missing, damaged or
+            not what the manifest lists.
+    """
+    path = Path(folder) / "audit.json"
+    try:
+        old = json.loads(path.read_text())
+        declared = declared_part(old)
+        kind = declared["problem"]["kind"]
+    except FileNotFoundError:
+        raise BadInput(
+            f"there is no {path}", expected="a folder that expunge wrote", cure="check the path"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} is not an audit ({error})",
+            expected="JSON of schema expunge.audit/1",
+            cure="restore it, or run the audit again",
+        ) from error
+    evidence = read(path.parent / "evidence", kind, verify_manifest=True)
+    return differences(old, document(evidence, declared))

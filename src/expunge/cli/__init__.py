@@ -1,0 +1,40 @@
+"""The command line: a file a command: parse, call, print, exit code."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from expunge.cli.audit import audit
+from expunge.cli.demo import demo
+from expunge.cli.forget import forget
+from expunge.cli.methods import methods
+from expunge.cli.verify import verify
+from expunge.errors import BadInput
+
+app = typer.Typer(
+    help="Remove chosen training rows from a trained PyTorch model, and show how well it worked.",
+    epilog="Start with `expunge demo`: the whole path on embedded data, in about two minutes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+app.command()(demo)
+# Settings of methods are flags too, such as --lr 0.01; they are checked by the method.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(forget)
+app.command()(audit)
+app.command()(verify)
+app.command()(methods)
+
+
+def main() -> None:
+    """Run the command line; bad input is told without a traceback, exit code 2."""
+    try:
+        app()
+    except BadInput as error:
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"Error: {error.given}.")
+        console.print(f"  Expected: {error.expected}.")
+        console.print(f"  Cure:     {error.cure}.")
+        sys.exit(2)

@@ -1,0 +1,74 @@
+"""`expunge audit`: how close an unlearned model is to retrained ones."""
+
+from pathlib import Path
+
+import typer
+
+
+def audit(
+    problem: str = typer.Option(None, help="FILE.py:NAME of an expunge.Problem."),
+    model: Path = typer.Option(None, help="The original weights, before forgetting."),
+    unlearned: Path = typer.Option(None, help="The weights to judge."),
+    rows: Path = typer.Option(None, help="The forgotten rows, where the card does not say them."),
+    oracles: int = typer.Option(20, help="Models to retrain and judge by; at least 10."),
+    evidence: Path = typer.Option(None, help="Judge the arrays in this folder instead of a model."),
+    kind: str = typer.Option("classification", help="Of the arrays: classification or regression."),
+    out: Path = typer.Option(Path("audit"), help="Folder for audit.json, evidence/, report.html."),
+    seed: int = typer.Option(0, help="Decides every random draw of the oracles."),
+    store: Path = typer.Option(Path(".expunge"), help="Where oracles are kept for later."),
+    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    device: str = typer.Option("cpu", help="e.g. cuda."),
+) -> None:
+    """Judge an unlearned model, or arrays alone, against models retrained without the rows.
+
+    Either --problem, --model and --unlearned, or --evidence with outputs or margins of original,
+    oracle and unlearned models from any framework (layout: docs/audit_json.md).
+    """
+    from rich.console import Console
+
+    from expunge.api.audit import audit as judge
+    from expunge.api.audit import audit_evidence
+    from expunge.api.facts import replay
+    from expunge.cli.inputs import load_problem, load_rows
+    from expunge.errors import BadInput
+    from expunge.maker import Workshop
+    from expunge.report import table
+    from expunge.store import Store
+
+    if evidence is not None:
+        command = replay("expunge", "audit", "--evidence", evidence, "--kind", kind, "--out", out)
+        judged = audit_evidence(evidence, out=out, kind=kind, command=command)
+    elif problem is None or model is None or unlearned is None:
+        named = {"--problem": problem, "--model": model, "--unlearned": unlearned}
+        raise BadInput(
+            f"{', '.join(flag for flag, value in named.items() if value is None)} not given",
+            expected="--problem, --model and --unlearned, or --evidence",
+            cure="see `expunge audit --help`",
+        )
+    else:
+        asked, build = load_problem(problem)
+        if rows is not None:
+            asked = asked.forgetting(load_rows(rows, asked))
+        command = replay(
+            *("expunge", "audit", "--problem", problem, "--model", model, "--unlearned", unlearned),
+            *(("--rows", rows) if rows else ()),
+            *("--oracles", oracles, "--seed", seed, "--out", out),
+        )
+        workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+        judged = judge(
+            asked,
+            model,
+            unlearned,
+            oracles=oracles,
+            out=out,
+            seed=seed,
+            workshop=workshop,
+            device=device,
+            build=build,
+            command=command,
+        )
+    console = Console()
+    console.print(table(judged))
+    for name, entry in judged["methods"].items():
+        console.print(f"{name}: {entry['verdict']}. {' '.join(entry['verdict_reasons'])}")
+    console.print(f"Open {out / 'report.html'} to read the report.")

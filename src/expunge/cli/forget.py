@@ -1,0 +1,132 @@
+"""`expunge forget`: one model without some rows, or what that would cost."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def forget(
+    context: typer.Context,
+    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
+    model: Path = typer.Option(..., help="Trained weights, .safetensors or .pt (a state dict)."),
+    rows: Path = typer.Option(..., help="Text or CSV: row numbers, or a column `row` or `id`."),
+    method: str = typer.Option(None, help="See `expunge methods`; default: chosen by cost."),
+    out: Path = typer.Option(Path("forgotten"), help="Folder for the new model and its card."),
+    estimate: bool = typer.Option(
+        False, "--estimate", help="Only say what each method would cost."
+    ),
+    budget: float = typer.Option(None, help="Largest cost, as a share of one retraining."),
+    half_models: int = typer.Option(1000, min=20, help="For methods that need an attribution."),
+    seed: int = typer.Option(0, help="Decides every random draw."),
+    store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
+    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    device: str = typer.Option("cpu", help="e.g. cuda."),
+) -> None:
+    """Remove training rows from a trained model.
+
+    Writes OUT/model.safetensors and its card, which says what is gone; give that model to forget
+    more later. Settings of the method are flags too, e.g. --lr 0.01.
+    """
+    from rich.console import Console
+
+    from expunge.api.card import after_card
+    from expunge.api.estimate import estimate as price
+    from expunge.api.facts import replay
+    from expunge.api.forget import as_module
+    from expunge.api.forget import forget as run
+    from expunge.cli.inputs import load_problem, load_rows, method_settings
+    from expunge.maker import Workshop
+    from expunge.store import Store
+
+    console = Console(highlight=False)
+    asked, build = load_problem(problem)
+    chosen = method_settings(context.args)
+    numbers = load_rows(rows, asked)
+    workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+    if estimate:
+        module, card = as_module(model, asked, build)
+        question = after_card(asked, card).forgetting(numbers)
+        found = price(question, module, workshop, half_models=half_models, budget=budget)
+        _print_estimate(console, found)
+        return
+    command = replay(
+        *("expunge", "forget", "--problem", problem, "--model", model, "--rows", rows),
+        *(("--method", method) if method else ()),
+        *(("--budget", budget) if budget else ()),
+        *("--seed", seed, "--out", out),
+        *(word for name, value in chosen.items() for word in (f"--{name}", value)),
+    )
+    done = run(
+        model,
+        asked,
+        numbers,
+        method=method,
+        seed=seed,
+        workshop=workshop,
+        device=device,
+        half_models=half_models,
+        budget=budget,
+        build=build,
+        command=command,
+        **chosen,
+    )
+    path = done.save(out)
+    relative = done.card.cost["relative_to_retrain"]
+    share = "" if relative is None else f", {relative:.3g} of one retraining"
+    console.print(
+        f"{len(done.card.forgotten)} rows forgotten with {done.card.method} "
+        f"({done.card.claim}); {len(done.card.gone())} rows gone in all."
+    )
+    console.print(f"Cost {done.cost.row_units:,} row units, {done.cost.seconds:.2f} s{share}.")
+    console.print(f"Wrote {path} and its card. Judge it with `expunge audit`.", soft_wrap=True)
+
+
+def _print_estimate(console: Any, found: Any) -> None:
+    from rich.table import Table
+
+    table = Table("method", title="What forgetting would cost one model", title_justify="left")
+    for heading in ("row units", "seconds", "of a retraining", "shared beforehand", "this request"):
+        table.add_column(heading, justify="right")
+    for price in found.prices:
+        if price.possible:
+            table.add_row(price.method.name, "", "", "", price.possible, "")
+            continue
+        whole = found.retraining
+        own = f"{price.own.row_units / whole.row_units:.3g}" if whole else "not known"
+        table.add_row(
+            price.method.name,
+            f"{price.own.row_units:,}",
+            f"{price.own.seconds:.2f}",
+            own,
+            _shared(price),
+            "not known" if price.relative is None else f"{price.relative:.3g}",
+        )
+    console.print(table)
+    if found.retraining is not None:
+        console.print(
+            f"One retraining: {found.retraining.row_units:,} row units, "
+            f"about {found.retraining.seconds:.1f} s."
+        )
+    for price in found.prices:
+        if price.shared and price.shared["requests_to_pay"] and not price.reused:
+            console.print(
+                f"{price.method.name}: its {price.shared['what']} pay from "
+                f"{price.shared['requests_to_pay']:,} requests on."
+            )
+    if found.recommended is None:
+        console.print(f"No recommendation: {found.because}.")
+    else:
+        from expunge.methods import settings
+
+        flags = " ".join(f"--{n} {v}" for n, v in settings(found.recommended).items())
+        console.print(f"Recommended: --method {found.recommended.name} {flags}".rstrip())
+        console.print(f"  because {found.because}.", soft_wrap=True)
+
+
+def _shared(price: Any) -> str:
+    if price.shared is None:
+        return ""
+    if price.reused:
+        return f"{price.shared['what']} (made already)"
+    return f"{price.shared['what']}: {price.shared['relative_to_retrain']:.3g}"

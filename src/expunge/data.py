@@ -1,0 +1,238 @@
+"""Rows by number, as device batches: TensorData in memory, DatasetData of any map-style Dataset."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader, default_collate
+
+from expunge.errors import BadInput
+
+READ_TWICE = 16  # rows read twice by DatasetData: a coin flip a row is missed once in 65,536 times
+CHUNK = 1024  # rows read at a time where the whole of a data set is walked through
+
+
+class Batch(NamedTuple):
+    """Some rows: inputs and targets are trees of tensors with the row axes of `rows` first."""
+
+    inputs: Any
+    targets: Any
+    rows: Tensor  # int64, (B,), or (K, B) with other rows for each of K members
+
+
+class Data(Protocol):
+    """Rows with fixed numbers 0..n-1."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
+        """The rows of each entry of `plan`, (B,) or (K, B) int64, on that entry's device.
+
+        The plan is known ahead so that an implementation may prefetch. With `training` the rows
+        may be augmented; without, the same row always has the same content.
+        """
+        ...
+
+    def restrict(self, present: Tensor) -> "Data":
+        """The data when only rows in the mask (n,) exist; a graph would drop nodes and edges."""
+        ...
+
+
+class TensorData:
+    """Rows held in memory as tensors.
+
+    Args:
+        inputs: a tensor, or a tree (dict, tuple) of tensors, each with n rows first.
+        targets: class numbers int64 (n,), or values (n,).
+    """
+
+    def __init__(self, inputs: Any, targets: Any) -> None:
+        sizes = {len(leaf) for leaf in tree_leaves((inputs, targets))}
+        if len(sizes) != 1:
+            raise BadInput(
+                f"inputs and targets have {sorted(sizes)} rows",
+                expected="the same number of rows in every tensor",
+                cure="check how the arrays were cut",
+            )
+        self.inputs, self.targets = inputs, targets
+        self._rows = sizes.pop()
+        self._copies: dict[torch.device, tuple[Any, Any]] = {}
+        self._unusable: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
+        """See `Data.batches`; `training` changes nothing here."""
+        for rows in plan:
+            inputs, targets = self._on(rows.device)
+            self._require_usable(rows)
+            yield Batch(tree_map(lambda t, r=rows: t[r], inputs), targets[rows], rows)
+
+    def restrict(self, present: Tensor) -> "TensorData":
+        """The same data: rows do not depend on one another."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_copies": {}}
+
+    def _on(self, device: torch.device) -> tuple[Any, Any]:
+        if device not in self._copies:
+            self._copies[device] = tree_map(lambda t: t.to(device), (self.inputs, self.targets))
+        return self._copies[device]
+
+    def _require_usable(self, rows: Tensor) -> None:
+        if self._unusable is None:
+            self._unusable = torch.zeros(len(self), dtype=torch.bool)
+            for leaf in tree_leaves((self.inputs, self.targets)):
+                self._unusable |= _not_finite(leaf, row_axes=1).cpu()
+        if self._unusable.any():  # rare: only then does a batch wait for the device
+            _refuse(rows.cpu(), self._unusable[rows.cpu()])
+
+
+class DatasetData:
+    """Rows of a map-style `torch.utils.data.Dataset` whose items are (input, target).
+
+    Args:
+        train: the data set as it is trained on, perhaps with random augmentation.
+        clean: the same rows without augmentation; default `train` itself, which must then give
+            the same content at every read.
+        collate: makes a batch of a list of items; default torch's `default_collate`.
+        workers: processes that read ahead; 0 reads in this one.
+
+    Raises:
+        BadInput: the content of a row differs between two reads, or an item is not a pair.
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        clean: Any = None,
+        *,
+        collate: Callable[[list], Any] = default_collate,
+        workers: int = 0,
+    ) -> None:
+        self.train, self.clean = train, train if clean is None else clean
+        self.collate, self.workers = collate, workers
+        if not isinstance(self.clean, Sized) or not isinstance(self.train, Sized):
+            raise BadInput(
+                f"{type(self.clean).__name__} has no length",
+                expected="a map-style Dataset with __len__ and __getitem__",
+                cure="materialise an iterable data set first, so that rows have numbers",
+            )
+        if len(self.train) != len(self.clean):
+            raise BadInput(
+                f"train has {len(self.train)} rows and clean has {len(self.clean)}",
+                expected="the same rows twice, with and without augmentation",
+                cure="build both from the same records",
+            )
+        self._require_stable()
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
+        """See `Data.batches`; `training` reads `train`, otherwise `clean` is read."""
+        plan = list(plan)
+        if not plan:
+            return
+        loader = DataLoader(
+            self.train if training else self.clean,
+            batch_sampler=[rows.flatten().tolist() for rows in plan],
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            # a generator of its own: the loader would otherwise draw from the global one
+            generator=torch.Generator().manual_seed(torch.initial_seed() % 2**63),
+        )
+        for rows, content in zip(plan, loader, strict=True):
+            inputs, targets = _pair(content)
+            flat = rows.flatten().cpu()
+            for leaf in tree_leaves((inputs, targets)):
+                _refuse(flat, _not_finite(leaf, row_axes=1))
+            inputs, targets = tree_map(
+                lambda t, r=rows: t.reshape(*r.shape, *t.shape[1:]).to(r.device), (inputs, targets)
+            )
+            yield Batch(inputs, targets, rows)
+
+    def restrict(self, present: Tensor) -> "DatasetData":
+        """The same data: rows do not depend on one another."""
+        return self
+
+    def _require_stable(self) -> None:
+        rows = torch.linspace(0, len(self) - 1, min(READ_TWICE, len(self))).long()
+        first, second = (
+            [tree_leaves(_pair(self.collate([self.clean[i]]))) for i in rows.tolist()]
+            for _ in range(2)
+        )
+        for row, a, b in zip(rows.tolist(), first, second, strict=True):
+            if not all(
+                torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(a, b, strict=True)
+            ):
+                raise BadInput(
+                    f"row {row} of {type(self.clean).__name__} had other content when read again",
+                    expected="the same content at every read, or predictions cannot be compared",
+                    cure="pass the rows without augmentation too: DatasetData(train, clean=...)",
+                )
+
+
+def walk(rows: Tensor, size: int = CHUNK) -> Iterator[Tensor]:
+    """Consecutive pieces of at most `size` of these row numbers."""
+    return iter(rows.split(size)) if len(rows) else iter(())
+
+
+def fingerprints(data: Data, rows: Tensor) -> Tensor:
+    """Two hashes a row, of its inputs and of its targets: int64, (rows, 2).
+
+    Equal rows have equal hashes, so this finds copies of a row, and tells whether the content
+    of a stored result's rows has changed since. Reads the whole of each row once.
+    """
+    hashes = []
+    for batch in data.batches(walk(rows.cpu())):
+        columns = []
+        for tree in (batch.inputs, batch.targets):
+            leaves = [leaf.detach().cpu().contiguous() for leaf in tree_leaves(tree)]
+            columns.append([_hash([leaf[i] for leaf in leaves]) for i in range(len(batch.rows))])
+        hashes.append(torch.tensor(columns, dtype=torch.int64).T)
+    return torch.cat(hashes) if hashes else torch.empty(0, 2, dtype=torch.int64)
+
+
+def _hash(leaves: list[Tensor]) -> int:
+    state = hashlib.blake2b(digest_size=8)
+    for leaf in leaves:
+        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode() + leaf.numpy().tobytes())
+    return int.from_bytes(state.digest(), signed=True)
+
+
+def _pair(content: Any) -> tuple[Any, Any]:
+    if isinstance(content, (tuple, list)) and len(content) == 2:
+        return content[0], content[1]
+    raise BadInput(
+        f"an item of the data set is a {type(content).__name__}"
+        + (f" of {len(content)}" if isinstance(content, (tuple, list)) else ""),
+        expected="a pair (input, target)",
+        cure="wrap the data set, or pass collate=, so that a batch is (inputs, targets)",
+    )
+
+
+def _not_finite(values: Tensor, row_axes: int) -> Tensor:
+    """Which rows hold a NaN or an infinity, bool, the row axes of `values`."""
+    if not values.is_floating_point():
+        return torch.zeros(values.shape[:row_axes], dtype=torch.bool)
+    return (
+        ~values.flatten(row_axes).isfinite().all(-1)
+        if values.ndim > row_axes
+        else ~values.isfinite()
+    )
+
+
+def _refuse(rows: Tensor, unusable: Tensor) -> None:
+    if unusable.any():
+        bad = rows[unusable].unique()
+        raise BadInput(
+            f"{len(bad)} of the rows that are read hold NaN or infinity, first row {bad[0].item()}",
+            expected="finite numbers in every row that is read",
+            cure="repair these rows or forget them",
+        )

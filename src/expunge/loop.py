@@ -1,0 +1,188 @@
+"""descend(): the only gradient loop in the package, and the cost that it counts."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge.data import Batch
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.recipe import constant
+from expunge.rng import Draws, seeded
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent on one model. One row forward is one unit, one row backward two."""
+
+    forward_rows: int = 0
+    backward_rows: int = 0
+    seconds: float = 0.0
+
+    @property
+    def row_units(self) -> int:
+        """Forward rows plus twice the backward rows."""
+        return self.forward_rows + 2 * self.backward_rows
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.forward_rows + other.forward_rows,
+            self.backward_rows + other.backward_rows,
+            self.seconds + other.seconds,
+        )
+
+
+def epochs(rows: Tensor, batch_size: int, count: int, draws: Draws) -> Iterator[Tensor]:
+    """Batches of row numbers, (members, B): `count` passes over `rows`, each in a fresh order.
+
+    A pass has floor(rows / batch_size) full batches, or one batch of all rows if there are fewer.
+
+    Args:
+        rows: (n,) for all members, or (members, n).
+        batch_size: B, at most n are used.
+        count: passes.
+        draws: of the members; pass e is drawn at ("epoch", e).
+    """
+    n = rows.shape[-1]
+    size = min(batch_size, n)
+    for epoch in range(count):
+        order = draws.at("epoch", epoch).permutation(n)
+        shuffled = rows.expand(len(order), n).gather(1, order)
+        yield from shuffled[:, : n // size * size].split(size, dim=1)
+
+
+def endless(rows: Tensor, batch_size: int, draws: Draws) -> Iterator[Tensor]:
+    """Batches of row numbers, (members, B), passing over `rows` again and again."""
+    epoch = 0
+    while True:
+        yield from epochs(rows, batch_size, 1, draws.at("pass", epoch))
+        epoch += 1
+
+
+def descend(
+    models: Ensemble,
+    objective: Callable[..., Tensor],
+    feeds: Iterable[tuple[Any, ...]],
+    *,
+    steps: int,
+    optimizer: Callable[[Any], torch.optim.Optimizer],
+    draws: Draws,
+    schedule: Callable[[float], float] = constant,
+    l2: float = 0.0,
+    clip: float | None = None,
+    mask: Mapping[str, Tensor] | None = None,
+    precision: str = "fp32",
+    after: Callable[[int, Ensemble], None] | None = None,
+) -> Cost:
+    """Gradient steps on the members of one group, in place.
+
+    Args:
+        models: one group; its weights and buffers are overwritten.
+        objective: `objective(model, *feed)` -> scalar, for one member.
+        feeds: one tuple a step, as `Ensemble.each` takes it.
+        steps: their number, which the schedule needs; a feed that ends early is an error.
+        optimizer: of named parameters; must be element-wise, as it sees the stacked tensors.
+        draws: seed the model's own randomness (dropout) at every step.
+        schedule: progress in [0, 1) -> factor on the learning rate.
+        l2: adds l2/2 |theta|^2 to the objective.
+        clip: largest gradient norm of each member.
+        mask: by parameter name, bool of the parameter's own shape, True = may move. Masked
+            weights stay bit-identical, whatever momentum and weight decay do. A parameter
+            without an entry may move.
+        precision: "fp32", or "bf16" for autocast.
+        after: called with the step's number and the models after each step.
+
+    Returns:
+        What was spent on each member.
+
+    Raises:
+        BadInput: the weights became NaN or infinite; a mask that does not fit.
+    """
+    start = perf_counter()
+    weights = models.weights()
+    frozen = _frozen(weights, mask, stacked=models.stacked is not None)
+    opt = optimizer(list(weights.items()))
+    full_rates = [group["lr"] for group in opt.param_groups]
+    rows = done = 0
+    autocast = torch.autocast(models.device.type, torch.bfloat16, enabled=precision == "bf16")
+    # Only a plain module may draw (dropout); a vmapped one refuses to.
+    own = draws.of(models.ids) if models.stacked is None else None
+    with models.mode(training=True), seeded(own.seeds()[0]) if own else nullcontext():
+        for step, feed in enumerate(feeds):
+            if own:
+                torch.manual_seed(own.at("step", step).seeds()[0])
+            for group, rate in zip(opt.param_groups, full_rates, strict=True):
+                group["lr"] = rate * schedule(step / steps)
+            opt.zero_grad(set_to_none=True)
+            with autocast:
+                losses = models.each(objective, *feed)
+            losses.sum().backward()
+            _finish_gradients(weights, l2, clip, frozen, members=len(models))
+            opt.step()
+            with torch.no_grad():
+                for name, (may_move, value) in frozen.items():
+                    weights[name].copy_(torch.where(may_move, weights[name], value))
+            if after is not None:
+                after(step, models)
+            rows += sum(batch.rows.shape[-1] for batch in feed if isinstance(batch, Batch))
+            done += 1
+    assert done == steps, f"{done} feeds for {steps} steps"
+    _require_finite(weights, models)
+    return Cost(rows, rows, perf_counter() - start)
+
+
+def _frozen(
+    weights: Mapping[str, Tensor], mask: Mapping[str, Tensor] | None, stacked: bool
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Where each masked parameter may move, and the values that it returns to elsewhere."""
+    frozen = {}
+    for name, may_move in (mask or {}).items():
+        shape = weights[name].shape[1:] if stacked and name in weights else None
+        shape = weights[name].shape if name in weights and not stacked else shape
+        if shape is None or may_move.dtype != torch.bool or may_move.shape != shape:
+            raise BadInput(
+                f"a mask for '{name}' of {may_move.dtype}, shape {tuple(may_move.shape)}",
+                expected=f"bool masks for trainable parameters ({', '.join(weights)})"
+                + (f"; this one of shape {tuple(shape)}" if shape is not None else ""),
+                cure="make the mask from the model's named_parameters()",
+            )
+        may_move = may_move.to(weights[name].device)
+        frozen[name] = (may_move, weights[name].detach().clone())
+    return frozen
+
+
+def _finish_gradients(
+    weights: Mapping[str, Tensor],
+    l2: float,
+    clip: float | None,
+    frozen: Mapping[str, tuple[Tensor, Tensor]],
+    members: int,
+) -> None:
+    grads = {name: w.grad for name, w in weights.items() if w.grad is not None}
+    if l2:
+        for name, grad in grads.items():
+            grad.add_(weights[name].detach(), alpha=l2)
+    for name, (may_move, _) in frozen.items():
+        if name in grads:
+            grads[name].mul_(may_move)
+    if clip is not None:  # each member has its own norm
+        per_member = [g.reshape(members, -1).square().sum(1) for g in grads.values()]
+        norms = torch.stack(per_member).sum(0).sqrt()
+        factor = (clip / norms.clamp_min(1e-12)).clamp_max(1.0)
+        for grad in grads.values():
+            grad.view(members, -1).mul_(factor[:, None])
+
+
+def _require_finite(weights: Mapping[str, Tensor], models: Ensemble) -> None:
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise BadInput(
+                f"'{name}' became NaN or infinite in members {models.ids[0]} to {models.ids[-1]}",
+                expected="gradient steps that stay finite",
+                cure="lower the learning rate or the number of steps",
+            )

@@ -1,0 +1,183 @@
+"""Models that are made once and kept: a role's members come out of the store, or go into it."""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge import fanout, store
+from expunge.data import fingerprints
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.grouping import choose_group
+from expunge.loop import Cost
+from expunge.problem import Problem
+from expunge.recipe import Recipe
+from expunge.recognise import probe_trainer, recognise
+from expunge.rng import seeded
+from expunge.store import Store
+from expunge.train import require_recipe, rows_of, subset_rows, train
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how models are made: a store, a device, processes, a seed."""
+
+    store: Store
+    seed: int = 0
+    device: str = "cpu"
+    jobs: int | None = None  # None: one process a core, or one alone on an accelerator
+    group: int | None = None  # members a group; None: chosen by a short timing
+    progress: bool = True
+
+    def spread(
+        self, function: Any, tasks: Sequence[tuple], label: str, sizes: Sequence[int]
+    ) -> list:
+        """`fanout.spread` with this workshop's processes and progress bar."""
+        jobs = fanout.jobs_for(self.device, self.jobs)
+        return fanout.spread(
+            function, tasks, jobs=jobs, label=label, sizes=sizes, progress=self.progress
+        )
+
+
+class Maker:
+    """Makes and keeps models of one problem; what a store already holds is not made again."""
+
+    def __init__(self, problem: Problem, workshop: Workshop) -> None:
+        self.problem, self.workshop = problem, workshop
+
+    @cached_property
+    def recipe_id(self) -> str:
+        """The recipe's name in the store, by what it does."""
+        return recognise(self.problem, self.workshop.store, self.workshop.device)
+
+    @cached_property
+    def content(self) -> Tensor:
+        """(n, 2) hashes of the rows present; zero where a row is absent."""
+        present = self.problem.present_rows
+        hashes = torch.zeros(len(self.problem.train), 2, dtype=torch.int64)
+        hashes[present] = fingerprints(self.problem.train, present)
+        return hashes
+
+    @cached_property
+    def group(self) -> int:
+        """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
+        return self.workshop.group or self.group_and_reason[0]
+
+    @cached_property
+    def group_and_reason(self) -> tuple[int, str]:
+        """The chosen group size and why it is that."""
+        where = [platform.node(), torch.__version__, self.workshop.device]
+        key = store.key("groups", recipe=self.recipe_id, where=where)
+        kept = self.workshop.store.load(key)
+        if kept is None:
+            with fanout.one_thread():
+                size, why = choose_group(self.problem, self.workshop.device)
+            self.workshop.store.save(key, {}, {"group": size, "reason": why})
+            return size, why
+        return kept.facts["group"], kept.facts["reason"]
+
+    def keys(self, role: str, count: int) -> list[str]:
+        """The store keys of the blocks of a role's first `count` members."""
+        rows = rows_of(self.problem, role)
+        return [
+            store.key(
+                "outputs" if role == "subset" else "models",
+                recipe=self.recipe_id,
+                rows=hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
+                content=hashlib.sha256(self.content[rows].numpy().tobytes()).hexdigest(),
+                role=role,
+                seed=self.workshop.seed,
+                members=[block[0], block[-1]],
+                group=self.group,
+                device=torch.device(self.workshop.device).type,
+            )
+            for block in self.blocks(count)
+        ]
+
+    def blocks(self, count: int) -> list[tuple[int, ...]]:
+        """Member numbers 0..count-1 in blocks of one group: the unit of fan-out."""
+        return [
+            tuple(range(start, min(start + self.group, count)))
+            for start in range(0, count, self.group)
+        ]
+
+    def make(self, counts: Mapping[str, int]) -> None:
+        """Make whatever the store does not hold of each role's first `count` members."""
+        require_recipe(self.problem, "train " + ", ".join(counts))
+        tasks, sizes = [], []
+        for role, count in counts.items():
+            for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True):
+                if self.workshop.store.load(key) is None:
+                    tasks.append((self.problem, role, ids, self.workshop, self.group, key))
+                    sizes.append(len(ids))
+        if tasks:
+            self.workshop.spread(_make_block, tasks, "Training models", sizes)
+
+    def models(self, role: str, count: int) -> Ensemble:
+        """A role's first `count` members, made if need be."""
+        self.make({role: count})
+        keys, blocks = self.keys(role, count), self.blocks(count)
+        return Ensemble.concat([self.block(k, ids) for k, ids in zip(keys, blocks, strict=True)])
+
+    def block(self, key: str, ids: Sequence[int]) -> Ensemble:
+        """The models of one block that the store holds."""
+        return Ensemble.load(self._template, self._load(key).tensors, ids, self.group)
+
+    def half_models(self, count: int) -> tuple[dict[str, Tensor], Cost]:
+        """Outputs of `count` half-data models on every row of every split, and the cost of one.
+
+        Returns:
+            "rows": (count, |S| // 2) int64, what each was trained on; and for each split the
+            outputs, (count, rows, C) float32.
+        """
+        self.make({"subset": count})
+        stored = [self._load(key) for key in self.keys("subset", count)]
+        tensors = {
+            name: torch.cat([part.tensors[name] for part in stored]) for name in stored[0].tensors
+        }
+        return tensors, Cost(**stored[0].facts["cost"])
+
+    def _load(self, key: str) -> store.Stored:
+        found = self.workshop.store.load(key)
+        if found is None:
+            raise BadInput(
+                f"the store at {self.workshop.store.root} lost {key} while it was in use",
+                expected="a folder that nothing else cleans",
+                cure="run the same command again; what is missing is made anew",
+            )
+        return found
+
+    @cached_property
+    def _template(self) -> nn.Module:
+        recipe = self.problem.recipe
+        if isinstance(recipe, Recipe):
+            with seeded(0):
+                return recipe.build()
+        # A Trainer builds a model only by training one: on as few rows as may be.
+        return probe_trainer(self.problem, self.workshop.device)
+
+
+def _make_block(
+    problem: Problem, role: str, ids: Sequence[int], workshop: Workshop, group: int, key: str
+) -> str:
+    models, cost = train(
+        problem, role, ids, seed=workshop.seed, group=group, device=workshop.device
+    )
+    facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
+    if role == "subset":
+        tensors = {"rows": subset_rows(problem, ids, workshop.seed)}
+        for name, data in problem.splits.items():
+            readable = problem.present_rows if name == "train" else torch.arange(len(data))
+            outputs = models.outputs(problem.task, data, readable)
+            tensors[name] = outputs.new_zeros(len(ids), len(data), outputs.shape[-1])
+            tensors[name][:, readable] = outputs
+    else:
+        tensors = models.tensors()
+    workshop.store.save(key, tensors, facts)
+    return key

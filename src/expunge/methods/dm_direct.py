@@ -1,0 +1,38 @@
+"""Leave the weights and add the predicted change to the outputs (DM-Direct).
+
+Source: Georgiev et al. 2024, arXiv 2410.23232, section 5 (DM-Direct), with multiplier 1. It answers
+only for rows that the attribution knows, and whoever holds the weights still holds the forgotten
+rows' influence: the claim is "outputs only". Cost: no rows; the attribution is counted apart.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.ensemble import Ensemble, Shifted
+from expunge.loop import Cost
+from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.problem import Problem
+
+
+@dataclass(frozen=True)
+class DMDirect:
+    """Shift the outputs by the change that attribution predicts."""
+
+    name: ClassVar[str] = "dm-direct"
+    source: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
+    claim: ClassVar[Claim] = Claim.OUTPUTS_ONLY
+    needs: ClassVar[frozenset[str]] = frozenset({"change"})
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """See `Method`; the result is a `Shifted`."""
+        assert given.change is not None, "checked by the api: needs"
+        if not len(problem.forget):
+            return unchanged(models, "there were no rows to forget")
+        shifted = Shifted(models, given.change, problem.splits)
+        return Result(shifted, Cost(), 0.0, "only outputs are corrected; the weights stay")
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`."""
+        return Cost()

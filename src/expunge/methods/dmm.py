@@ -1,0 +1,62 @@
+"""Datamodel Matching: fine-tune each model to its own outputs plus the predicted change.
+
+Source: Georgiev et al. 2024, arXiv 2410.23232, section 5 (DMM): data attribution predicts what a
+retrained model would say, and the model is matched to that. Differs: see `matching.py`.
+Cost: see `matching.py`; the attribution is counted apart and serves every later request.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from expunge.ensemble import Ensemble
+from expunge.loop import Cost
+from expunge.methods.matching import match, match_cost
+from expunge.methods.method import Claim, Given, Result
+from expunge.problem import Problem
+from expunge.rng import Draws
+
+
+@dataclass(frozen=True)
+class DMM:
+    """Match the model's own outputs plus the change that attribution predicts."""
+
+    name: ClassVar[str] = "dmm"
+    source: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
+    claim: ClassVar[Claim] = Claim.APPROXIMATE
+    needs: ClassVar[frozenset[str]] = frozenset({"change"})
+
+    steps: int = 80  # Adam steps
+    lr: float = 0.003  # at the start; falls to zero
+    forget_batch_size: int = 32  # forgotten rows a step
+    retain_batch_size: int = 32  # retained rows a step
+    loss: str = "outputs"  # mean squared error of the outputs; or "distribution", KL
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """See `Method`."""
+        change = given.change
+        assert change is not None, "checked by the api: needs"
+
+        def targets(rows: Tensor) -> Tensor:
+            own = models.outputs(problem.task, problem.train, rows)
+            return own + change("train", rows).mean.to(own.dtype)
+
+        return match(
+            problem,
+            models,
+            given,
+            targets,
+            steps=self.steps,
+            lr=self.lr,
+            forget_batch_size=self.forget_batch_size,
+            retain_batch_size=self.retain_batch_size,
+            loss=self.loss,
+            draws=Draws((seed, self.name)),
+        )
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`."""
+        return match_cost(problem, self.steps, self.forget_batch_size, self.retain_batch_size)

@@ -1,0 +1,116 @@
+"""Fine-tune models to the outputs that they should have: the core of oracle matching and of DMM.
+
+Source: Georgiev et al. 2024, "Attribute-to-Delete", arXiv 2410.23232: squared error between the
+student's and the target's outputs over all classes, on the forgotten rows and some retained ones,
+the retained rows drawn once, the student in training mode. Differs: the learning rate falls to
+zero in a line (there: by 0.95 an epoch), and the budget is a number of steps of fixed size (there:
+epochs over a multiple of the forget set), because a small forget set would otherwise get too few
+steps. Cost: 3 rows a row and step, plus one forward row for each row that needs a target.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge.data import Batch
+from expunge.ensemble import Ensemble
+from expunge.loop import Cost, endless
+from expunge.methods.method import Given, Result
+from expunge.methods.tuning import descent_cost, tune
+from expunge.problem import Problem
+from expunge.recipe import linear
+from expunge.rng import Draws
+
+LOSSES = ("outputs", "distribution")
+
+
+def match(
+    problem: Problem,
+    models: Ensemble,
+    given: Given,
+    targets: Callable[[Tensor], Tensor],
+    *,
+    steps: int,
+    lr: float,
+    forget_batch_size: int,
+    retain_batch_size: int,
+    loss: str,
+    draws: Draws,
+) -> Result:
+    """The models after matching `targets` on forgotten and retained rows.
+
+    Args:
+        problem: the rows.
+        models: the students, not changed.
+        given: its mask is honoured.
+        targets: row numbers (rows,) -> outputs to match, (members, rows, C), as in models.
+        steps: Adam steps, the learning rate falling to zero.
+        lr: learning rate at the start.
+        forget_batch_size: forgotten rows a step.
+        retain_batch_size: retained rows a step.
+        loss: "outputs", the mean squared error, or "distribution", the task's distance.
+        draws: of the method and seed.
+    """
+    retain = retain_pool(problem, steps, retain_batch_size, draws)
+    known = torch.cat([problem.forget, retain])
+    place = torch.full((len(problem.train),), -1, dtype=torch.int64)
+    place[known] = torch.arange(len(known))
+    table = targets(known) if len(problem.forget) else torch.empty(0)
+    member = {number: k for k, number in enumerate(models.ids)}
+    task = problem.task
+
+    def objective(model: Any, batch: Batch, target: Tensor) -> Tensor:
+        outputs = task.outputs(model, batch)
+        if loss == "distribution":
+            return task.distance(outputs, target, batch).mean()
+        return (outputs - target).square().mean()
+
+    def with_targets(
+        group: Ensemble, draws: Draws, batches: tuple[Batch, ...]
+    ) -> tuple[Batch, Tensor]:
+        (batch,) = batches
+        own = torch.tensor([member[number] for number in group.ids])
+        wanted = table[own[:, None], place[batch.rows.cpu()]]
+        return batch, wanted.to(batch.rows.device)
+
+    def plans(draws: Draws) -> list:
+        forget = endless(problem.forget, forget_batch_size, draws.at("forget"))
+        kept = endless(retain, retain_batch_size, draws.at("retain"))
+        return [(torch.cat(pair, dim=1) for pair in zip(forget, kept, strict=True))]
+
+    result = tune(
+        problem,
+        models,
+        given,
+        objective,
+        plans,
+        steps=steps,
+        lr=lr,
+        draws=draws,
+        feed=with_targets,
+        optimizer=torch.optim.Adam,
+        schedule=linear,
+    )
+    if not len(problem.forget):
+        return result
+    return replace(result, cost=result.cost + Cost(forward_rows=len(known)))
+
+
+def retain_pool(problem: Problem, steps: int, batch_size: int, draws: Draws) -> Tensor:
+    """The retained rows that are matched: as many as the steps can visit, once for all members."""
+    rows = problem.retain
+    order = draws.at("pool").permutation(len(rows))
+    return rows[order[: min(len(rows), steps * batch_size)]].sort().values
+
+
+def match_cost(
+    problem: Problem, steps: int, forget_batch_size: int, retain_batch_size: int
+) -> Cost:
+    """What `match` will read for one model."""
+    forget, retain = len(problem.forget), len(problem.retain)
+    pool = forget + min(retain, steps * retain_batch_size)
+    rows = min(forget_batch_size, forget) + min(retain_batch_size, retain)
+    return descent_cost(steps, rows) + Cost(forward_rows=pool)

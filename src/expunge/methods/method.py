@@ -1,0 +1,75 @@
+"""What a method is: its needs, its claim, what it is given and what it returns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from expunge.ensemble import Change, Ensemble, Models
+from expunge.loop import Cost
+from expunge.problem import Problem
+
+
+class Claim(StrEnum):
+    """What a method promises about its result, from strongest to weakest."""
+
+    EXACT = "exact"  # the result is a model that was never trained on the rows
+    EXACT_BY_SHARD = "exact by shard"
+    CERTIFIED = "certified"
+    APPROXIMATE = "approximate"
+    OUTPUTS_ONLY = "outputs only"  # the weights still hold the rows; only answers are corrected
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method is handed; it never makes or imports these."""
+
+    change: Callable[[str, Tensor], Change] | None = None  # predicted change of the outputs
+    teachers: Models | None = None  # oracles that the audit does not use
+    mask: Mapping[str, Tensor] | None = None  # by parameter name; True = may move
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method returns."""
+
+    models: Models
+    cost: Cost  # of one model
+    changed: float  # largest absolute change of a weight
+    reason: str = ""  # why nothing changed, where nothing had to
+
+
+class Method(Protocol):
+    """A frozen dataclass; its fields are numbers, strings or booleans.
+
+    The fields become flags of the command line, documentation and part of the store's key.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    claim: ClassVar[Claim]
+    needs: ClassVar[frozenset[str]]  # of {"recipe", "change", "teachers"}: checked before any work
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """Models without `problem.forget`; nothing passed in is changed."""
+        ...
+
+    def price(self, problem: Problem) -> Cost:
+        """What a call will read for one model, in rows, before any work (seconds 0)."""
+        ...
+
+
+def unchanged(models: Ensemble, reason: str) -> Result:
+    """The models as they are, with the reason why."""
+    return Result(models, Cost(), 0.0, reason)
+
+
+def largest_change(before: Ensemble, after: Ensemble) -> float:
+    """The largest absolute change of a trainable weight; moved buffers do not count."""
+    old, new = before.tensors(), after.tensors()
+    trainable = [name for name, p in after.template.named_parameters() if p.requires_grad]
+    return max(float((new[n].cpu() - old[n].cpu()).abs().max()) for n in trainable)

@@ -1,0 +1,44 @@
+"""Train again from scratch without the forgotten rows: what every other method is compared with.
+
+Source: the definition of exact unlearning; Cao and Yang 2015, "Towards Making Systems Forget with
+Machine Unlearning". Differs: nothing. Cost: one retraining, 3 x epochs x |R| row units.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.ensemble import Ensemble
+from expunge.loop import Cost
+from expunge.methods.method import Claim, Given, Result, largest_change
+from expunge.problem import Problem
+from expunge.recipe import Recipe
+from expunge.train import train
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Train from a fresh seed on the retained rows; the old weights are not read."""
+
+    name: ClassVar[str] = "retrain"
+    source: ClassVar[str] = "Cao and Yang 2015"
+    claim: ClassVar[Claim] = Claim.EXACT
+    needs: ClassVar[frozenset[str]] = frozenset({"recipe"})
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """See `Method`."""
+        device = str(models.device)
+        fresh, cost = train(
+            problem, "retrain", models.ids, seed=seed, group=models.group, device=device
+        )
+        return Result(fresh, cost, largest_change(models, fresh))
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`; zero rows where a Trainer does not say its epochs."""
+        recipe, rows = problem.recipe, len(problem.retain)
+        if isinstance(recipe, Recipe):
+            read = recipe.rows_read(rows)
+        else:
+            read = getattr(recipe, "epochs", 0) * rows
+        return Cost(read, read)

@@ -1,0 +1,87 @@
+"""How a model is trained from scratch: a Recipe that runs in groups, or the user's own Trainer."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from expunge.data import Batch, Data
+from expunge.errors import BadInput
+from expunge.rng import Draws
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def constant(progress: float) -> float:
+    """The learning rate stays."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """The learning rate falls in a line to zero."""
+    return 1.0 - progress
+
+
+def cosine(progress: float) -> float:
+    """The learning rate falls to zero along half a cosine."""
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training from scratch that this package can run, many members at once.
+
+    An epoch is floor(rows / batch_size) full batches of a fresh permutation. Every draw comes
+    from the member's seed. The loss is the mean over the batch plus l2/2 |theta|^2.
+    """
+
+    build: Callable[[], nn.Module]  # a fresh model; runs under a forked, seeded global generator
+    epochs: int
+    batch_size: int
+    optimizer: Callable[[Any], torch.optim.Optimizer]  # of named parameters; element-wise
+    schedule: Callable[[float], float] = constant  # progress in [0, 1] -> factor on the lr
+    l2: float = 0.0  # the one place that influence and Newton read; not the optimizer's decay
+    augment: Callable[[Batch, Draws], Batch] | None = None
+    penalty: Callable[[Tensor, Batch], Tensor] | None = None  # of outputs: (B,), added to the loss
+    clip: float | None = None  # largest gradient norm of a member
+    precision: str = "fp32"  # or "bf16": matrix products under autocast
+    ema: float | None = None  # decay a step of averaged weights, which are then the result
+    fit: Callable[[nn.Module, Data, Tensor], None] | None = None  # on the fresh model and its rows
+    key: str = ""  # part of the recipe's name; change it when something outside this recipe changes
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise BadInput(
+                f"epochs={self.epochs} and batch_size={self.batch_size}",
+                expected="both at least 1",
+                cure="set them as the original model was trained",
+            )
+        if self.precision not in PRECISIONS:
+            raise BadInput(
+                f"precision '{self.precision}'", expected=f"one of {PRECISIONS}", cure="choose one"
+            )
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of one training on so many rows."""
+        return self.epochs * max(1, rows // self.batch_size)
+
+    def rows_read(self, rows: int) -> int:
+        """Rows that one training on so many rows reads, with repetition."""
+        return self.steps(rows) * min(self.batch_size, rows)
+
+
+class Trainer(Protocol):
+    """The user's own training, one model at a time (a script, Hugging Face, Lightning, ...).
+
+    It must train a new model from scratch on exactly these rows and draw everything from the
+    global generators, which are seeded before each call, or from `seed`. Two optional attributes
+    of the callable help: `epochs` (so that costs can be compared with one retraining) and `key`
+    (a text that names the training; without it a training on a few rows is compared).
+    """
+
+    def __call__(self, data: Data, rows: Tensor, *, seed: int, device: str) -> nn.Module:
+        """Train on `rows` of `data`; `data.train` is the Dataset that DatasetData was given."""
+        ...

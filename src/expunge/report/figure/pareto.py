@@ -1,0 +1,230 @@
+"""What a method leaves against what it costs: one panel for the average and one a group.
+
+After Figure 1 of the Datamodel Matching paper (arXiv 2410.23232): the metric against the cost in
+retrainings. Differs: error bars, the null as a band, and the limit of the verdict are drawn.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from math import ceil, floor, log10
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from expunge.report import document as doc
+from expunge.report.document import Document, Entry
+from expunge.report.figure.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    MUTED,
+    RULE,
+    look,
+    panel_title,
+    shorten,
+    svg,
+)
+from expunge.report.figure.labels import apart, beside
+from expunge.report.words import group_word, number, retrainings, spread, title
+
+FREE = 1e-4  # retrainings: what costs less stands at the left edge, over the tick "≈ 0"
+
+
+@dataclass(frozen=True)
+class _CostAxis:
+    """Decades of the cost; what is free stands apart at the left edge."""
+
+    low: int  # decimal exponents
+    high: float
+    free: bool
+
+    @classmethod
+    def of(cls, costs: list[float]) -> "_CostAxis":
+        paid = [log10(cost) for cost in costs if cost >= FREE]
+        return cls(
+            low=min([-1, *(floor(x + 0.15) for x in paid)]),
+            high=max([0.0, *paid]) + 0.3,
+            free=len(paid) < len(costs),
+        )
+
+    def place(self, cost: float) -> float:
+        return log10(cost) if cost >= FREE else self.low - 0.75
+
+    def draw(self, axes: Axes) -> None:
+        left = self.low - (1.1 if self.free else 0.2)
+        axes.set_xlim(left, self.high)
+        decades = range(self.low, int(self.high) + 1)
+        ticks: list[float] = list(decades)
+        labels = [f"{10.0**decade:g}" for decade in decades]
+        if self.free:
+            axes.axvspan(left, self.low - 0.4, color=RULE, alpha=0.45, linewidth=0, zorder=0)
+            ticks, labels = [self.place(0), *ticks], ["≈ 0", *labels]
+        axes.set_xticks(ticks, labels)
+        axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
+        axes.annotate(
+            "one retraining",
+            (0, 1),
+            (0, 3),
+            ("data", "axes fraction"),
+            "offset points",
+            ha="center",
+            fontsize=7.5,
+            color=MUTED,
+        )
+
+
+def pareto(document: Document, columns: int = 2) -> str:
+    """KLoM (or distance) against cost, for each group and, for KLoM, the average of the groups.
+
+    Args:
+        document: the contents of `audit.json`.
+        columns: panels side by side; 1 suits a narrow window.
+
+    Returns:
+        SVG, or "" if no method has both a cost and a measured metric.
+    """
+    metric = doc.metric(document)
+    methods = [name for name in doc.order(document) if drawable(document["methods"][name], metric)]
+    if metric is None or not methods:
+        return ""
+    axis = _CostAxis.of([doc.share(document["methods"][name]) or 0.0 for name in methods])
+    panels = [*(["average"] if metric == "klom" else []), *doc.GROUPS]
+    keys = _keys(document, methods)
+    per_row = 2 * columns
+    rows, key_rows = ceil(len(panels) / columns), ceil(len(keys) / per_row)
+    name = f"pareto-{columns}"
+    with look(name):
+        figure = Figure(figsize=(4.0 * columns, 2.85 * rows + 0.25 + 0.2 * key_rows))
+        width, height = figure.get_size_inches()
+        for index, panel in enumerate(panels):
+            row, column = divmod(index, columns)
+            left, top = 0.5 + 4.0 * column, 0.4 + 2.85 * row
+            axes = figure.add_axes(
+                (left / width, 1 - (top + 2.0) / height, 2.6 / width, 2.0 / height)
+            )
+            axis.draw(axes)
+            _panel(axes, document, metric, methods, panel, axis)
+        figure.legend(handles=keys, loc="lower left", ncols=per_row, fontsize=8, borderpad=0)
+        return svg(figure, name, _label(document, metric, methods))
+
+
+def drawable(entry: Entry, metric: str | None) -> bool:
+    """Whether a method has a point in the figure: not refused, with a cost and the metric."""
+    measured = any(doc.reading(entry, metric, group) for group in doc.GROUPS)
+    return measured and doc.share(entry) is not None and not doc.withheld(entry)
+
+
+def _panel(
+    axes: Axes, document: Document, metric: str, methods: list[str], group: str, axis: _CostAxis
+) -> None:
+    points, texts, bars, levels = [], [], [], []
+    for name, (colour, marker) in zip(methods, _styles(), strict=False):
+        entry = document["methods"][name]
+        level = doc.reading(entry, metric, group)
+        if level is None:
+            continue
+        x = axis.place(doc.share(entry) or 0.0)
+        low = level.value if level.low is None else level.low
+        high = level.value if level.high is None else level.high
+        face = colour if doc.verdict(entry) == "supported" else "white"
+        axes.plot([x, x], [low, high], color=colour, linewidth=1.1, zorder=3)
+        axes.plot(x, level.value, marker, color=colour, markerfacecolor=face, ms=6, zorder=4)
+        points.append((x, level.value))
+        texts.append(_short(name, entry))
+        bars.append((low, high))
+        levels.append(level)
+    lines = _lines(axes, document, metric, group, [high for _, high in bars])
+    beside(axes, points, texts, bars, levels=lines, uprights=[0.0])
+    panel_title(axes, group_word(document, group).capitalize())
+    axes.set_xlabel("cost of this request, in retrainings")
+
+
+def _lines(
+    axes: Axes, document: Document, metric: str, group: str, tops: list[float]
+) -> list[float]:
+    """Draw the null band, the limit and the original's level, named at the right edge."""
+    null = doc.reading(document.get("null"), metric, group)
+    original = doc.reading(document.get("original"), metric, group)
+    # No verdict rests on the average, so it has no limit.
+    limit = None if group == "average" else doc.limit(document, {}, metric, group)
+    named = []
+    if null is not None:
+        if null.low is not None and null.high is not None:
+            axes.axhspan(null.low, null.high, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
+        axes.axhline(null.value, color=FAINT, linewidth=0.9, zorder=1)
+        named.append((null.value, "null"))
+    if limit is not None:
+        axes.axhline(limit, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        named.append((limit, "limit"))
+    if original is not None:
+        axes.axhline(original.value, color=INK, linewidth=0.7, linestyle=(0, (5, 3)), zorder=1)
+        named.append((original.value, "original"))
+    highest = max([*tops, *(value for value, _ in named)], default=1.0)
+    lowest = min((value for value, _ in named), default=0.0)
+    axes.set_ylabel(f"{title(metric)}")
+    if metric == "distance" and 0 < lowest < highest / 30:
+        axes.set_yscale("log")  # a diverged method would press all others onto the axis
+        axes.set_ylim(0.5 * lowest, 1.6 * highest)
+    else:
+        axes.set_ylim(0, 1.1 * highest)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((0, value))[1]) for value, _ in named]
+    for height, place, (value, word) in zip(
+        heights, apart(heights, 0.075, 0.0, 1.0), named, strict=True
+    ):
+        axes.annotate(
+            f"{word} {number(value)}",
+            (1, height),
+            (1.05, place),
+            "axes fraction",
+            "axes fraction",
+            va="center",
+            fontsize=8,
+            color=MUTED,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": FAINT,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
+        )
+    return [value for value, _ in named]
+
+
+def _keys(document: Document, methods: list[str]) -> list[Line2D]:
+    keys = []
+    for name, (colour, marker) in zip(methods, _styles(), strict=False):
+        entry = document["methods"][name]
+        face = colour if doc.verdict(entry) == "supported" else "white"
+        key = Line2D([], [], color=colour, marker=marker, markerfacecolor=face, markersize=6)
+        key.set(linestyle="", label=_short(name, entry))
+        keys.append(key)
+    return keys
+
+
+def _styles() -> Iterator[tuple[str, str]]:
+    """Colour and marker of the first, second, ... method; no pair repeats before the 24th."""
+    return zip(cycle(COLOURS), cycle(MARKERS), strict=False)
+
+
+def _short(name: str, entry: Entry) -> str:
+    return shorten(name) + (" †" if entry.get("shared_cost") else "")
+
+
+def _label(document: Document, metric: str, methods: list[str]) -> str:
+    """The figure in words, for those who do not see it."""
+    parts = []
+    for name in methods:
+        entry = document["methods"][name]
+        levels = [
+            f"{group_word(document, group)} {spread(doc.reading(entry, metric, group))}"
+            for group in doc.GROUPS
+        ]
+        parts.append(f"{name}: cost {retrainings(doc.share(entry))}, {', '.join(levels)}")
+    return f"{title(metric)} against cost in retrainings. " + "; ".join(parts) + "."

@@ -1,0 +1,110 @@
+"""Every forgotten row at a glance: where models stood before, where after, where they should be."""
+
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from expunge.audit.evidence import Evidence
+from expunge.report import document as doc
+from expunge.report.document import Document
+from expunge.report.figure.canvas import (
+    AFTER,
+    BEFORE,
+    FAINT,
+    ORACLE,
+    look,
+    panel_title,
+    shorten,
+    svg,
+)
+from expunge.report.words import SIGNS
+from expunge.report.worst import Margins, forget_margins
+
+MOST_ROWS = 80  # rows a panel has room for; of more, evenly spaced ones are drawn
+CELL = 2.6, 2.05  # inches of one method's panel when all columns are in use
+
+
+def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
+    """For each method, the mean margin of every forgotten row before and after.
+
+    Rows stand from left to right by the mean margin of the oracles, whose mean and two standard
+    deviations each way are a band. A good method brings its points into the band.
+
+    Args:
+        document: the contents of `audit.json`.
+        evidence: margins or outputs behind it.
+        columns: panels side by side; 2 suit a narrow window.
+
+    Returns:
+        SVG, or "" if every method was refused or no row was forgotten.
+    """
+    methods = [
+        name
+        for name in doc.order(document)
+        if not doc.withheld(document["methods"][name]) and name in evidence.unlearned
+    ]
+    if not methods or len(evidence.targets["forget"]) == 0:
+        return ""
+    name = f"strip-{columns}"
+    with look(name):
+        across = min(columns, len(methods))
+        rows = ceil(len(methods) / across)
+        figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.3))
+        width, height = figure.get_size_inches()
+        shares = {}
+        for index, method in enumerate(methods):
+            line, column = divmod(index, across)
+            left, top = width * column / across + 0.42, CELL[1] * line + 0.45
+            box = (left, height - top - 1.2, width / across - 0.62, 1.2)
+            axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, 1.2 / height))
+            shares[method] = _panel(axes, forget_margins(evidence, method))
+            sign = SIGNS[doc.verdict(document["methods"][method])]
+            panel_title(axes, shorten(method), f"{sign.symbol} {sign.word}")
+            axes.set_xlabel("forgotten rows")
+            if column == 0:
+                axes.set_ylabel("margin")
+        figure.legend(handles=_keys(), loc="lower left", ncols=3, fontsize=8, borderpad=0)
+        return svg(figure, name, _label(shares))
+
+
+def _panel(axes: Axes, found: Margins) -> float:
+    """Draw one method; returns the share of all forgotten rows that end inside the band."""
+    before, after, centre = (m.mean(0).numpy() for m in (found.before, found.after, found.oracle))
+    spread = 2 * found.oracle.std(0, correction=1 if len(found.oracle) > 1 else 0).numpy()
+    rank = np.argsort(centre, kind="stable")
+    if len(rank) > MOST_ROWS:
+        rank = rank[np.linspace(0, len(rank) - 1, MOST_ROWS).round().astype(int)]
+    x = np.arange(len(rank))
+    edges = np.stack([x - 0.5, x + 0.5], axis=1).ravel()
+    low, high = (np.repeat((centre + side * spread)[rank], 2) for side in (-1, 1))
+    axes.fill_between(edges, low, high, color=ORACLE, alpha=0.35, linewidth=0)
+    # One path with gaps, not a path a row: a page may hold thousands of them.
+    gaps = np.full_like(centre[rank], np.nan)
+    joined = np.stack([before[rank], after[rank], gaps], axis=1).ravel()
+    axes.plot(np.repeat(x, 3), joined, color=FAINT, linewidth=0.5)
+    axes.plot(x, before[rank], "_", color=BEFORE, markersize=3.5)
+    axes.plot(x, after[rank], "o", color=AFTER, markersize=2.3, markeredgewidth=0)
+    axes.set_xticks([])
+    axes.set_xlim(-1, len(rank))
+    return float(np.mean(np.abs(after - centre) <= spread))
+
+
+def _keys() -> list[Line2D | Patch]:
+    return [
+        Patch(color=ORACLE, alpha=0.35, linewidth=0, label="retrained, mean ± 2 sd"),
+        Line2D([], [], color=BEFORE, marker="_", linestyle="", label="before"),
+        Line2D([], [], color=AFTER, marker="o", markersize=3, linestyle="", label="after"),
+    ]
+
+
+def _label(shares: dict[str, float]) -> str:
+    """The figure in words, for those who do not see it."""
+    parts = [f"{method} {100 * inside:.0f} %" for method, inside in shares.items()]
+    return (
+        "Mean margin of each forgotten row before and after each method, against models retrained "
+        f"without the rows. Rows that end within two standard deviations: {', '.join(parts)}."
+    )

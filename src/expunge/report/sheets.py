@@ -1,0 +1,229 @@
+"""The page's tables: plain cells, ready for the template."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from expunge.report import document as doc
+from expunge.report.document import Document, Entry, Reading
+from expunge.report.power import power
+from expunge.report.words import (
+    NOT_MEASURED,
+    SIGNS,
+    WITHHELD,
+    group_word,
+    interval,
+    number,
+    percent,
+    retrainings,
+    title,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a number or words, a smaller line below, and a warning mark."""
+
+    text: str
+    detail: str = ""
+    above: bool = False  # the whole interval lies above the limit
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table; the first cell of each row is its heading."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    wordy: bool = False  # cells hold words, not numbers
+
+
+def metric_sheet(document: Document, metric: str) -> Sheet:
+    """KLoM or distance of each group, with intervals, the null, the limit and the verdict."""
+    groups = [*doc.GROUPS, *(["average"] if metric == "klom" else [])]
+    among = document.get("null") or {}
+    rows = [
+        _line(
+            "null (oracles among themselves)",
+            [_cell(doc.reading(among, metric, group)) for group in groups],
+        ),
+        _line(
+            "limit (null + tolerance)",
+            [
+                Cell("" if group == "average" else number(doc.limit(document, {}, metric, group)))
+                for group in groups
+            ],
+        ),
+        _line("original", _levels(document, document.get("original") or {}, metric, groups)),
+    ]
+    for method in doc.order(document):
+        entry = document["methods"][method]
+        sign = SIGNS[doc.verdict(entry)]
+        word = Cell(f"{sign.symbol} {sign.word}", tone=sign.tone)
+        if entry.get("verdict_metric") != metric and not doc.withheld(entry):
+            other = entry.get("verdict_metric")
+            word = Cell(f"judged by {title(other)}" if other else word.text)
+        if doc.withheld(entry):
+            cells = [Cell(WITHHELD) for _ in groups]
+        else:
+            cells = _levels(document, entry, metric, groups)
+        if entry.get("null"):  # fewer models than the others: another null
+            own = [_cell(doc.null(document, entry, metric, group)) for group in groups]
+            rows.append(_line(f"null for {method}", own))
+        models = doc.models_used(document, method)
+        rows.append((Cell(method), *cells, Cell("" if models is None else f"{models:,}"), word))
+    return Sheet(
+        caption=f"{title(metric)} ({'nats' if metric == 'klom' else 'standard deviations'})",
+        header=("method", *(group_word(document, group) for group in groups), "models", "verdict"),
+        rows=tuple(rows),
+    )
+
+
+def quality_sheet(document: Document) -> Sheet:
+    """Accuracy or mean absolute error of each group, with its spread over models."""
+    quality = doc.quality(document)
+
+    def cells(entry: Entry) -> list[Cell]:
+        found = []
+        for group in doc.GROUPS:
+            level = doc.level(entry, document, group)
+            if quality == "accuracy":
+                sd = "" if level is None or level.half is None else f"±{100 * level.half:.1f}"
+                found.append(Cell(percent(level), sd))
+            else:
+                sd = "" if level is None or level.half is None else f"±{number(level.half)}"
+                found.append(Cell(number(level.value) if level else NOT_MEASURED, sd))
+        return found
+
+    rows = [
+        (Cell("oracles"), *cells(document.get("null") or {})),
+        (Cell("original"), *cells(document.get("original") or {})),
+    ]
+    for method in doc.order(document):
+        entry = document["methods"][method]
+        hidden = [Cell(WITHHELD)] * len(doc.GROUPS)
+        rows.append((Cell(method), *(hidden if doc.withheld(entry) else cells(entry))))
+    return Sheet(
+        caption=f"{title(quality)} (mean over models, ± one standard deviation)",
+        header=("method", *(group_word(document, group) for group in doc.GROUPS)),
+        rows=tuple(rows),
+    )
+
+
+def cost_sheet(document: Document) -> Sheet:
+    """What each method cost for this request, and what had to be made beforehand."""
+    rows = []
+    for method in doc.order(document):
+        entry = document["methods"][method]
+        paid, prepared = entry.get("cost") or {}, entry.get("shared_cost") or {}
+        pays = prepared.get("requests_to_pay")
+        rows.append(
+            (
+                Cell(method),
+                Cell(retrainings(doc.share(entry))),
+                *(Cell(_amount(paid.get(key))) for key in _COSTS),
+                Cell(retrainings(doc.total_share(entry)), prepared.get("what", "")),
+                Cell(f"{pays:,} requests" if pays else ("never" if prepared else "")),
+            )
+        )
+    return Sheet(
+        caption="Cost of this request (one retraining = 1)",
+        header=(
+            "method",
+            "retrainings",
+            "rows forward",
+            "rows backward",
+            "row units",
+            "seconds",
+            "with preparation",
+            "pays from",
+        ),
+        rows=tuple(rows),
+    )
+
+
+_COSTS = ("forward_rows", "backward_rows", "row_units", "seconds")
+
+
+def procedure_sheet(document: Document) -> Sheet:
+    """What each method claims, what it changed, its settings, and the reasons of its verdict."""
+    rows = []
+    for method in doc.order(document):
+        entry = document["methods"][method]
+        changed = entry.get("changed")
+        rows.append(
+            (
+                Cell(method),
+                Cell(entry["claim"], entry.get("claim_detail") or ""),
+                Cell(NOT_MEASURED if changed is None else number(changed), entry.get("reason", "")),
+                Cell("", "\n".join(flat(entry.get("settings") or {}))),
+            )
+        )
+    return Sheet(
+        caption="What was done",
+        header=("method", "claim", "largest change of a weight", "settings"),
+        rows=tuple(rows),
+        wordy=True,
+    )
+
+
+def power_sheet(document: Document, method: str) -> Sheet | None:
+    """The smallest leak that the audit of `method` could have found, or None if unmeasured."""
+    found = power(document, method)
+    if not found:
+        return None
+    rows = tuple(
+        (
+            Cell(group_word(document, one.group)),
+            Cell(number(one.found_from)),
+            Cell("more than 6" if one.shift is None else number(one.shift)),
+        )
+        for one in found
+    )
+    return Sheet(
+        caption=f"Power: the smallest leak called one ({method})",
+        header=("group", f"{title(found[0].metric)} from", "a shift of every row by (sd)"),
+        rows=rows,
+    )
+
+
+def flat(facts: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """`key = value` lines of nested facts, keys joined by dots.
+
+    Args:
+        facts: JSON values by name.
+        prefix: what the keys begin with.
+
+    Returns:
+        One line a value.
+    """
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            lines += flat(value, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key} = {value}")
+    return lines
+
+
+def _line(heading: str, cells: list[Cell]) -> tuple[Cell, ...]:
+    return (Cell(heading), *cells, Cell(""), Cell(""))
+
+
+def _levels(document: Document, entry: Entry, metric: str, groups: list[str]) -> list[Cell]:
+    above = doc.outside(document, entry, metric)
+    return [_cell(doc.reading(entry, metric, group), group in above) for group in groups]
+
+
+def _cell(level: Reading | None, above: bool = False) -> Cell:
+    if level is None:
+        return Cell(NOT_MEASURED)
+    return Cell(number(level.value), interval(level), above)
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:,.0f}" if value == 0 or value >= 100 else f"{value:.3g}"

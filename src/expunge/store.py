@@ -1,0 +1,148 @@
+"""Results kept by what made them: atomic, checksummed, resumable.
+
+A result is a dictionary of tensors (`.safetensors`) beside a dictionary of facts (`.json`). Its
+key is a hash of everything that decided it. The facts are written last, so a killed run leaves
+either a whole result or none; a file that does not match its checksum is dropped and made again.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load as decode
+from safetensors.torch import save as encode
+from torch import Tensor
+
+from expunge.errors import BadInput
+
+
+class Stored(NamedTuple):
+    """What lies under a key."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of results; safe to share between processes and to kill at any moment."""
+
+    root: Path
+
+    def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep a result under `key`; a reader sees all of it or nothing."""
+        content = encode({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        write_bytes(self._path(key, "safetensors"), content)
+        write_json(self._path(key, "json"), _sealed({"facts": facts, "sha256": sha256(content)}))
+
+    def load(self, key: str) -> Stored | None:
+        """The result under `key`, or None where there is none or where its checksum is wrong."""
+        try:
+            sealed = json.loads(self._path(key, "json").read_bytes())
+            content = self._path(key, "safetensors").read_bytes()
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return self._dropped(key)
+        if sealed != _sealed(sealed) or sha256(content) != sealed["sha256"]:
+            return self._dropped(key)
+        return Stored(decode(content), sealed["facts"])
+
+    def keys(self, kind: str) -> Iterator[str]:
+        """Keys of all whole results of a kind, sorted."""
+        for path in sorted((self.root / kind).glob("*.json")):
+            yield f"{kind}/{path.stem}"
+
+    def identify(self, kind: str, numbers: Tensor, facts: Mapping[str, Any]) -> str:
+        """A name for something that is known only by what it does.
+
+        Two things are the same when their facts are equal and their numbers (any shape) agree
+        to 1e-4 of their size; rounding between machines then changes no name.
+        """
+        numbers = numbers.to(torch.float64)
+        facts = json.loads(canonical(facts))
+        for key in self.keys(kind):
+            known = self.load(key)
+            if known is None or known.facts != facts or known.tensors["n"].shape != numbers.shape:
+                continue
+            if torch.allclose(known.tensors["n"], numbers, rtol=1e-4, atol=1e-4, equal_nan=True):
+                return key.rpartition("/")[2]
+        name = sha256(canonical(facts) + encode({"n": numbers}))[:20]
+        self.save(f"{kind}/{name}", {"n": numbers}, facts)
+        return name
+
+    def _path(self, key: str, ending: str) -> Path:
+        return self.root / f"{key}.{ending}"
+
+    def _dropped(self, key: str) -> None:
+        warnings.warn(
+            f"the stored result {key} is damaged (its checksum is wrong); it is made again",
+            stacklevel=3,
+        )
+        for ending in ("json", "safetensors"):
+            self._path(key, ending).unlink(missing_ok=True)
+
+
+def key(kind: str, **made_by: Any) -> str:
+    """The place of a result: its kind, and a hash of everything that decides it (JSON values)."""
+    return f"{kind}/{sha256(canonical(made_by))[:32]}"
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of named tensors: names, shapes, types and values."""
+    ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    return sha256(encode(ordered))
+
+
+def canonical(facts: Any) -> bytes:
+    """JSON with sorted keys: the same bytes for the same facts."""
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that other processes see the old content or the new, never a part."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)  # mkstemp's own is for the owner alone
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {path} ({error.strerror})",
+            expected="a folder that can be written and has room",
+            cure="choose another folder, or change its permissions",
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented, in one piece."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file in one piece."""
+    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_bytes(path, encode(ready))
+
+
+def _sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    body = {"facts": record.get("facts"), "sha256": record.get("sha256")}
+    return {**body, "seal": sha256(canonical(body))}

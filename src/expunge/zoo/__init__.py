@@ -1,0 +1,1 @@
+"""Small models and data sets for the demo, tests and benchmarks."""
