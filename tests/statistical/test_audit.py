@@ -85,18 +85,21 @@ def test_jackknife_of_a_mean_is_unbiased():
 
 
 @pytest.mark.parametrize(
-    ("shared", "shift", "low", "high"),
-    [(0.0, 0.0, 1.5, 3.3), (0.0, 1.0, 1.4, 3.3), (0.8, 0.0, 0.8, 2.5), (0.8, 1.0, 0.6, 2.2)],
+    ("shared", "shift", "factor"),
+    [(0.0, 0.0, 2.6), (0.0, 1.0, 2.3), (0.8, 0.0, 1.8), (0.8, 1.0, 1.3)],
 )
-def test_jackknife_of_klom_against_the_true_spread(shared, shift, low, high):
-    """Right to a factor where rows move together; up to three times too careful where not."""
+def test_jackknife_of_klom_against_the_true_spread(shared, shift, factor):
+    """Never too small by much; too careful by `factor` (from 600 replications).
+
+    The ratio of 40 replications has a relative sd of 0.12, so 1.6 is four of them.
+    """
     values, squares = [], []
     for _ in range(40):
         u, o = draw(100, 60, shift, shared), draw(100, 60, 0, shared)
         values.append(summaries(u, o)[0])
         squares.append(jackknife(summaries, u, o)[0].square())
     ratio = torch.stack(squares).mean().sqrt() / torch.stack(values).std()
-    assert low < ratio < high
+    assert factor / 1.6 < ratio < factor * 1.6
 
 
 # ---- the null
@@ -121,7 +124,7 @@ def test_splits_of_the_oracles_give_uniform_p_values():
 # ---- the verdict
 
 
-SIZES = (150, 150, 150)
+SIZES = (100, 100, 100)
 
 
 def klom_verdict(unlearned, oracle, null, original):
@@ -135,7 +138,7 @@ def klom_verdict(unlearned, oracle, null, original):
     ).verdict
 
 
-def floor(rows=450):
+def floor(rows=300):
     return float(replicates(10, 100, rows)[:, 0].median())
 
 
@@ -144,7 +147,7 @@ def test_oracles_against_oracles_are_supported(shared):
     null = floor()
     words = [
         klom_verdict(
-            draw(100, 450, 0, shared), draw(100, 450, 0, shared), null, draw(100, 450, 4, shared)
+            draw(100, 300, 0, shared), draw(100, 300, 0, shared), null, draw(100, 300, 4, shared)
         )
         for _ in range(10)
     ]
@@ -164,8 +167,8 @@ def test_a_shift_of_one_sd_is_never_supported_and_one_of_two_sd_is_always_found(
     null = floor()
     for shift, words in ((1.0, {"inconclusive", "not supported"}), (2.0, {"not supported"})):
         for _ in range(4):
-            unlearned = torch.cat([draw(100, 150, shift), draw(100, 300)], 1)
-            assert klom_verdict(unlearned, draw(100, 450), null, draw(100, 450, 4)) in words
+            unlearned = torch.cat([draw(100, 100, shift), draw(100, 200)], 1)
+            assert klom_verdict(unlearned, draw(100, 300), null, draw(100, 300, 4)) in words
 
 
 def distance_verdict(shift, original=4.0, shared=0.2, models=1):

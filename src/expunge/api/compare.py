@@ -26,7 +26,7 @@ from expunge.problem import Problem
 
 def compare(
     problem: Problem,
-    methods: Sequence[Method],
+    methods: Mapping[str, Method],
     *,
     out: Path | str,
     workshop: Workshop,
@@ -42,7 +42,8 @@ def compare(
 
     Args:
         problem: with a recipe, and with rows to forget.
-        methods: run on all originals, each at its own settings.
+        methods: by the name they go by in the results, e.g. {"fine-tune": FineTune()}; each
+            runs on all originals.
         out: folder of the results.
         workshop: store, seed, processes, device.
         members: models on each side.
@@ -54,8 +55,7 @@ def compare(
         The content of audit.json.
 
     Raises:
-        BadInput: no rows to forget, no recipe, two methods of one name, or an output folder that
-            cannot be written.
+        BadInput: no rows to forget, no recipe, or an output folder that cannot be written.
     """
     start, out = perf_counter(), Path(out)
     if not len(problem.forget):
@@ -64,13 +64,8 @@ def compare(
             expected="at least one row",
             cure="use problem.forgetting([...])",
         )
-    names = [method.name for method in methods]
-    if len(set(names)) != len(names):
-        raise BadInput(
-            f"methods {', '.join(names)}", expected="each once", cure="run other settings apart"
-        )
     store.write_bytes(out / ".expunge", b"written by expunge\n")  # before an hour's work, not after
-    needs, maker = Needs.of(problem, methods), Maker(problem, workshop)
+    needs, maker = Needs.of(problem, methods.values()), Maker(problem, workshop)
     judged = {role: members for role in ("original", "oracle", "null")}
     maker.make({**judged, **needs.counts(maker, members, half_models)})
     change, fitted = attribution_of(maker, half_models) if needs.change else (None, None)
@@ -93,13 +88,13 @@ def compare(
         )
         | {"group": maker.group},
         "methods": {
-            method.name: {
+            name: {
                 "claim": str(method.claim),
                 "claim_detail": CLAIMS[method.claim],
-                "changed": results[method.name].changed,
-                "reason": results[method.name].reason,
+                "changed": results[name].changed,
+                "reason": results[name].reason,
                 "settings": settings(method),
-                "cost": cost_facts(results[method.name].cost, problem),
+                "cost": cost_facts(results[name].cost, problem),
                 "shared_cost": shared_cost(
                     problem,
                     method,
@@ -107,7 +102,7 @@ def compare(
                     fitted.one if fitted else None,
                 ),
             }
-            for method in methods
+            for name, method in methods.items()
         },
     }
     return publish(out, problem.task.kind, declared)
@@ -154,15 +149,15 @@ def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, 
 def unlearn(
     maker: Maker,
     panel: Panel,
-    methods: Sequence[Method],
+    methods: Mapping[str, Method],
     members: int,
     change: ChangeTable | None,
 ) -> dict[str, Observed]:
-    """Run each method on the first originals, block by block; outputs on the panel by method."""
+    """Run each method on the first originals, block by block; outputs on the panel by name."""
     originals, blocks = maker.keys("original", members), maker.blocks(members)
     shape, forget = _panel_digest(panel), _digest(maker.problem.forget)
-    tasks, sizes, keys = [], [], {method.name: [] for method in methods}
-    for method in methods:
+    tasks, sizes, keys = [], [], {name: [] for name in methods}
+    for name, method in methods.items():
         teaching = "teachers" in method.needs
         teachers = maker.keys("teacher", members) if teaching else [""] * len(originals)
         predicted = change if "change" in method.needs else None
@@ -178,7 +173,7 @@ def unlearn(
                 panel=shape,
                 seed=maker.workshop.seed,
             )
-            keys[method.name].append(key)
+            keys[name].append(key)
             if maker.workshop.store.load(key) is None:
                 tasks.append((maker, panel, method, ids, original, teacher, predicted, key))
                 sizes.append(len(ids))

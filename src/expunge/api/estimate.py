@@ -15,15 +15,14 @@ from expunge.fanout import one_thread
 from expunge.loop import Cost, descend, endless
 from expunge.maker import Maker, Workshop
 from expunge.methods import METHODS, Method
-from expunge.methods.method import Claim
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.train import retrain_units
 
 TIMED_STEPS, TIMED_ROWS = 5, 64
-# Best first, by the demo's evidence (README); what is not here is never recommended: matching an
-# oracle costs a retraining and more, and dm-direct leaves the rows in the weights.
-PREFERRED = ("retrain", "dmm", "fine-tune", "ascent-descent", "gradient-ascent")
+# For a budget below one retraining, those that harm the retained rows least first. Matching an
+# oracle costs a retraining and more, dmm needs an attribution, dm-direct leaves the weights.
+PREFERRED = ("fine-tune", "gradient-ascent")
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,10 @@ def _has_fit(problem: Problem, workshop: Workshop, half_models: int) -> bool:
 
 def _price(method: Method, problem: Problem, half_models: int, rate: float, reused: bool) -> Price:
     if method.needs and problem.recipe is None:
-        return Price(method, Cost(), None, False, None, "needs a recipe or Trainer in the problem")
+        return Price(method, Cost(), None, False, None, "the problem has no recipe or Trainer")
     whole = retrain_units(problem)
     if method.needs and whole is None:
-        return Price(method, Cost(), None, False, None, "the Trainer does not say its epochs")
+        return Price(method, Cost(), None, False, None, "the Trainer has no attribute `epochs`")
     own = method.price(problem)
     own = replace(own, seconds=own.row_units * rate)
     shared = shared_cost(problem, method, half_models, None)
@@ -156,45 +155,43 @@ def _recommend(
 ) -> tuple[Method | None, str]:
     """The method to take, and one sentence why."""
     by_name = {price.method.name: price for price in prices}
-    if retrain_units(problem) is None:
-        if budget is not None:
-            return None, "one retraining has no known price, as the problem does not say its epochs"
-        return by_name[
-            "fine-tune"
-        ].method, "retraining has no known price here; fine-tuning is the safest"
-    limit = 1.0 if budget is None else budget
     retrain = by_name["retrain"]
-    if budget is None or budget >= (retrain.relative or 1.0):
-        dearer = [
-            p for n in PREFERRED[1:] if (p := by_name[n]).relative is not None and p.relative < 1
-        ]
-        if not dearer or budget is not None:
-            return retrain.method, "retraining is exact and within what may be spent"
-    for name in PREFERRED[1:]:
-        price = by_name[name]
-        fitted = _within(price, problem, limit)
-        if fitted is not None and not price.possible:
-            return fitted, _why(fitted, price, budget)
-    return None, f"nothing that changes weights costs at most {limit:g} of a retraining"
+    if retrain.relative is None:
+        if budget is not None:
+            return None, f"one retraining has no known price ({retrain.possible})"
+        return by_name["fine-tune"].method, f"retraining cannot be priced ({retrain.possible})"
+    dmm = by_name["dmm"]
+    if dmm.reused and dmm.relative is not None and dmm.relative < min(budget or 1.0, 1.0):
+        return dmm.method, (
+            "its attribution was made for an earlier request, so this one costs "
+            f"{dmm.relative:.2g} of a retraining"
+        )
+    if budget is None or retrain.relative <= budget:
+        return retrain.method, (
+            "it is exact; what is cheaper came nowhere near retraining on the demo, "
+            "so name a --budget if retraining costs too much"
+            if budget is None
+            else f"it is exact, and its {retrain.relative:.2g} retrainings are within {budget:g}"
+        )
+    for name in PREFERRED:
+        shorter = _within(by_name[name], problem, budget)
+        if shorter is not None:
+            return shorter, (
+                f"it is the gentlest method within {budget:g} of a retraining for one request; "
+                "audit the result, as it may well not be enough"
+            )
+    return None, f"nothing that changes weights costs at most {budget:g} of a retraining"
 
 
 def _within(price: Price, problem: Problem, limit: float) -> Method | None:
     """The method at its settings, or with fewer epochs or steps, so that it fits the limit."""
     whole = retrain_units(problem)
-    if price.relative is None or whole is None or price.method.claim == Claim.OUTPUTS_ONLY:
+    if whole is None:
         return None
-    shared = price.relative * whole - price.own.row_units
     length = next((f.name for f in fields(price.method) if f.name in ("epochs", "steps")), "")  # type: ignore[arg-type]
     longest = getattr(price.method, length) if length else 0
     for count in range(longest, 0, -1):
         shorter = replace(price.method, **{length: count})  # type: ignore[type-var]
-        if shared + shorter.price(problem).row_units <= limit * whole:
+        if shorter.price(problem).row_units <= limit * whole:
             return shorter
     return None
-
-
-def _why(method: Method, price: Price, budget: float | None) -> str:
-    within = "below one retraining" if budget is None else f"within {budget:g} of a retraining"
-    if method.name == "dmm":
-        return f"its attribution exists already, so that this request costs {within}"
-    return f"the best-judged method {within} for one model and one request"

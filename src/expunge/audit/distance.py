@@ -4,12 +4,13 @@ For a row r: z_r = (margin_r - oracle mean_r) / oracle sd_r (unbiased, over orac
 of a model is the root mean square of z over the rows of a group. A model drawn like the oracles
 scores about sqrt((1 + 1/N) (N - 1) / (N - 3)), 1.08 for N = 20, more or less according to how
 strongly its rows move together. It serves where there are too few models for KLoM.
+Source: of this package; the standard score of a model among retrained models.
 """
 
 import torch
 from torch import Tensor
 
-from expunge.audit.margin import check_margins
+from expunge.audit.margin import check_finite, check_margins
 from expunge.errors import BadInput
 
 MIN_ORACLES = 10
@@ -52,7 +53,7 @@ def distance_null(oracle: Tensor) -> Tensor:
         BadInput: as `distance`.
     """
     _enough(oracle)
-    check_margins(oracle, oracle)
+    check_finite("oracle", oracle)
     everyone = range(len(oracle))
     return torch.cat(
         [root_mean_square(oracle[[i]], oracle[[j for j in everyone if j != i]]) for i in everyone]

@@ -56,15 +56,18 @@ def document(evidence: Evidence, declared: Mapping[str, Any]) -> dict[str, Any]:
     for name, file in evidence.unlearned.items():
         entry = declared["methods"][name] | exam.entry(file)
         methods[name] = entry | exam.verdict(file, entry, original, null)
-    models = {"oracle": exam.oracles, "null": exam.spare, **exam.models}
     return {
         "schema": SCHEMA,
         "problem": declared["problem"],
         "run": declared["run"],
         "groups": {
             "rows": dict(zip(GROUPS, exam.sizes, strict=True)),
-            "models": {n: models[n] for n in ("original", "oracle", "null")}
-            | {"unlearned": {name: models[name] for name in methods}},
+            "models": {
+                "original": exam.originals,
+                "oracle": exam.oracles,
+                "null": exam.spare,
+                "unlearned": exam.models,
+            },
             "models_used": exam.largest,
         },
         "settings": _plain(SETTINGS),

@@ -33,7 +33,8 @@ class Examination:
         sizes: rows in each group.
         oracles: number of oracles.
         spare: number of oracles in the second group, 0 if there is none.
-        models: number of models in each examined file: "original", then the methods by name.
+        originals: number of original models.
+        models: number of models of each method.
         largest: the greatest number of models that KLoM uses on a side, None if it is not measured.
     """
 
@@ -46,18 +47,32 @@ class Examination:
         self.sizes = [evidence.original[group].shape[1] for group in GROUPS]
         self.oracles = len(self._oracle)
         self.spare = len(self._pool) - self.oracles
-        files = {"original": evidence.original, **evidence.unlearned}
-        self.models = {name: len(file["forget"]) for name, file in files.items()}
-        used = [self.used(count) for count in self.models.values()]
+        self.originals = len(evidence.original["forget"])
+        self.models = {name: len(file["forget"]) for name, file in evidence.unlearned.items()}
+        used = [self.used(count) for count in (self.originals, *self.models.values())]
         self.largest = max((m for m in used if m is not None), default=None)
 
     def used(self, count: int) -> int | None:
-        """How many of `count` models KLoM compares with as many oracles; None if too few."""
+        """How many of `count` models KLoM compares with as many oracles.
+
+        Args:
+            count: models of one file.
+
+        Returns:
+            m as above, or None if it is below 50.
+        """
         m = min(count, self.oracles, len(self._pool) // 2)
         return m if m >= MIN_MODELS else None
 
     def null(self, m: int | None) -> Table:
-        """Every metric among oracles, with m models on each side for KLoM."""
+        """Every metric among oracles.
+
+        Args:
+            m: models on each side for KLoM; None to leave KLoM out.
+
+        Returns:
+            The part `null` of the document; None for what cannot be measured.
+        """
         distance = self.oracles >= MIN_ORACLES
         return {
             "klom": None if m is None else self._klom_null(m),
@@ -66,9 +81,14 @@ class Examination:
         }
 
     def entry(self, file: Outputs) -> Table:
-        """Every metric of the models of one file; None where it cannot be measured.
+        """Every metric of the models of one file.
 
-        Where these models are too few for the `largest` number, their own null stands beside.
+        Args:
+            file: what they said.
+
+        Returns:
+            The measured part of an entry of the document; None for what cannot be measured. Where
+            KLoM uses fewer models than the `largest` number, their own `null` stands beside.
         """
         values = self._margins(file)
         m = self.used(len(values))
@@ -115,9 +135,10 @@ class Examination:
         }
 
     def not_measured(self) -> dict[str, str]:
-        """Why metrics are missing: name of the metric -> reason."""
+        """Why metrics are missing for some or all models: name of the metric -> reason."""
         why = {}
-        few = [f"{name} {n}" for name, n in self.models.items() if self.used(n) is None]
+        counts = [("the original", self.originals), *self.models.items()]
+        few = [f"{name} {n}" for name, n in counts if self.used(n) is None]
         have = f"there are {self.oracles} oracles and {self.spare} more for the null"
         if few:
             why["klom"] = (
@@ -132,7 +153,7 @@ class Examination:
         if self._quality(self._evidence.original)[name] is None:
             why[name] = "it needs the outputs of all groups; the evidence holds margins"
         else:
-            alone = [f for f, n in (self.models | {"oracle": len(self._pool)}).items() if n < 2]
+            alone = [name for name, n in (*counts, ("the oracles", len(self._pool))) if n < 2]
             if alone:
                 why[f"{name}.sd"] = f"a spread needs 2 models; there is 1 of {', '.join(alone)}"
         return why

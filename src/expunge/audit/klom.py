@@ -74,6 +74,9 @@ def p95(values: Tensor) -> Tensor:
     return torch.quantile(values.double(), 0.95)
 
 
+# p stands for the unlearned models and q for the oracles, margins first, then masses
+
+
 def _ours(p: Tensor, q: Tensor, bins: int, floor: float) -> Tensor:
     low, high = _range(p, q)
     width = torch.where(high > low, high - low, 1.0)

@@ -119,13 +119,26 @@ def check_margins(unlearned: Tensor, oracle: Tensor) -> None:
             expected="(models, rows) twice, at least one model in each, the same rows",
             cure="compute both on the same rows, with one line per model",
         )
-    for name, values in (("unlearned", unlearned), ("oracle", oracle)):
-        # one pass where all is well: NaN and infinity both reach the extremes
-        if values.numel() and not torch.stack(values.aminmax()).isfinite().all():
-            bad = ~values.isfinite()
-            row = int(bad.any(0).nonzero()[0])
-            raise BadInput(
-                f"{int(bad.sum())} {name} margins are NaN or infinite, first in row {row}",
-                expected="finite numbers",
-                cure="look for a model whose training diverged, and train it again",
-            )
+    check_finite("unlearned", unlearned)
+    check_finite("oracle", oracle)
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuse margins that are NaN or infinite.
+
+    Args:
+        name: whose margins they are, for the message.
+        values: (models, rows).
+
+    Raises:
+        BadInput: some are not finite; it says how many, and which row is the first.
+    """
+    # one pass where all is well: NaN and infinity both reach the extremes
+    if values.numel() and not torch.stack(values.aminmax()).isfinite().all():
+        bad = ~values.isfinite()
+        row = int(bad.any(0).nonzero()[0])
+        raise BadInput(
+            f"{int(bad.sum())} {name} margins are NaN or infinite, first in row {row}",
+            expected="finite numbers",
+            cure="look for a model whose training diverged, and train it again",
+        )

@@ -2,8 +2,8 @@
 
 Source of the delete-a-block jackknife: Quenouille 1949; Kott 2001, The Delete-a-Group Jackknife.
 No bootstrap: its duplicates empty the bins of a histogram. Measured for the 95th percentile of
-KLoM at 100 against 100 models: the error is right where rows move together, and up to 2.5 times
-too large where all rows are independent, so that intervals err on the careful side.
+KLoM at 100 against 100 models: 0.8 to 1.8 times the true spread where the rows of a model move
+together, up to 2.6 times where all rows are independent, so that intervals err to the careful side.
 """
 
 from collections.abc import Callable, Iterator

@@ -101,6 +101,9 @@ def distance_null_table(oracle: Tensor, sizes: Sequence[int]) -> Table:
     Args:
         oracle: (N, rows of all groups) margins, N >= 10.
         sizes: rows of each group.
+
+    Returns:
+        As said above, in standard deviations of the oracles.
     """
     each = torch.stack([distance_null(group) for group in _split(oracle, sizes)], dim=-1)
     middle, ranges = _middle(each)
@@ -121,7 +124,15 @@ def accuracy_table(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tabl
 
 
 def error_table(margins: Tensor, sizes: Sequence[int]) -> Table:
-    """The same for the mean absolute error of regressions, from (members, all rows) margins."""
+    """The same for the mean absolute error of regressions.
+
+    Args:
+        margins: (members, rows of all groups) signed errors, in the units of the target.
+        sizes: rows of each group.
+
+    Returns:
+        {group: mean, "sd": {group: sd}}, in the units of the target.
+    """
     return _spread([absolute_error(group) for group in _split(margins, sizes)])
 
 

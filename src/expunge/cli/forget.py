@@ -85,12 +85,13 @@ def forget(
 def _print_estimate(console: Any, found: Any) -> None:
     from rich.table import Table
 
-    table = Table("method", title="What forgetting would cost one model", title_justify="left")
-    for heading in ("row units", "seconds", "of a retraining", "shared beforehand", "this request"):
-        table.add_column(heading, justify="right")
+    table = Table(box=None, title="What forgetting would cost one model", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for heading in ("row units", "seconds", "of a retraining", "made before", "in all"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for price in found.prices:
         if price.possible:
-            table.add_row(price.method.name, "", "", "", price.possible, "")
+            table.add_row(price.method.name, "-", "-", "-", "-", f"cannot run: {price.possible}")
             continue
         whole = found.retraining
         own = f"{price.own.row_units / whole.row_units:.3g}" if whole else "not known"
@@ -106,13 +107,14 @@ def _print_estimate(console: Any, found: Any) -> None:
     if found.retraining is not None:
         console.print(
             f"One retraining: {found.retraining.row_units:,} row units, "
-            f"about {found.retraining.seconds:.1f} s."
+            f"about {found.retraining.seconds:.1f} s. Shares are of that."
         )
     for price in found.prices:
-        if price.shared and price.shared["requests_to_pay"] and not price.reused:
+        if price.shared and not price.reused:
+            pays = price.shared["requests_to_pay"]
             console.print(
-                f"{price.method.name}: its {price.shared['what']} pay from "
-                f"{price.shared['requests_to_pay']:,} requests on."
+                f"Before {price.method.name}: {price.shared['what']}, "
+                + (f"which pay from {pays:,} requests on." if pays else "for this request alone.")
             )
     if found.recommended is None:
         console.print(f"No recommendation: {found.because}.")
@@ -127,6 +129,4 @@ def _print_estimate(console: Any, found: Any) -> None:
 def _shared(price: Any) -> str:
     if price.shared is None:
         return ""
-    if price.reused:
-        return f"{price.shared['what']} (made already)"
-    return f"{price.shared['what']}: {price.shared['relative_to_retrain']:.3g}"
+    return "made already" if price.reused else f"{price.shared['relative_to_retrain']:.3g}"

@@ -17,7 +17,7 @@ def load_problem(named: str) -> tuple[Any, Any]:
     Raises:
         BadInput: no such file or name, or something else than a Problem.
     """
-    from joblib.externals import cloudpickle  # type: ignore[attr-defined]
+    import cloudpickle
 
     from expunge.problem import Problem
 

@@ -1,8 +1,9 @@
 """What to do next, for the engineer who ran the audit."""
 
 from expunge.report import document as doc
+from expunge.report.choice import RETRAIN, cheapest
 from expunge.report.document import Document
-from expunge.report.summary import RETRAIN, cheapest, duplicates
+from expunge.report.summary import duplicates
 from expunge.report.words import listing
 
 

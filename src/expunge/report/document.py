@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from expunge.errors import BadInput
 
@@ -135,7 +135,8 @@ def verdict(entry: Entry) -> str:
     metric is absent becomes "inconclusive".
     """
     written = entry["verdict"]
-    if written == "refused" or (entry.get("changed") == 0 and not entry.get("reason")):
+    unexplained = not (entry.get("reason") or "").strip()
+    if written == "refused" or (entry.get("changed") == 0 and unexplained):
         return "refused"
     return written if written == "not supported" or judged(entry) else "inconclusive"
 
@@ -226,5 +227,5 @@ def _groups(entry: Entry | None, name: str) -> dict[str, Mapping[str, Any]]:
     return {group: table[group] for group in GROUPS if isinstance(table.get(group), Mapping)}
 
 
-def _finite(value: object) -> bool:
+def _finite(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from expunge.audit.evidence import Evidence
 from expunge.report import advice, sheets, summary
 from expunge.report import document as doc
+from expunge.report.choice import RETRAIN, cheapest, choice
 from expunge.report.document import Document
 from expunge.report.figure import distributions, pareto, strip
 from expunge.report.words import title
@@ -50,7 +51,6 @@ def page(document: Document, evidence: Evidence) -> str:
     )
     template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
     chosen = exemplar(document)
-    powers = sheets.power_sheet(document, chosen)
     return template.render(
         css=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
         name=doc.problem_name(document),
@@ -61,7 +61,7 @@ def page(document: Document, evidence: Evidence) -> str:
         several=len(document["methods"]) > 1,
         claims=summary.claims(document),
         findings=summary.findings(document),
-        choice=summary.choice(document),
+        choice=choice(document),
         asked=summary.asked(document),
         limits=summary.limits(document),
         missing=summary.not_measured(document),
@@ -73,7 +73,7 @@ def page(document: Document, evidence: Evidence) -> str:
         settings=sheets.flat(document.get("settings") or {}),
         metrics=[sheets.metric_sheet(document, metric) for metric in doc.measured(document)],
         quality=sheets.quality_sheet(document),
-        power=powers,
+        power=sheets.power_sheet(document, chosen),
         models=sheets.flat(doc.counts(document), "models."),
         figures=_figures(document, evidence, chosen),
         kind=document["problem"].get("kind"),
@@ -87,8 +87,8 @@ def exemplar(document: Document) -> str:
     entries = document["methods"]
     ranked = doc.order(document)
     supported = [name for name in ranked if doc.verdict(entries[name]) == "supported"]
-    others = [name for name in supported if name != summary.RETRAIN]
-    return summary.cheapest(document, others or supported) or (others or supported or ranked)[0]
+    others = [name for name in supported if name != RETRAIN]
+    return cheapest(document, others or supported) or (others or supported or ranked)[0]
 
 
 def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Figure]:
@@ -104,7 +104,8 @@ def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Figure
                 f"{title(metric)} against the cost of this request; left and low is better. Bars "
                 "are two standard errors each way, the grey band is the null (retrained models "
                 "among themselves), the dotted line the limit. Filled marks are supported, open "
-                "ones are not. † also needed models made beforehand, which are not in this cost.",
+                "ones are not. In the shaded strip, if there is one, the cost is next to nothing. "
+                "† also needed models made beforehand, which are not in this cost.",
                 Markup(pareto(document, columns=2)),
                 Markup(pareto(document, columns=1)),
             )
@@ -114,8 +115,8 @@ def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Figure
     drawn.append(
         Figure(
             "Every forgotten row, before and after",
-            "The margin says how sure models are of the truth. Rows stand from left to right by "
-            "how sure retrained models are; a good method brings its points into their band."
+            "Mean margin of each row. Rows stand from left to right by the mean margin of "
+            "retrained models; a good method brings its points into their band."
             + (f" The {left_out} weakest methods are not drawn." if left_out > 0 else ""),
             Markup(strip(few, evidence, columns=3)),
             Markup(strip(few, evidence, columns=2)),

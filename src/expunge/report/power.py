@@ -42,10 +42,10 @@ def power(document: Document, method: str) -> list[Power]:
         method: a name among its methods.
 
     Returns:
-        One entry a group; none if no verdict rests on a metric.
+        One entry a group; none if no verdict rests on a metric, or the method was refused.
     """
     entry = document["methods"][method]
-    metric = entry.get("verdict_metric")
+    metric = None if doc.withheld(entry) else entry.get("verdict_metric")
     found = []
     for group in doc.GROUPS:
         level = doc.reading(entry, metric, group)

@@ -14,7 +14,7 @@ from expunge.report.words import (
     group_word,
     interval,
     number,
-    percent,
+    quality,
     retrainings,
     title,
 )
@@ -81,21 +81,15 @@ def metric_sheet(document: Document, metric: str) -> Sheet:
     )
 
 
-def quality_sheet(document: Document) -> Sheet:
-    """Accuracy or mean absolute error of each group, with its spread over models."""
-    quality = doc.quality(document)
+def quality_sheet(document: Document) -> Sheet | None:
+    """Accuracy or mean absolute error of each group with its spread, or None if unmeasured."""
+    name = doc.quality(document)
+    if not any(entry.get(name) for entry in document["methods"].values()):
+        return None
 
     def cells(entry: Entry) -> list[Cell]:
-        found = []
-        for group in doc.GROUPS:
-            level = doc.level(entry, document, group)
-            if quality == "accuracy":
-                sd = "" if level is None or level.half is None else f"±{100 * level.half:.1f}"
-                found.append(Cell(percent(level), sd))
-            else:
-                sd = "" if level is None or level.half is None else f"±{number(level.half)}"
-                found.append(Cell(number(level.value) if level else NOT_MEASURED, sd))
-        return found
+        levels = [doc.level(entry, document, group) for group in doc.GROUPS]
+        return [Cell(*quality(level, name)) for level in levels]
 
     rows = [
         (Cell("oracles"), *cells(document.get("null") or {})),
@@ -106,7 +100,7 @@ def quality_sheet(document: Document) -> Sheet:
         hidden = [Cell(WITHHELD)] * len(doc.GROUPS)
         rows.append((Cell(method), *(hidden if doc.withheld(entry) else cells(entry))))
     return Sheet(
-        caption=f"{title(quality)} (mean over models, ± one standard deviation)",
+        caption=f"{title(name)} (mean over models, ± one standard deviation)",
         header=("method", *(group_word(document, group) for group in doc.GROUPS)),
         rows=tuple(rows),
     )
@@ -125,7 +119,7 @@ def cost_sheet(document: Document) -> Sheet:
                 Cell(retrainings(doc.share(entry))),
                 *(Cell(_amount(paid.get(key))) for key in _COSTS),
                 Cell(retrainings(doc.total_share(entry)), prepared.get("what", "")),
-                Cell(f"{pays:,} requests" if pays else ("never" if prepared else "")),
+                Cell(f"{pays:,}" if pays else ("never" if prepared else "")),
             )
         )
     return Sheet(
@@ -138,7 +132,7 @@ def cost_sheet(document: Document) -> Sheet:
             "row units",
             "seconds",
             "with preparation",
-            "pays from",
+            "pays from request",
         ),
         rows=tuple(rows),
     )

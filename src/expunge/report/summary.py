@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from expunge.report import document as doc
 from expunge.report.document import Document, Entry
-from expunge.report.words import CLAIMS, NOT_MEASURED, SIGNS, Sign, effort, listing, title
+from expunge.report.words import CLAIMS, NOT_MEASURED, SIGNS, Sign, listing, title
 
-RETRAIN = "retrain"  # the method that the others are compared with: it is never dearer than itself
 KINDS = {"forget": "forgotten", "retain": "kept", "test": "new"}
 MOST_NAMED = 40  # row numbers of duplicates that are listed one by one
 
@@ -79,44 +78,6 @@ def findings(document: Document) -> list[Finding]:
     return found
 
 
-def choice(document: Document) -> list[str]:
-    """Paragraphs: the supported methods, the cheapest of them, and where retraining was cheaper."""
-    entries = document["methods"]
-    if len(entries) == 1:  # costs are declared, not measured: they say nothing about success
-        name, entry = next(iter(entries.items()))
-        return [_cost(name, entry, "It cost")]
-    supported = [n for n in doc.order(document) if doc.verdict(entries[n]) == "supported"]
-    if not supported:
-        said = ["None of the methods compared is supported by the evidence.", _dearer(document, [])]
-        return list(filter(None, said))
-    named = f"The methods supported by the evidence are {listing(supported)}"
-    if len(supported) == 1:
-        named = f"The only method supported by the evidence is {supported[0]}"
-    first = cheapest(document, supported)
-    if first is None:
-        return [f"{named}. What they cost was {NOT_MEASURED}, so the cheapest cannot be named."]
-    verb = "it cost" if len(supported) == 1 else f"the cheapest of them is {first}, which cost"
-    said = [_cost(first, entries[first], f"{named}; {verb}")]
-    discussed = [first]
-    if entries[first]["claim"] == "outputs only":
-        changing = [n for n in supported if entries[n]["claim"] != "outputs only"]
-        second = cheapest(document, changing)
-        if second is not None:
-            lead = (
-                f"{first} leaves the stored model as it was. The cheapest supported method that "
-                f"changes the model is {second}, which cost"
-            )
-            said.append(_cost(second, entries[second], lead))
-            discussed.append(second)
-    return [*said, *filter(None, [_dearer(document, discussed)])]
-
-
-def cheapest(document: Document, names: list[str]) -> str | None:
-    """The method with the smallest cost of this request, or None if no cost is known."""
-    known = [(share, name) for name in names if (share := _share(document, name)) is not None]
-    return min(known)[1] if known else None
-
-
 def asked(document: Document) -> list[str]:
     """The request and the test in numbers, for someone who needs none of the mathematics."""
     problem, models = document["problem"], doc.counts(document)
@@ -136,9 +97,9 @@ def asked(document: Document) -> list[str]:
             "a model looks like that never saw them."
         )
     said.append(
-        "Compared was how sure each model is of the right answer: on the forgotten examples, on "
-        "the kept ones, and on examples that no model was trained on. If forgetting worked, the "
-        "changed model cannot be told from a retrained one by this."
+        f"The test compares {_gauge(document)}: on the forgotten examples, on the kept ones, and "
+        "on examples that no model was trained on. If forgetting worked, the changed model cannot "
+        "be told from a retrained one by this."
     )
     return said
 
@@ -147,8 +108,8 @@ def limits(document: Document) -> list[str]:
     """What the test cannot show, whatever its outcome."""
     problem = document["problem"]
     said = [
-        "It looks at the answers of the model, not into it. A trace that does not show in how sure "
-        "the model is of these examples stays unseen.",
+        "It looks at the answers of the model, not into it. A trace that does not show in "
+        f"{_gauge(document)} stays unseen.",
         "It holds for these examples, this model and this way of training, not for others.",
         "It relies on the models and data being the ones described. It does not protect against "
         "someone who hands in others.",
@@ -241,7 +202,7 @@ def _particular(document: Document, entry: Entry) -> str:
             said.append(f"It differs on {listing([KINDS[group] for group in groups])} examples.")
     if entry.get("overshoot") and not doc.withheld(entry):
         said.append(
-            "It went past the goal: it is less sure of the forgotten examples than models that "
+            "It went past the goal: it does worse on the forgotten examples than models that "
             "never saw them, which is a trace as well."
         )
     if doc.verdict(entry) == "inconclusive" and not doc.judged(entry):
@@ -249,53 +210,11 @@ def _particular(document: Document, entry: Entry) -> str:
     return " ".join(said)
 
 
-def _cost(name: str, entry: Entry, lead: str) -> str:
-    """What one method cost, beside training from scratch, with what had to be made beforehand."""
-    own, total = doc.share(entry), doc.total_share(entry)
-    if own is None or total is None:
-        return f"What {name} cost was {NOT_MEASURED}."
-    if name == RETRAIN:
-        return f"{lead} one training from scratch, the yardstick for all others."
-    said = [f"{lead} {effort(own)}."]
-    if own >= 1:
-        said.append("Training again from scratch would have been cheaper, or cost the same.")
-    prepared = entry.get("shared_cost")
-    if prepared:
-        share = prepared.get("relative_to_retrain")
-        worth = "their cost is not stated" if share is None else f"they cost {effort(share)}"
-        said.append(f"Beforehand it needed {prepared['what']}; {worth}.")
-        pays = prepared.get("requests_to_pay")
-        if own < 1 <= total:
-            until = f"until {pays:,} requests share them" if pays else "for any number of requests"
-            said.append(
-                "Counting them, training again from scratch is cheaper, or costs the same, "
-                f"{until}."
-            )
-    return " ".join(said)
-
-
-def _dearer(document: Document, discussed: list[str]) -> str:
-    """Names the other methods that retraining would have replaced at no greater cost."""
-    entries = document["methods"]
-    names = [n for n in doc.order(document) if n not in (RETRAIN, *discussed)]
-    alone = [n for n in names if (_share(document, n) or 0) >= 1]
-    counted = [n for n in names if n not in alone and (doc.total_share(entries[n]) or 0) >= 1]
-    said = []
-    if alone:
-        said.append(
-            f"Training again from scratch would have been cheaper than {listing(alone)}, or cost "
-            "the same."
-        )
-    if counted:
-        said.append(
-            "Counting what had to be made beforehand, training again from scratch would have "
-            f"been cheaper for this one request than {listing(counted)}, or cost the same."
-        )
-    return " ".join(said)
-
-
-def _share(document: Document, name: str) -> float | None:
-    return doc.share(document["methods"][name])
+def _gauge(document: Document) -> str:
+    """The margin in words."""
+    if document["problem"].get("kind") == "regression":
+        return "how far each model’s answers are from the truth"
+    return "how sure each model is of the right answer"
 
 
 def _strength(grade: str) -> tuple[int, str]:

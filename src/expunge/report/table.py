@@ -10,8 +10,7 @@ from expunge.report.words import (
     SIGNS,
     WITHHELD,
     group_word,
-    number,
-    percent,
+    quality,
     retrainings,
     spread,
     title,
@@ -19,9 +18,8 @@ from expunge.report.words import (
 
 Row = tuple[list[str], str]  # cells, and the verdict that colours the row ("" for none)
 
-
-ROOM = 116  # columns of a terminal from which a number and its spread stand side by side
-NARROW = 90
+ROOM = 120  # columns of a terminal from which a number and its spread stand side by side
+NARROW = 90  # below it claims break inside a word
 
 
 def table(document: Document, width: int = ROOM) -> Table:
@@ -48,8 +46,8 @@ def table(document: Document, width: int = ROOM) -> Table:
     columns = zip(header, *(cells for cells, _ in rows), strict=True)
     for index, (word, *cells) in enumerate(columns):
         longest = max(len(part) for cell in (word, *cells) for part in cell.split() or [""])
-        # Where room is short, cells wrap between words; below NARROW claims break inside one, so
-        # that the verdict still fits. Methods take what is left.
+        # Where room is short, numbers wrap between value and spread, so that the verdict still
+        # fits; methods take what is left.
         most = None if width >= ROOM or index == 0 else longest
         if index == 1 and width < NARROW:
             most = 8
@@ -91,17 +89,19 @@ def note(document: Document) -> str:
     parts = []
     if metric == "klom":
         parts.append(
-            "KLoM: 95th percentile within the group, ± two standard errors; lower is better."
+            "KLoM: 95th percentile within the group, ± two standard errors (null: half its "
+            "95% range); lower is better."
         )
     elif metric == "distance":
         parts.append(
             "Distance: root mean square in standard deviations of the retrained models, "
-            "± two standard errors; lower is better."
+            "± two standard errors (null: half its 95% range); lower is better."
         )
     parts += [
         f"{title(name)} {NOT_MEASURED}: {why}."
         for name, why in (document.get("not_measured") or {}).items()
     ]
+    parts.append(f"{title(doc.quality(document))}: ± one standard deviation over models.")
     parts.append("Cost in retrainings; † without what was made beforehand.")
     return " ".join(parts)
 
@@ -141,10 +141,7 @@ def _cells(document: Document, entry: Entry, metric: str | None, groups: list[st
     cells = [spread(doc.reading(entry, metric, group)) for group in groups]
     for group in ("forget", "test"):
         level = doc.level(entry, document, group)
-        if doc.quality(document) == "accuracy":
-            cells.append(percent(level))
-        else:
-            cells.append(NOT_MEASURED if level is None else number(level.value))
+        cells.append(" ".join(quality(level, doc.quality(document))).strip())
     return cells
 
 

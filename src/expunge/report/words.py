@@ -45,7 +45,7 @@ CLAIMS = {
         "the influence of the examples is gone; it can only be tested."
     ),
     "outputs only": (
-        "Only the model's answers are corrected. The stored model is unchanged, so whoever holds "
+        "Only the model’s answers are corrected. The stored model is unchanged, so whoever holds "
         "its file still holds the influence of the examples."
     ),
 }
@@ -98,9 +98,14 @@ def interval(level: Reading | None) -> str:
     return f"[{number(level.low)}, {number(level.high)}]"
 
 
-def percent(level: Reading | None) -> str:
-    """`97.3%` of a share of 1."""
-    return NOT_MEASURED if level is None else f"{100 * level.value:.1f}%"
+def quality(level: Reading | None, name: str) -> tuple[str, str]:
+    """`97.3%` and `±0.4` of an accuracy (a share of 1); `3.10` and `±0.20` of an error."""
+    if level is None:
+        return NOT_MEASURED, ""
+    if name == "accuracy":
+        sd = "" if level.half is None else f"±{100 * level.half:.1f}"
+        return f"{100 * level.value:.1f}%", sd
+    return number(level.value), "" if level.half is None else f"±{number(level.half)}"
 
 
 def retrainings(value: float | None) -> str:

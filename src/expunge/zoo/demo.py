@@ -22,9 +22,9 @@ def demo_problem() -> Problem:
     return problem.forgetting(unusual_handwriting(problem))
 
 
-def demo_methods() -> list[Method]:
+def demo_methods() -> dict[str, Method]:
     """Every method at its documented setting for this problem."""
-    return [method(name, **SETTINGS.get(name, {})) for name in METHODS]
+    return {name: method(name, **SETTINGS.get(name, {})) for name in METHODS}
 
 
 def run_demo(

@@ -74,6 +74,8 @@ def test_blind_to_the_unit_and_growing_with_the_shift():
 
 
 def test_ten_oracles_are_needed():
+    spoilt = draw(10, 3)
+    spoilt[4, 2] = math.nan
     with pytest.raises(BadInput, match="at least 10 oracles"):
         distance(draw(1, 3), draw(9, 3))
     with pytest.raises(BadInput, match="at least 10 oracles"):
@@ -82,5 +84,7 @@ def test_ten_oracles_are_needed():
         distance(draw(1, 0), draw(10, 0))
     with pytest.raises(BadInput, match="1 unlearned margins are NaN"):
         distance(torch.tensor([[math.nan]]), draw(10, 1))
+    with pytest.raises(BadInput, match="1 oracle margins are NaN or infinite, first in row 2"):
+        distance_null(spoilt)
     with pytest.raises(BadInput, match="margins of shapes"):
         distance(draw(1, 4), draw(10, 3))

@@ -202,6 +202,18 @@ def test_too_few_oracles_measure_nothing_and_conclude_nothing():
     assert "overshoot" in made["not_measured"]
 
 
+def test_a_method_may_bear_any_name():
+    given = small(methods=("original", "oracle", "null"))
+    more = given.unlearned | {"null": outputs(4, 9)}
+    made = document(replace(given, unlearned=more), declared(given.unlearned))
+    assert made["groups"]["models"] == {
+        "original": 12,
+        "oracle": 12,
+        "null": 12,
+        "unlearned": {"original": 12, "oracle": 12, "null": 4},
+    }
+
+
 def test_margins_alone_leave_accuracy_unmeasured():
     given = small()
     plain = [

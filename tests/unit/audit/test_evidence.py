@@ -9,7 +9,7 @@ from expunge.audit.evidence import manifest, read
 from expunge.audit.margin import margins
 from expunge.errors import BadInput
 
-from .folders import evidence, files, write
+from .folders import files, write
 
 
 def refused(folder, made, match, kind="classification", sealed=False):
@@ -238,7 +238,3 @@ def test_a_damaged_file_is_named(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BadInput, match="unlearned-dmm.safetensors is damaged"):
         read(tmp_path, "classification", verify_manifest=False)
-
-
-def test_helper_makes_evidence(tmp_path):
-    assert evidence(tmp_path).unlearned.keys() == {"dmm"}

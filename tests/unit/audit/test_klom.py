@@ -141,9 +141,13 @@ def test_no_rows_give_no_values():
     assert klom(torch.zeros(3, 0), torch.zeros(4, 0)).shape == (0,)
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0, 30.0, 33.0, -150.0])
-def test_paper_convention_matches_the_public_rules(shift):
-    u, o = draw(100, 30, shift, 1).double() * 3, draw(80, 30, 0, 2).double() * 3
+@pytest.mark.parametrize(
+    ("shift", "oracle"),
+    [(0, 0), (3, 0), (90, 0), (99, 0), (-450, 0), (0, 105), (105, 105), (0, -105)],
+)
+def test_paper_convention_matches_the_public_rules(shift, oracle):
+    u = draw(100, 30, 0, 1).double() * 3 + shift
+    o = draw(80, 30, 0, 2).double() * 3 + oracle
     expected = [paper(u[:, r].numpy(), o[:, r].numpy()) for r in range(30)]
     np.testing.assert_allclose(klom(u, o, convention="paper"), expected, rtol=1e-12)
 

@@ -150,6 +150,17 @@ def test_dollars_and_markup_in_names_are_text():
     assert any("$x^2$ <script>" in text for text in texts(svg))
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_in_any_script_and_with_control_characters_are_drawn():
+    made, proof = document(("dmm",)), evidence(("dmm",))
+    name = "忘却\x00\n法"
+    made["methods"] = {name: made["methods"]["dmm"]}
+    proof.unlearned[name] = proof.unlearned.pop("dmm")
+    assert any("忘却  法" in text for text in texts(pareto(made)))
+    assert "忘却  法" in texts(strip(made, proof))
+    assert "Row" in distributions(made, proof, name)
+
+
 def test_ids_of_two_figures_are_disjoint():
     found = [
         set(re.findall(r' id="([^"]+)"', pareto(made)))
@@ -191,3 +202,24 @@ def test_density_peaks_where_the_sample_is():
     found = density(np.random.default_rng(0).normal(1, 0.5, 400), grid)
     assert found.max() == 1
     assert abs(grid[found.argmax()] - 1) < 0.3
+
+
+def test_a_label_is_nearest_to_its_own_point():
+    figure = Figure(figsize=(4, 3), dpi=72)
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    points = [(0.6, 0.5), (0.85, 0.5)]  # too near the right edge for a text at the right
+    assert beside(axes, points, ["first", "second"], [(0.5, 0.5)] * 2) == []
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    centres = axes.transData.transform(points)
+    for i, text in enumerate(axes.texts):
+        box = text.get_window_extent(renderer)
+        gaps = [
+            np.hypot(
+                max(box.x0 - x, 0, x - box.x1),
+                max(box.y0 - y, 0, y - box.y1),
+            )
+            for x, y in centres
+        ]
+        assert np.argmin(gaps) == i

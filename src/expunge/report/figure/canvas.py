@@ -1,10 +1,12 @@
 """One look for all figures, and the way from a matplotlib figure to SVG that a page can hold."""
 
 import io
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -30,8 +32,6 @@ SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
     "text.color": INK,
     "text.parse_math": False,  # names come from users: "$" is a dollar
     "xtick.color": MUTED,
@@ -51,13 +51,17 @@ def look(name: str) -> Iterator[None]:
     """The figures' settings for the time of a `with`; `name` seeds the ids inside the SVG."""
     # From the defaults, not from the user's matplotlibrc: equal input, equal bytes. The backend
     # is left alone because rc_context does not put it back.
-    default = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    with mpl.rc_context({**default, **SETTINGS, "svg.hashsalt": name}):
+    settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    settings |= {**SETTINGS, "svg.hashsalt": name}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # What the measuring font lacks, the reader's browser has.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def shorten(name: str) -> str:
-    """A name cut to the room that a figure has."""
+    """A name cut to the room that a figure has, on one line."""
+    name = _printable(name)
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
@@ -105,10 +109,15 @@ def svg(figure: Figure, name: str, label: str) -> str:
         "width": f"{width:g}",
         "height": f"{height:g}",
         "role": "img",
-        "aria-label": label,
+        "aria-label": _printable(label),
     }.items():
         root.set(key, value)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which XML cannot hold at all."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _local(name: str) -> str:

@@ -38,6 +38,9 @@ def distributions(
 
     Returns:
         SVG, or "" if the method was refused or no row was forgotten.
+
+    Raises:
+        BadInput: the evidence lacks the method.
     """
     found = forget_margins(evidence, method)
     entry = document["methods"][method]

@@ -25,7 +25,8 @@ def beside(
 ) -> list[str]:
     """Write each text near its point, clear of all points, error bars and other texts.
 
-    Lines across the panel are kept clear of too, where there is room.
+    Where there is room, it is also clear of lines across the panel, and nearer to its own point
+    than to any other.
 
     Args:
         axes: with its final limits and size.
@@ -43,8 +44,8 @@ def beside(
     renderer = FigureCanvasAgg(figure).get_renderer()
     frame = axes.get_window_extent(renderer)
     pixel = figure.dpi / 72  # pixels in a point
-    centres = [tuple(map(float, axes.transData.transform(point))) for point in points]
-    taken = [_around(*centre, 4.5 * pixel) for centre in centres]
+    centres = [(float(x), float(y)) for x, y in map(axes.transData.transform, points)]
+    taken = [_around(x, y, 4.5 * pixel) for x, y in centres]
     for (x, _), (low, high) in zip(points, bars, strict=True):
         (left, bottom), (_, top) = axes.transData.transform([(x, low), (x, high)])
         taken.append(Bbox.from_extents(left - 1.5 * pixel, bottom, left + 1.5 * pixel, top))
@@ -57,18 +58,25 @@ def beside(
         x = axes.transData.transform((upright, corner[1]))[0]
         ruled.append(Bbox.from_extents(x - 0.5 * pixel, frame.y0, x + 0.5 * pixel, frame.y1))
     dropped = []
-    for centre, text in zip(centres, texts, strict=True):
-        drawn = axes.text(0, 0, text, fontsize=8, color=INK)
+    for i, (centre, text) in enumerate(zip(centres, texts, strict=True)):
+        drawn = axes.text(0, 0, text, fontsize=8, color=INK, zorder=2.5)
+        drawn.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
         size = drawn.get_window_extent(renderer)
-        wanted = (centre, size.width, size.height, frame)
-        place = _free(*wanted, [*taken, *ruled], pixel) or _free(*wanted, taken, pixel)
+        wanted = (centre, size.width, size.height, frame, pixel)
+        others = centres[:i] + centres[i + 1 :]
+        place = (
+            _free(*wanted, [*taken, *ruled], others)
+            or _free(*wanted, taken, others)
+            or _free(*wanted, taken, [])
+        )
         if place is None:
             drawn.remove()
             dropped.append(text)
             continue
         box, distance = place
         taken.append(box)
-        drawn.set_position(axes.transData.inverted().transform((box.x0, box.y0)))
+        x, y = axes.transData.inverted().transform((box.x0, box.y0))
+        drawn.set_position((float(x), float(y)))
         drawn.set_verticalalignment("bottom")
         if distance >= LEADER:
             end = (min(max(centre[0], box.x0), box.x1), min(max(centre[1], box.y0), box.y1))
@@ -79,14 +87,18 @@ def beside(
 
 
 def _free(
-    centre: tuple[float, ...],
+    centre: tuple[float, float],
     width: float,
     height: float,
     frame: Bbox,
-    taken: list[Bbox],
     pixel: float,
+    taken: list[Bbox],
+    others: list[tuple[float, float]],
 ) -> tuple[Bbox, float] | None:
-    """The nearest place for a text of this size, with its distance in points."""
+    """The nearest place for a text of this size, with its distance in points.
+
+    It overlaps nothing in `taken` and is further from `others` than from its own point.
+    """
     for distance, index in product(DISTANCES, range(DIRECTIONS)):
         # Start at the right, then alternate up and down: text is read from its left end.
         angle = (index + 1) // 2 * (1 if index % 2 else -1) * 2 * pi / DIRECTIONS
@@ -94,7 +106,9 @@ def _free(
         y = centre[1] + distance * pixel * sin(angle) + (sin(angle) - 1) / 2 * height
         box = Bbox.from_bounds(x, y, width, height)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 2 and frame.y0 <= box.y0
-        if inside and box.y1 <= frame.y1 and not any(box.overlaps(other) for other in taken):
+        if not inside or box.y1 > frame.y1 or any(box.overlaps(other) for other in taken):
+            continue
+        if not any(box.overlaps(_around(*other, (distance + 4) * pixel)) for other in others):
             return box, distance
     return None
 
@@ -103,7 +117,7 @@ def _around(x: float, y: float, radius: float) -> Bbox:
     return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
 
 
-def _along(start: tuple[float, ...], end: tuple[float, ...], pixel: float) -> list[Bbox]:
+def _along(start: tuple[float, float], end: tuple[float, float], pixel: float) -> list[Bbox]:
     """Small boxes along a leader, so that later texts keep clear of it."""
     return [
         _around(

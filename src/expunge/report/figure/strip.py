@@ -41,12 +41,12 @@ def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
 
     Returns:
         SVG, or "" if every method was refused or no row was forgotten.
+
+    Raises:
+        BadInput: the evidence lacks a method.
     """
-    methods = [
-        name
-        for name in doc.order(document)
-        if not doc.withheld(document["methods"][name]) and name in evidence.unlearned
-    ]
+    entries = document["methods"]
+    methods = [name for name in doc.order(document) if not doc.withheld(entries[name])]
     if not methods or len(evidence.targets["forget"]) == 0:
         return ""
     name = f"strip-{columns}"
@@ -62,7 +62,7 @@ def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
             box = (left, height - top - 1.2, width / across - 0.62, 1.2)
             axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, 1.2 / height))
             shares[method] = _panel(axes, forget_margins(evidence, method))
-            sign = SIGNS[doc.verdict(document["methods"][method])]
+            sign = SIGNS[doc.verdict(entries[method])]
             panel_title(axes, shorten(method), f"{sign.symbol} {sign.word}")
             axes.set_xlabel("forgotten rows")
             if column == 0:

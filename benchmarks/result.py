@@ -1,0 +1,59 @@
+"""The result file of a benchmark: claims with their targets, and everything behind them."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import expunge
+from expunge import store
+
+FOLDER = Path(__file__).parent
+
+
+def arguments(name: str, what: str) -> argparse.Namespace:
+    """The flags that every benchmark takes."""
+    parser = argparse.ArgumentParser(prog=name, description=what)
+    parser.add_argument("--out", type=Path, default=FOLDER / "results" / f"{name}.json")
+    parser.add_argument("--store", type=Path, default=FOLDER / "results" / ".store")
+    parser.add_argument("--quick", action="store_true", help="ten seconds, proves nothing")
+    parser.add_argument("--jobs", type=int, default=None)
+    return parser.parse_args()
+
+
+def claim(name: str, value: float, target: float, interval: list[float] | None = None) -> dict:
+    """A claim that a value is at most a target; one that fails stays in the file."""
+    return {
+        "name": name,
+        "value": value,
+        "interval": interval,
+        "target": target,
+        "holds": value <= target,
+    }
+
+
+def write(path: Path, claims: list[dict], **facts: Any) -> None:
+    """Write the result file and print the claims."""
+    content = {
+        "claims": claims,
+        **facts,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"expunge": expunge.__version__, "torch": torch.__version__},
+        "commit": _commit(),
+    }
+    store.write_json(path, json.loads(json.dumps(content)))
+    for entry in claims:
+        word = "holds" if entry["holds"] else "FAILS"
+        print(f"{word}: {entry['name']}: {entry['value']:.2f} (target {entry['target']:.2f})")
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=FOLDER, capture_output=True, text=True
+    )
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,216 @@
+"""Small problems with known answers; every function is at module level, so processes can import it.
+
+A builder returns a whole Problem. `tiny` trains in a hundredth of a second; `ridge` and `logistic`
+are convex, in float64, with recipes that reach the optimum.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from expunge.data import TensorData
+from expunge.problem import Problem
+from expunge.recipe import Recipe
+from expunge.task import Classification, Regression
+
+ROWS, FEATURES, CLASSES = 60, 6, 3
+FORGET = (3, 7, 11, 19, 30, 58)
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+ADAM = partial(torch.optim.Adam, lr=0.01)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# ---- models
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+
+
+def mlp64() -> nn.Module:
+    return mlp().double()
+
+
+def batchnorm() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, CLASSES)
+    )
+
+
+def batchnorm64() -> nn.Module:
+    return batchnorm().double()
+
+
+def dropout() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, CLASSES)
+    )
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x.reshape(len(x), -1, 2))[0][:, -1])
+
+
+class Reassigning(nn.Module):
+    """Its forward puts a new tensor in the place of a buffer, which functional_call loses."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+        self.register_buffer("seen", torch.zeros(FEATURES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.seen = 0.9 * self.seen + 0.1 * x.detach().mean(0)
+        return self.net(x)
+
+
+class Tied(nn.Module):
+    """The first and the second layer are one parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(FEATURES, FEATURES), nn.Linear(FEATURES, FEATURES)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+def half_frozen() -> nn.Module:
+    """The first layer never trains, and is the same in every member."""
+    net = mlp()
+    net[0].requires_grad_(False)
+    with torch.no_grad():
+        net[0].weight.copy_(torch.linspace(-1, 1, 8 * FEATURES).reshape(8, FEATURES))
+        net[0].bias.zero_()
+    return net
+
+
+# ---- classification
+
+
+def blobs(rows: int, seed: int, dtype: torch.dtype = torch.float32) -> TensorData:
+    """Rows around three centres, noisy enough that models of other seeds differ."""
+    g = generator(seed)
+    centres = torch.randn(CLASSES, FEATURES, generator=generator(99))
+    targets = torch.randint(CLASSES, (rows,), generator=g)
+    inputs = centres[targets] + torch.randn(rows, FEATURES, generator=g)
+    return TensorData(inputs.to(dtype), targets)
+
+
+def tiny(build=mlp, dtype: torch.dtype = torch.float32, forget=FORGET, **recipe) -> Problem:
+    """60 train rows, 6 features, 3 classes, a small network, 3 epochs."""
+    settings = {"epochs": 3, "batch_size": 16, "optimizer": SGD, **recipe}
+    problem = Problem(
+        Classification(CLASSES),
+        blobs(ROWS, 1, dtype),
+        blobs(30, 2, dtype),
+        blobs(24, 3, dtype),
+        recipe=Recipe(build, **settings),
+        name="three blobs",
+    )
+    return problem.forgetting(list(forget))
+
+
+def tiny64(build=mlp64, **settings) -> Problem:
+    return tiny(build, torch.float64, **settings)
+
+
+def with_nan(problem: Problem, rows, *, targets: bool = False) -> Problem:
+    """The same problem, the inputs (and real-valued targets) of these train rows all NaN."""
+    data = problem.train
+    inputs, truth = data.inputs.clone(), data.targets.clone()
+    inputs[rows] = float("nan")
+    if targets:
+        truth[rows] = float("nan")
+    return replace(problem, train=TensorData(inputs, truth))
+
+
+# ---- ridge regression
+
+
+def linear() -> nn.Module:
+    return nn.Linear(FEATURES, 1, bias=False).double()
+
+
+def ridge(*, rare: bool = False, rows: int = 80, epochs: int = 150, l2: float = 0.1) -> Problem:
+    """Full-batch descent to the optimum: contraction at most 1 - lr * l2 a step.
+
+    With `rare` the forgotten rows alone have a component along the last feature.
+    """
+    g = generator(5)
+    forget = list(FORGET)
+    x = torch.randn(rows, FEATURES, generator=g, dtype=torch.float64)
+    if rare:
+        x[:, -1] = 0.0
+        x[forget, -1] = 1.0
+    truth = torch.randn(FEATURES, generator=g, dtype=torch.float64)
+    y = x @ truth + 0.5 * torch.randn(rows, generator=g, dtype=torch.float64)
+    y[forget] += 3.0  # so that forgetting them matters
+    other = torch.randn(20, FEATURES, generator=g, dtype=torch.float64)
+    recipe = Recipe(
+        linear, epochs=epochs, batch_size=rows, optimizer=partial(torch.optim.SGD, lr=0.5), l2=l2
+    )
+    problem = Problem(
+        Regression(),
+        TensorData(x, y),
+        TensorData(other, other @ truth),
+        recipe=recipe,
+        name="ridge regression",
+    )
+    return problem.forgetting(forget)
+
+
+def ridge_optimum(problem: Problem, rows: Tensor) -> Tensor:
+    """(FEATURES,), the minimum of mean((x theta - y)^2) / 2 + l2/2 |theta|^2 over these rows."""
+    x, y = problem.train.inputs[rows], problem.train.targets[rows]
+    penalty = problem.recipe.l2 * len(rows) * torch.eye(x.shape[1], dtype=x.dtype)
+    return torch.linalg.solve(x.T @ x + penalty, x.T @ y)
+
+
+# ---- logistic regression
+
+
+def softmax_linear() -> nn.Module:
+    return nn.Linear(FEATURES, CLASSES, bias=False).double()
+
+
+def logistic(epochs: int = 300) -> Problem:
+    """Three-class logistic regression; momentum descent on the full batch reaches the optimum."""
+    return tiny64(
+        softmax_linear,
+        epochs=epochs,
+        batch_size=ROWS,
+        l2=0.1,
+        optimizer=partial(torch.optim.SGD, lr=0.5, momentum=0.7),
+    )
+
+
+def logistic_optimum(problem: Problem, rows: Tensor) -> Tensor:
+    """(CLASSES, FEATURES), by Newton's method on the mean loss plus l2/2 |theta|^2."""
+    x, y = problem.train.inputs[rows], problem.train.targets[rows]
+
+    def objective(theta: Tensor) -> Tensor:
+        logits = x @ theta.reshape(CLASSES, FEATURES).T
+        loss = (logits.logsumexp(1) - logits[torch.arange(len(y)), y]).mean()
+        return loss + 0.5 * problem.recipe.l2 * theta.square().sum()
+
+    theta = torch.zeros(CLASSES * FEATURES, dtype=torch.float64)
+    for _ in range(30):
+        gradient = torch.func.grad(objective)(theta)
+        theta = theta - torch.linalg.solve(torch.func.hessian(objective)(theta), gradient)
+    assert gradient.norm() < 1e-12
+    return theta.reshape(CLASSES, FEATURES)
