@@ -14,12 +14,11 @@ from dataclasses import replace
 from itertools import product
 
 import result
-import torch
 
 from expunge.api.compare import observe, unlearn
 from expunge.api.givens import attribution_of
 from expunge.api.panel import Panel
-from expunge.audit.klom import klom
+from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins
 from expunge.audit.verdict import GROUPS
 from expunge.errors import BadInput
@@ -38,7 +37,6 @@ GRIDS = {
     "dmm": {"steps": [40, 80, 100], "lr": [0.0005, 0.001, 0.003, 0.006]},
 }
 SMALL = {name: {key: values[:1] for key, values in grid.items()} for name, grid in GRIDS.items()}
-FEWEST_BINS = 2  # oracles that fill no more of the 20 bins are hidden by somebody's outlier
 
 
 def main() -> None:
@@ -62,7 +60,7 @@ def main() -> None:
         for judge in ("oracle", "null"):
             a = [margins(outputs[g], targets[g], "classification") for g in GROUPS]
             b = [margins(seen[judge][g], targets[g], "classification") for g in GROUPS]
-            if any(hidden(x, y) for x, y in zip(a, b, strict=True)):
+            if any(hidden(x, y).double().mean() > 0.05 for x, y in zip(a, b, strict=True)):
                 return {}
             values = [float(klom(x, y).quantile(0.95)) for x, y in zip(a, b, strict=True)]
             found[judge] = dict(zip(GROUPS, values, strict=True)) | {"average_p95": sum(values) / 3}
@@ -102,14 +100,6 @@ def main() -> None:
         seed=workshop.seed,
         quick=flags.quick,
     )
-
-
-def hidden(unlearned: torch.Tensor, oracle: torch.Tensor) -> bool:
-    """Whether outliers squeeze the oracles of over 5 % of rows into two bins of the histogram."""
-    low = torch.minimum(unlearned.amin(0), oracle.amin(0))
-    high = torch.maximum(unlearned.amax(0), oracle.amax(0))
-    filled = (oracle.amax(0) - oracle.amin(0)) / (high - low) * 20
-    return bool((filled < FEWEST_BINS).double().mean() > 0.05)
 
 
 def best_of(trials: list[dict], budget: float) -> dict | None:

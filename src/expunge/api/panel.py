@@ -14,7 +14,7 @@ from expunge.ensemble import Models
 from expunge.problem import Problem
 from expunge.rng import Draws
 
-LARGEST = 1000  # rows of retain and of test that are judged; all forgotten rows always are
+LARGEST = 2000  # rows of retain and of test that are judged; all forgotten rows always are
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from expunge.audit.distance import MIN_ORACLES
 from expunge.audit.evidence import Evidence, Outputs
+from expunge.audit.klom import hidden
 from expunge.audit.margin import margins
 from expunge.audit.overshoot import overshoot
 from expunge.audit.summary import (
@@ -122,7 +123,13 @@ class Examination:
         }
         before = _measured(original, original.get("null", null), metric, "forget")
         judged = judge(
-            measured, before, metric, entry["changed"], entry["reason"], overshoot=bool(past)
+            measured,
+            before,
+            metric,
+            entry["changed"],
+            entry["reason"],
+            overshoot=bool(past),
+            hidden=self._hidden(file, entry["models_used"]) if metric == "klom" else (),
         )
         reasons = list(judged.reasons)
         if entry["klom"] and metric == "distance":
@@ -181,6 +188,11 @@ class Examination:
             return {name: None}
         outputs = [torch.cat([file[group] for file in given]) for group in GROUPS]
         return {name: accuracy_table(outputs, [self._evidence.targets[g] for g in GROUPS])}
+
+    def _hidden(self, file: Outputs, m: int) -> list[str]:
+        """Groups of which outliers hide more rows from KLoM than its 95th percentile looks past."""
+        rows = hidden(self._margins(file)[:m], self._oracle[:m]).double().split(self.sizes)
+        return [group for group, lost in zip(GROUPS, rows, strict=True) if lost.mean() > 0.05]
 
     def _overshoot(self, file: Outputs) -> bool | None:
         if self.oracles < 2:

@@ -55,6 +55,26 @@ def klom(
     )
 
 
+def hidden(unlearned: Tensor, oracle: Tensor, *, bins: int = BINS) -> Tensor:
+    """Rows whose KLoM cannot be trusted, because outliers stretch the joint range.
+
+    A few unlearned models with runaway margins push all others, and all oracles, into the same
+    bins; the divergence is then small whatever the others say. A row counts as hidden when its
+    oracles span less than two of the bins.
+
+    Args:
+        unlearned: (M, rows) margins of unlearned models.
+        oracle: (N, rows) margins of retrained models.
+        bins: as in `klom`.
+
+    Returns:
+        (rows,) bool; rows whose margins are all equal are not hidden.
+    """
+    low, high = _range(unlearned.double(), oracle.double())
+    spanned = bins * (oracle.amax(0) - oracle.amin(0)).double()
+    return spanned < 2 * (high - low)
+
+
 def p95(values: Tensor) -> Tensor:
     """95th percentile over all values, interpolated linearly between ranks as numpy does.
 

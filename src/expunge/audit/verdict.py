@@ -2,13 +2,14 @@
 
 In a group of rows let T be the metric, SE its jackknife error, N the median of the null and delta
 the tolerance. The group is inside if T + 2 SE <= N + delta, outside if T - 2 SE > N + delta, and
-otherwise undecided. Supported: all groups inside, and the original outside on the forgotten rows
+otherwise undecided. A group is outside, too, if outliers hide over 5 % of its rows from KLoM (see
+`klom.hidden`). Supported: all groups inside, and the original outside on the forgotten rows
 (a test that even the original passes cannot tell whether anything was forgotten). Not supported:
 any group outside. Otherwise inconclusive.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,9 @@ from expunge.errors import BadInput, nearest
 
 GROUPS = ("forget", "retain", "test")
 DELTA = {"klom": 1.0, "distance": 0.7}  # nats; standard deviations of the oracles
+HIDDEN = (
+    "some models answer so far from any retrained one that KLoM cannot tell where the others are."
+)
 NAME = {"klom": "KLoM", "distance": "distance"}
 
 Word = Literal["supported", "not supported", "inconclusive", "no measurable trace", "refused"]
@@ -51,6 +55,7 @@ def judge(
     reason: str,
     *,
     overshoot: bool = False,
+    hidden: Collection[str] = (),
 ) -> Verdict:
     """Grade a method.
 
@@ -62,6 +67,7 @@ def judge(
         changed: largest absolute change of a weight; None if unknown.
         reason: why nothing changed, where `changed` is 0.
         overshoot: whether the method went past the retrained models; named among the reasons.
+        hidden: groups in which outliers hide too many rows from KLoM.
 
     Returns:
         The verdict. Whatever is missing makes it "inconclusive", never "supported".
@@ -75,18 +81,22 @@ def judge(
             expected=f"one of {', '.join(DELTA)}, or None",
             cure="judge by a metric that has a tolerance",
         )
-    if changed == 0 and not reason.strip():
-        return Verdict("refused", ("No weight changed, and no reason was given for that.",))
     notes = _notes(changed, reason, overshoot)
     missing = _missing(values, original_forget, metric)
+    unexplained = changed == 0 and not reason.strip()
     if metric is None or missing or original_forget is None:
-        return Verdict("inconclusive", (*missing, *notes))
+        return Verdict("refused" if unexplained else "inconclusive", (*missing, *notes))
     original = place(original_forget, metric)
     groups = {name: Measured(*given) for name, given in values.items() if given is not None}
-    places = {name: place(group, metric) for name, group in groups.items()}
+    places: dict[str, Place] = {
+        name: "outside" if name in hidden else place(group, metric)
+        for name, group in groups.items()
+    }
     rank: tuple[Place, ...] = ("outside", "undecided", "inside")
     sentences = [
-        _sentence(f"On the {name} rows", groups[name], metric, at)
+        f"On the {name} rows {HIDDEN}"
+        if name in hidden
+        else _sentence(f"On the {name} rows", groups[name], metric, at)
         for at in rank
         for name in groups
         if places[name] == at
@@ -96,6 +106,8 @@ def judge(
         sentences.append(f"{trace} By this measure these rows left no measurable trace.")
     if "outside" in places.values():
         return Verdict("not supported", (*sentences, *notes))
+    if unexplained:
+        return Verdict("refused", (*notes, *sentences))
     if "undecided" in places.values():
         return Verdict("inconclusive", (*sentences, *notes))
     if original != "outside":
@@ -150,8 +162,10 @@ def _known(given: Measured | None) -> bool:
 
 def _notes(changed: float | None, reason: str, overshoot: bool) -> list[str]:
     notes = []
-    if changed == 0:
+    if changed == 0 and reason.strip():
         notes.append(f"No weight changed: {reason.strip()}.")
+    elif changed == 0:
+        notes.append("No weight changed, and no reason was given for that.")
     if overshoot:
         notes.append(
             "The forget rows were pushed past where retrained models stand (over-forgetting)."

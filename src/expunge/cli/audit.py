@@ -68,7 +68,7 @@ def audit(
             command=command,
         )
     console = Console()
-    console.print(table(judged))
+    console.print(table(judged, console.width))
     for name, entry in judged["methods"].items():
         console.print(f"{name}: {entry['verdict']}. {' '.join(entry['verdict_reasons'])}")
     console.print(f"Open {out / 'report.html'} to read the report.")

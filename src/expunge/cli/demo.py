@@ -41,7 +41,7 @@ def demo(
         *(("--device", device) if device != "cpu" else ()),
     )
     judged = run_demo(out, workshop, members=members, half_models=half_models, command=command)
-    console.print(table(judged))
+    console.print(table(judged, console.width))
     console.print(
         f"Took {perf_counter() - start:.0f} s. Open {out / 'report.html'} to read the report;"
     )

@@ -106,3 +106,15 @@ def test_over_forgetting_is_named():
 def test_unknown_metric():
     with pytest.raises(BadInput, match=r"metric 'kolm' \(did you mean 'klom'\?\)"):
         grade(metric="kolm")
+
+
+def test_an_unchanged_model_that_fails_is_not_supported_rather_than_refused():
+    verdict = grade(values=groups(forget=OUTSIDE), changed=0)
+    assert verdict.verdict == "not supported"
+    assert "No weight changed, and no reason was given for that." in verdict.reasons
+
+
+def test_a_group_hidden_by_outliers_is_outside():
+    verdict = grade(hidden=["test"])
+    assert verdict.verdict == "not supported"
+    assert "On the test rows some models answer so far" in verdict.reasons[0]

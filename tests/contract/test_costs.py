@@ -1,0 +1,90 @@
+"""What a method says it will read is what it reads, counted on the data itself."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import ROWS, batchnorm, tiny
+
+from expunge.data import Batch, TensorData
+from expunge.methods import METHODS
+from expunge.train import retrain_units
+
+from .cases import given, originals, run, short
+
+every = pytest.mark.parametrize("name", METHODS)
+SIZES = {
+    "as they come": {},
+    "batches larger than the data": {
+        "batch_size": 1000,
+        "forget_batch_size": 1000,
+        "retain_batch_size": 1000,
+    },
+    "batches that do not divide": {
+        "batch_size": 7,
+        "forget_batch_size": 5,
+        "retain_batch_size": 11,
+        "epochs": 3,
+        "steps": 2,
+    },
+    "one row at a time": {
+        "batch_size": 1,
+        "forget_batch_size": 1,
+        "retain_batch_size": 1,
+        "epochs": 1,
+    },
+}
+
+
+class Counting(TensorData):
+    """Counts the rows that are read, by a member."""
+
+    read = 0
+
+    def batches(self, plan: Iterable[torch.Tensor], training: bool = False) -> Iterator[Batch]:
+        for batch in super().batches(plan, training):
+            self.read += batch.rows.shape[-1]
+            yield batch
+
+
+@every
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("build", [None, batchnorm], ids=["mlp", "batchnorm"])
+def test_the_price_is_what_is_paid(name, sizes, build):
+    if build and sizes.get("batch_size") == 1:
+        pytest.skip("batch norm cannot train on one row")
+    problem = tiny(build) if build else tiny()
+    models = originals(problem)
+    cost = run(problem, name, models, **sizes).cost
+    price = short(name, **sizes).price(problem)
+    assert (price.forward_rows, price.backward_rows) == (cost.forward_rows, cost.backward_rows)
+    assert price.seconds == 0.0
+    assert cost.seconds > 0 or not cost.row_units
+
+
+@every
+def test_the_cost_is_what_the_data_gave_out(name, problem):
+    """Rows forward include a model's own targets; each member is charged for its own rows only."""
+    models, passed = originals(problem, 1), given(problem, name, 1)
+    counted = replace(problem, train=Counting(problem.train.inputs, problem.train.targets))
+    cost = short(name)(counted, models, passed, seed=0).cost
+    assert cost.forward_rows == counted.train.read
+
+
+@every
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_cost_of_one_model_does_not_depend_on_the_others(name, count, problem):
+    alone = run(problem, name, originals(problem, 1)).cost
+    together = run(problem, name, originals(problem, count, group=2)).cost
+    assert together.row_units == alone.row_units
+
+
+def test_one_retraining_is_the_unit(problem):
+    """3 x epochs x |R|; what is read is a little less, as an epoch is whole batches only."""
+    retained = ROWS - len(problem.forget)
+    assert retrain_units(problem) == 3 * 3 * retained
+    whole = replace(problem, recipe=replace(problem.recipe, batch_size=retained))
+    assert run(whole, "retrain", originals(problem, 1)).cost.row_units == retrain_units(whole)
+    part = run(problem, "retrain", originals(problem, 1)).cost.row_units
+    assert part == 3 * 3 * (retained // 16 * 16)
