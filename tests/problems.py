@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import TensorData
+from expunge.ensemble import Ensemble
 from expunge.problem import Problem
 from expunge.recipe import Recipe
+from expunge.rng import seeded
 from expunge.task import Classification, Regression
 
 ROWS, FEATURES, CLASSES = 60, 6, 3
@@ -146,17 +148,11 @@ def linear() -> nn.Module:
     return nn.Linear(FEATURES, 1, bias=False).double()
 
 
-def ridge(*, rare: bool = False, rows: int = 80, epochs: int = 150, l2: float = 0.1) -> Problem:
-    """Full-batch descent to the optimum: contraction at most 1 - lr * l2 a step.
-
-    With `rare` the forgotten rows alone have a component along the last feature.
-    """
+def ridge(rows: int = 80, epochs: int = 80, l2: float = 0.1) -> Problem:
+    """Full-batch descent on well-conditioned rows, to the optimum to the last digits."""
     g = generator(5)
     forget = list(FORGET)
     x = torch.randn(rows, FEATURES, generator=g, dtype=torch.float64)
-    if rare:
-        x[:, -1] = 0.0
-        x[forget, -1] = 1.0
     truth = torch.randn(FEATURES, generator=g, dtype=torch.float64)
     y = x @ truth + 0.5 * torch.randn(rows, generator=g, dtype=torch.float64)
     y[forget] += 3.0  # so that forgetting them matters
@@ -181,6 +177,15 @@ def ridge_optimum(problem: Problem, rows: Tensor) -> Tensor:
     return torch.linalg.solve(x.T @ x + penalty, x.T @ y)
 
 
+def at(theta: Tensor, build=linear) -> Ensemble:
+    """One linear model with these weights."""
+    with seeded(0):
+        module = build()
+    with torch.no_grad():
+        module.weight.copy_(theta)
+    return Ensemble.of(module)
+
+
 # ---- logistic regression
 
 
@@ -188,7 +193,7 @@ def softmax_linear() -> nn.Module:
     return nn.Linear(FEATURES, CLASSES, bias=False).double()
 
 
-def logistic(epochs: int = 300) -> Problem:
+def logistic(epochs: int = 150) -> Problem:
     """Three-class logistic regression; momentum descent on the full batch reaches the optimum."""
     return tiny64(
         softmax_linear,

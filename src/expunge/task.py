@@ -129,7 +129,7 @@ class Regression:
         return model(batch.inputs)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Half the squared error, (B,): the unit normal negative log-likelihood, less a constant."""
+        """Half the squared error, (B,): the negative log-likelihood of a unit normal."""
         return 0.5 * regression_margin(outputs, batch.targets).square()
 
     def distance(

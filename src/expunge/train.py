@@ -47,7 +47,7 @@ def train(
         BadInput: the problem has no recipe; training became NaN; a Trainer that ignores its seed.
     """
     recipe = require_recipe(problem, f"train {role} models")
-    draws = Draws((seed, role))
+    draws = Draws((seed, "train", role))
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
     if not isinstance(recipe, Recipe):
         return _by_trainer(problem, rows, ids, draws, device)
@@ -69,7 +69,7 @@ def rows_of(problem: Problem, role: str) -> Tensor:
 def subset_rows(problem: Problem, ids: Sequence[int], seed: int) -> Tensor:
     """The half of S that each of these half-data models trains on, int64, (members, |S| // 2)."""
     present = problem.present_rows
-    order = Draws((seed, "subset")).of(ids).at("half").permutation(len(present))
+    order = Draws((seed, "half")).of(ids).permutation(len(present))
     return present[order[:, : len(present) // 2].sort(dim=1).values]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
 from expunge.api.compare import observe, publish
-from expunge.api.facts import CLAIMS, UNKNOWN_COST, problem_facts, run_facts
+from expunge.api.facts import UNKNOWN_COST, problem_facts, run_facts
 from expunge.api.forget import STORE, Forgotten, as_module
 from expunge.api.panel import Panel, write_evidence
 from expunge.audit.evidence import manifest, read
@@ -19,7 +19,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.maker import Maker, Workshop
-from expunge.methods.method import Claim, largest_change
+from expunge.methods.method import largest_change
 from expunge.problem import Problem
 from expunge.store import Store
 
@@ -196,7 +196,7 @@ def _entry(card: Card | None, changed: float) -> Mapping[str, Any]:
         }
     return {
         "claim": card.claim,
-        "claim_detail": CLAIMS[Claim(card.claim)],
+        "claim_detail": "",
         "changed": changed,
         "reason": card.reason,
         "settings": card.settings,

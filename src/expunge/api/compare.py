@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from expunge import report, store
-from expunge.api.facts import CLAIMS, cost_facts, problem_facts, run_facts
+from expunge.api.facts import cost_facts, problem_facts, run_facts
 from expunge.api.givens import HALF_MODELS, Needs, attribution_of, shared_cost
 from expunge.api.panel import Panel, write_evidence
 from expunge.audit.document import document
@@ -90,7 +90,7 @@ def compare(
         "methods": {
             name: {
                 "claim": str(method.claim),
-                "claim_detail": CLAIMS[method.claim],
+                "claim_detail": "",
                 "changed": results[name].changed,
                 "reason": results[name].reason,
                 "settings": settings(method),

@@ -13,15 +13,8 @@ from torch import Tensor
 
 from expunge.data import fingerprints
 from expunge.loop import Cost
-from expunge.methods.method import Claim
 from expunge.problem import Problem
 from expunge.train import retrain_units
-
-CLAIMS = {
-    Claim.EXACT: "trained from scratch without the rows",
-    Claim.APPROXIMATE: "weights were adjusted; how closely is measured, not promised",
-    Claim.OUTPUTS_ONLY: "answers are corrected on known rows; the weights still hold the rows",
-}
 
 
 def problem_facts(problem: Problem) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def place(given: Measured, metric: str) -> Place:
 
 def _sentence(subject: str, given: Measured, metric: str, at: Place) -> str:
     value, error, null = given
-    interval = f"{value - 2 * error:.2f} to {value + 2 * error:.2f}"
+    interval = f"{max(value - 2 * error, 0.0):.2f} to {value + 2 * error:.2f}"
     limit = f"{null + DELTA[metric]:.2f} (retrained models among themselves {null:.2f}, "
     limit += f"tolerance {DELTA[metric]:g})"
     end = {

@@ -54,7 +54,7 @@ class DMM:
             forget_batch_size=self.forget_batch_size,
             retain_batch_size=self.retain_batch_size,
             loss=self.loss,
-            draws=Draws((seed, self.name)),
+            draws=Draws((seed, "unlearn", self.name)),
         )
 
     def price(self, problem: Problem) -> Cost:

@@ -53,7 +53,7 @@ class FineTune:
             steps=passes(problem.retain, self.batch_size, self.epochs)[0],
             lr=self.lr,
             l2=penalty_of(problem),
-            draws=Draws((seed, self.name)),
+            draws=Draws((seed, "unlearn", self.name)),
         )
 
     def price(self, problem: Problem) -> Cost:

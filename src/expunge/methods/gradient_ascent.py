@@ -52,7 +52,7 @@ class GradientAscent:
             lambda draws: [epochs(problem.forget, self.batch_size, self.epochs, draws)],
             steps=passes(problem.forget, self.batch_size, self.epochs)[0],
             lr=self.lr,
-            draws=Draws((seed, self.name)),
+            draws=Draws((seed, "unlearn", self.name)),
         )
 
     def price(self, problem: Problem) -> Cost:

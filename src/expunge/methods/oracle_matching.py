@@ -56,7 +56,7 @@ class OracleMatching:
             forget_batch_size=self.forget_batch_size,
             retain_batch_size=self.retain_batch_size,
             loss=self.loss,
-            draws=Draws((seed, self.name)),
+            draws=Draws((seed, "unlearn", self.name)),
         )
 
     def price(self, problem: Problem) -> Cost:

@@ -1,7 +1,7 @@
 """Teach the forgotten rows other labels while going on with the retained rows.
 
 Source: the baseline "RL", Golatkar et al. 2020, arXiv 1911.04933; as a sum of two losses, Fan et
-al. 2024, "SalUn", arXiv 2310.12508, equation 3 without the mask. Differs: the released code of SalUn
+al. 2024, "SalUn", arXiv 2310.12508, equation 3 without the mask. Differs: the released code
 runs all forgotten batches before all retained ones and may draw the true label; here both losses
 share every step and a label is never the true one, drawn anew each time. Cost: 3 x epochs x |R| x
 (1 + forget batch / batch) row units.
@@ -67,7 +67,7 @@ class RandomLabel:
             steps=passes(problem.retain, self.batch_size, self.epochs)[0],
             lr=self.lr,
             l2=penalty_of(problem),
-            draws=Draws((seed, self.name)),
+            draws=Draws((seed, "unlearn", self.name)),
             feed=relabelled,
         )
 

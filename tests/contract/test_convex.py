@@ -1,0 +1,100 @@
+"""Law 8: on ridge and logistic regression the retrained optimum is known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import at, logistic, logistic_optimum, ridge, ridge_optimum
+
+from expunge.ensemble import Change, Ensemble
+from expunge.methods import METHODS, Given, method
+from expunge.methods.method import Claim
+from expunge.train import train
+
+from .cases import CLOSER
+
+PROBLEMS = {"ridge": (ridge, ridge_optimum), "logistic": (logistic, logistic_optimum)}
+SETTINGS = {  # descent on full batches, long enough to come near
+    "fine-tune": {"epochs": 20, "lr": 0.05, "batch_size": 1000},
+    "oracle-matching": {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
+    "dmm": {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
+}
+
+
+def only_weights(models) -> torch.Tensor:
+    (found,) = models.tensors().values()
+    return found
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+@pytest.mark.parametrize("name", [n for n in METHODS if METHODS[n].claim == Claim.EXACT])
+def test_exact_methods_reach_the_retrained_optimum(name, case):
+    build, optimum = PROBLEMS[case]
+    problem = build()
+    full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
+    models = Ensemble.stack([next(at(full, problem.recipe.build).modules()) for _ in range(3)], range(3), 3)
+    result = method(name)(problem, models, seed=0)
+    assert (only_weights(result.models) - kept).abs().max() < 1e-8
+    assert (full - kept).abs().max() > 0.05  # so that retraining on all rows would be seen
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+@pytest.mark.parametrize("name", CLOSER)
+def test_approximate_methods_move_closer(name, case):
+    """From the optimum on all rows; a predicted change is the exact one, a teacher trained."""
+    build, optimum = PROBLEMS[case]
+    problem = build()
+    full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
+    start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
+
+    def change(split, rows):
+        data = problem.splits[split]
+        before, after = (m.outputs(problem.task, data, rows)[0].double() for m in (start, goal))
+        return Change(after - before, torch.zeros_like(after))
+
+    given = Given(change, train(problem, "teacher", [0], seed=0)[0])
+    result = method(name, **SETTINGS[name])(problem, start, given, seed=0)
+    left = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
+    assert left < CLOSER[name]
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_a_wrong_prediction_leads_dmm_astray(case):
+    """The other sign ends twice as far from the retrained optimum as the start is."""
+    build, optimum = PROBLEMS[case]
+    problem = build()
+    full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
+    start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
+
+    def backwards(split, rows):
+        data = problem.splits[split]
+        before, after = (m.outputs(problem.task, data, rows)[0].double() for m in (start, goal))
+        return Change(before - after, torch.zeros_like(after))
+
+    result = method("dmm", **SETTINGS["dmm"])(problem, start, Given(backwards), seed=0)
+    ratio = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
+    assert 1.9 < ratio < 2.1
+
+
+def test_more_fine_tuning_comes_closer_still():
+    problem = ridge()
+    full, kept = (ridge_optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
+    left = []
+    for epochs in (5, 20, 80):
+        tuned = method("fine-tune", epochs=epochs, lr=0.05, batch_size=1000)
+        result = tuned(problem, at(full, problem.recipe.build), seed=0)
+        left.append(float((only_weights(result.models)[0] - kept).norm()))
+    assert left[0] > left[1] > left[2]
+    assert left[2] < 0.02 * float((full - kept).norm())
+
+
+def test_fine_tuning_keeps_the_penalty_of_the_recipe():
+    """Without it, the end point would be the unpenalised optimum of the retained rows."""
+    problem = ridge()
+    kept = ridge_optimum(problem, problem.retain)
+    bare = replace(problem, recipe=replace(problem.recipe, l2=0.0))
+    free = ridge_optimum(bare, problem.retain)
+    long = method("fine-tune", epochs=300, lr=0.05, batch_size=1000)
+    found = only_weights(long(problem, at(kept + 0.1, problem.recipe.build), seed=0).models)[0]
+    assert (found - kept).abs().max() < 1e-6
+    assert (found - free).abs().max() > 0.01

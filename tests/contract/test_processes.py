@@ -1,0 +1,55 @@
+"""Law 7, second half: the number of processes does not change a bit, nor does being killed."""
+
+import pytest
+import torch
+from problems import tiny
+
+from expunge.api.compare import compare
+from expunge.maker import Maker, Workshop
+from expunge.methods import METHODS
+from expunge.store import Store
+
+from .cases import same_bits, short
+
+ROLES = {"original": 5, "oracle": 4, "subset": 6}
+
+
+def made(folder, jobs: int, group: int) -> dict:
+    """The tensors of every model of every role, made by so many processes."""
+    workshop = Workshop(Store(folder), jobs=jobs, group=group, progress=False)
+    maker = Maker(tiny(), workshop)
+    maker.make(ROLES)
+    return {
+        f"{key}/{name}": tensor
+        for role, count in ROLES.items()
+        for key in maker.keys(role, count)
+        for name, tensor in workshop.store.load(key).tensors.items()
+    }
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_two_processes_make_the_models_of_one(tmp_path, group):
+    one, two = (made(tmp_path / str(jobs), jobs, group) for jobs in (1, 2))
+    assert len(one) > 20
+    assert same_bits(one, two)
+
+
+def test_two_processes_compare_as_one_does(tmp_path):
+    """Every method, all evidence, and every number that follows from it."""
+    found = []
+    for jobs in (1, 2):
+        workshop = Workshop(Store(tmp_path / f"store{jobs}"), jobs=jobs, group=2, progress=False)
+        methods = {name: short(name) for name in METHODS}
+        out = tmp_path / f"out{jobs}"
+        compare(tiny(), methods, out=out, workshop=workshop, members=10, half_models=20)
+        found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
+    assert len(found[0]) == len(METHODS) + 5  # original, oracle, null, targets, manifest
+    assert found[0] == found[1]
+
+
+def test_more_members_leave_the_first_ones_as_they_are(tmp_path):
+    workshop = Workshop(Store(tmp_path), jobs=1, group=2, progress=False)
+    maker = Maker(tiny(), workshop)
+    few = maker.models("original", 4).tensors()
+    many = maker.models("original", 7).tensors()
+    assert all(torch.equal(few[name], many[name][:4]) for name in few)
