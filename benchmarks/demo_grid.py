@@ -33,7 +33,7 @@ GRIDS = {
     "fine-tune": {"epochs": [1, 2, 5], "lr": [0.001, 0.003, 0.03, 0.1]},
     "gradient-ascent": {"epochs": [2, 5, 10], "lr": [0.0003, 0.001, 0.002, 0.004]},
     "ascent-descent": {"epochs": [1, 3], "lr": [0.001, 0.003, 0.01], "alpha": [0.95, 0.99]},
-    "random-label": {"epochs": [1, 3], "lr": [0.0003, 0.001, 0.003], "alpha": [1.0, 10.0]},
+    "random-label": {"epochs": [1, 3], "lr": [0.00003, 0.0003, 0.003], "alpha": [1.0, 10.0]},
     "dmm": {"steps": [40, 80, 100], "lr": [0.0005, 0.001, 0.003, 0.006]},
 }
 SMALL = {name: {key: values[:1] for key, values in grid.items()} for name, grid in GRIDS.items()}

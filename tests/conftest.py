@@ -9,6 +9,7 @@ import problems
 import pytest
 import torch
 
+from expunge import report
 from expunge.maker import Workshop
 from expunge.store import Store
 
@@ -53,3 +54,9 @@ def problem():
 def workshop(tmp_path):
     """An empty store, one process, one model at a time, no progress bar."""
     return Workshop(Store(tmp_path / "store"), jobs=1, group=1, progress=False)
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """The report page is left blank: drawing it takes longer than all the rest."""
+    monkeypatch.setattr(report, "page", lambda document, evidence: "blank")

@@ -34,7 +34,7 @@ def test_two_processes_make_the_models_of_one(tmp_path, group):
     assert same_bits(one, two)
 
 
-def test_two_processes_compare_as_one_does(tmp_path):
+def test_two_processes_compare_as_one_does(tmp_path, no_page):
     """Every method, all evidence, and every number that follows from it."""
     found = []
     for jobs in (1, 2):

@@ -95,7 +95,7 @@ def interval(level: Reading | None) -> str:
     """`[1.51, 1.73]`, or nothing if no spread is known."""
     if level is None or level.low is None or level.high is None:
         return ""
-    return f"[{number(level.low)}, {number(level.high)}]"
+    return f"[{number(max(level.low, 0.0))}, {number(level.high)}]"  # neither metric is below 0
 
 
 def quality(level: Reading | None, name: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from expunge.maker import Workshop
 from expunge.methods import METHODS, method
 from expunge.store import Store
 
+pytestmark = pytest.mark.usefixtures("no_page")
 MEMBERS, HALVES = 10, 24
 GROUPS = {"forget": len(FORGET), "retain": ROWS - len(FORGET), "test": 24}
 METRIC = {"klom", "accuracy", "cost", "claim", "verdict", "changed", "reason", "settings"}
@@ -90,7 +91,7 @@ def test_evidence_has_the_member_axis_first(first):
 def test_the_document_has_every_part(first):
     _, document = first
     assert {"problem", "null", "original", "methods"} <= document.keys()
-    assert list(document["methods"]) == list(METHODS)
+    assert document["methods"].keys() == METHODS.keys()
     for name, entry in document["methods"].items():
         assert METRIC <= entry.keys()
         assert entry["claim"] == str(METHODS[name].claim)

@@ -1,0 +1,239 @@
+"""TensorData and DatasetData: rows by number, and refusals of what cannot be read."""
+
+import pickle
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from problems import blobs, generator
+
+from expunge.data import DatasetData, TensorData, fingerprints, walk
+from expunge.errors import BadInput
+
+X, Y = torch.arange(40.0).reshape(10, 4), torch.arange(10)
+PLAN = [torch.tensor([3, 1]), torch.tensor([[0, 9, 5], [9, 9, 2]])]
+
+
+class Items(torch.utils.data.Dataset):
+    """(input, target) pairs, with the row numbers that were asked for."""
+
+    def __init__(self, inputs=X, targets=Y):
+        self.inputs, self.targets, self.asked = inputs, targets, []
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, row):
+        self.asked.append(row)
+        return self.inputs[row], int(self.targets[row])
+
+
+class Noisy(Items):
+    """Augmented: another content at each read, from the global generator of torch."""
+
+    def __getitem__(self, row):
+        x, y = super().__getitem__(row)
+        return x + torch.rand(()), y
+
+
+KINDS = {"tensors": lambda: TensorData(X, Y), "items": lambda: DatasetData(Items())}
+kinds = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+@kinds
+def test_a_plan_gives_its_rows_for_one_model_or_many(make):
+    data = make()
+    one, two = data.batches(iter(PLAN))
+    for batch, rows in ((one, PLAN[0]), (two, PLAN[1])):
+        assert torch.equal(batch.rows, rows)
+        assert torch.equal(batch.inputs, X[rows])
+        assert torch.equal(batch.targets, Y[rows])
+        assert batch.targets.dtype == torch.int64
+    assert two.inputs.shape == (2, 3, 4)
+    assert len(data) == 10
+    assert data.restrict(torch.ones(10, dtype=torch.bool)) is data
+
+
+@kinds
+def test_an_empty_plan_gives_nothing(make):
+    assert list(make().batches([])) == []
+    assert list(make().batches(walk(torch.empty(0, dtype=torch.int64)))) == []
+
+
+@kinds
+def test_it_travels_to_another_process(make):
+    data = make()
+    list(data.batches(PLAN))
+    (batch, _) = pickle.loads(pickle.dumps(data)).batches(PLAN)
+    assert torch.equal(batch.inputs, X[[3, 1]])
+
+
+@kinds
+def test_only_rows_that_are_read_need_be_finite(make):
+    x = X.clone()
+    x[4, 1], x[7, 0] = float("nan"), float("inf")
+    data = TensorData(x, Y) if make is KINDS["tensors"] else DatasetData(Items(x))
+    (batch,) = data.batches([torch.tensor([0, 5])])
+    assert torch.equal(batch.inputs, X[[0, 5]])
+    for rows in (torch.tensor([0, 7, 4]), torch.tensor([[0, 1], [7, 4]])):
+        with pytest.raises(BadInput, match="2 of the rows that are read .* first row 4"):
+            list(data.batches([rows]))
+
+
+def test_targets_must_be_finite_too():
+    data = TensorData(X, torch.where(Y == 6, float("nan"), Y.double()))
+    with pytest.raises(BadInput, match="1 of the rows that are read .* first row 6"):
+        list(data.batches([torch.tensor([6])]))
+
+
+def test_inputs_may_be_a_tree():
+    data = TensorData({"a": X, "b": (Y, X[:, :1])}, Y)
+    (batch,) = data.batches([PLAN[1]])
+    assert torch.equal(batch.inputs["a"], X[PLAN[1]])
+    assert torch.equal(batch.inputs["b"][1], X[PLAN[1]][..., :1])
+
+
+def test_tensors_of_unequal_length_are_refused():
+    with pytest.raises(BadInput, match=re.escape("inputs and targets have [9, 10] rows")):
+        TensorData(X, Y[:9])
+    with pytest.raises(BadInput, match=re.escape("have [9, 10] rows")):
+        TensorData({"a": X, "b": X[:9]}, Y)
+
+
+# ---- a Dataset
+
+
+def test_items_of_trees_and_scalars_are_collated():
+    class Trees(Items):
+        def __getitem__(self, row):
+            return {"a": self.inputs[row], "b": row}, float(row)
+
+    one, two = DatasetData(Trees()).batches(PLAN)
+    assert torch.equal(one.inputs["b"], PLAN[0])
+    assert torch.equal(two.inputs["a"], X[PLAN[1]])
+    assert one.targets.tolist() == [3.0, 1.0]
+
+
+def test_numpy_items_become_tensors():
+    data = DatasetData(Items(X.numpy(), Y.numpy()))
+    (batch, _) = data.batches(PLAN)
+    assert torch.equal(batch.inputs, X[PLAN[0]])
+
+
+def test_a_collate_of_ones_own_is_used():
+    def collate(items):
+        return torch.stack([x for x, _ in items]) * 2, torch.tensor([y for _, y in items])
+
+    (batch, _) = DatasetData(Items(), collate=collate).batches(PLAN)
+    assert torch.equal(batch.inputs, 2 * X[PLAN[0]])
+
+
+def test_worker_processes_read_the_same():
+    plain, ahead = DatasetData(Items()), DatasetData(Items(), workers=1)
+    for one, two in zip(plain.batches(PLAN), ahead.batches(PLAN), strict=True):
+        assert torch.equal(one.inputs, two.inputs)
+        assert torch.equal(one.rows, two.rows)
+
+
+def test_an_unstable_data_set_is_refused_with_the_cure():
+    before = torch.get_rng_state()
+    with pytest.raises(BadInput, match=r"had other content .*DatasetData\(train, clean=\.\.\.\)"):
+        DatasetData(Noisy())
+    torch.set_rng_state(before)  # the user's own data set drew here
+
+
+def test_training_reads_the_augmented_rows_and_judging_the_clean_ones():
+    before = torch.get_rng_state()
+    data = DatasetData(Noisy(), clean=Items())
+    assert torch.equal(torch.get_rng_state(), before)
+    (judged, _) = data.batches(PLAN)
+    assert torch.equal(judged.inputs, X[PLAN[0]])
+    (trained, _) = data.batches(PLAN, training=True)
+    assert not torch.equal(trained.inputs, X[PLAN[0]])
+    torch.set_rng_state(before)
+
+
+class NotAPair(Items):
+    def __init__(self, item):
+        super().__init__()
+        self.item = item
+
+    def __getitem__(self, row):
+        return self.item
+
+
+BAD = {
+    "triple": (lambda: NotAPair((X[0], 1, 2)), r"a list of 3|a tuple of 3"),
+    "bare": (lambda: NotAPair(X[0]), "an item of the data set is a Tensor"),
+    "mapping": (lambda: NotAPair({"x": X[0], "y": 1}), "an item of the data set is a dict"),
+    "no length": (lambda: iter([(X[0], 1)]), "has no length .* map-style Dataset"),
+}
+
+
+@pytest.mark.parametrize(("make", "match"), BAD.values(), ids=BAD)
+def test_data_sets_of_another_kind_are_refused(make, match):
+    with pytest.raises(BadInput, match=match):
+        DatasetData(make())
+
+
+def test_train_and_clean_must_be_the_same_rows():
+    with pytest.raises(BadInput, match="train has 10 rows and clean has 4"):
+        DatasetData(Items(), clean=Items(X[:4], Y[:4]))
+
+
+@kinds
+def test_reading_draws_from_no_global_generator(make):
+    data = make()
+    before = torch.get_rng_state(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+    list(data.batches(PLAN))
+    list(data.batches(PLAN, training=True))
+    fingerprints(data, torch.arange(10))
+    after = torch.get_rng_state(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+# ---- pieces and fingerprints
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 6])
+def test_walk_gives_every_row_once_in_order(rows):
+    pieces = list(walk(torch.arange(rows), 5))
+    assert torch.cat([torch.empty(0, dtype=torch.int64), *pieces]).tolist() == [*range(rows)]
+    assert all(0 < len(piece) <= 5 for piece in pieces)
+
+
+def test_fingerprints_find_copies_of_inputs_and_of_targets_apart():
+    x, y = X.clone(), Y.clone()
+    x[8], y[9] = x[2], y[3]
+    found = fingerprints(TensorData(x, y), torch.arange(10))
+    assert found.shape == (10, 2)
+    assert found.dtype == torch.int64
+    assert found[8, 0] == found[2, 0]
+    assert found[8, 1] != found[2, 1]
+    assert found[9, 1] == found[3, 1]
+    assert len(found[:, 0].unique()) == len(found[:, 1].unique()) == 9
+
+
+def test_fingerprints_are_of_the_rows_asked_for_in_their_order():
+    data = blobs(2500, 1)  # more than are read at a time
+    rows = torch.randperm(2500, generator=generator(0))[:2100]
+    assert torch.equal(fingerprints(data, rows), fingerprints(data, torch.arange(2500))[rows])
+    assert fingerprints(data, rows[:0]).shape == (0, 2)
+
+
+def test_fingerprints_see_a_change_of_one_bit_of_shape_and_of_type():
+    row = torch.tensor([0])
+    zeros = torch.zeros(1, 4)
+    others = [zeros, -zeros, zeros.reshape(1, 2, 2), zeros.half(), zeros.double(), zeros[:, :3]]
+    hashes = {int(fingerprints(TensorData(x, row), row)[0, 0]) for x in others}
+    assert len(hashes) == len(others)
+
+
+def test_the_same_rows_from_a_data_set_have_the_same_fingerprints():
+    rows = torch.arange(10)
+    assert torch.equal(
+        fingerprints(TensorData(X, Y), rows), fingerprints(DatasetData(Items()), rows)
+    )
