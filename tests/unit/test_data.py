@@ -168,7 +168,7 @@ BAD = {
     "triple": (lambda: NotAPair((X[0], 1, 2)), r"a list of 3|a tuple of 3"),
     "bare": (lambda: NotAPair(X[0]), "an item of the data set is a Tensor"),
     "mapping": (lambda: NotAPair({"x": X[0], "y": 1}), "an item of the data set is a dict"),
-    "no length": (lambda: iter([(X[0], 1)]), "has no length .* map-style Dataset"),
+    "no length": (lambda: iter([(X[0], 1)]), "has no length.*map-style Dataset"),
 }
 
 

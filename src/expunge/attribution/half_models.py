@@ -102,7 +102,7 @@ class HalfModels:
     def strength(self) -> float:
         """The lambda of least leave-one-model-out error, over outputs sampled from all splits."""
         values, vectors = self._gram
-        sample = torch.cat([z.flatten(1) for z in self.outputs.values()], dim=1)
+        sample = torch.cat([self.outputs[name].flatten(1) for name in sorted(self.outputs)], dim=1)
         step = max(1, ceil(sample.shape[1] / SAMPLED))
         z = sample[:, ::step].double()
         z = z - z.mean(0)

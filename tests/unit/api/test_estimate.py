@@ -1,0 +1,163 @@
+"""estimate(): prices before work, and what is recommended."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import mlp, tiny
+from torch import nn
+
+from expunge.api.estimate import choose, estimate, seconds_per_unit
+from expunge.attribution.fit import fit
+from expunge.errors import BadInput
+from expunge.maker import Maker
+from expunge.methods import METHODS
+from expunge.methods.method import Claim
+from expunge.rng import seeded
+
+
+def module():
+    with seeded(0):
+        return mlp()
+
+
+def ask(problem, workshop, **given):
+    return estimate(problem, module(), workshop, **{"half_models": 20, **given})
+
+
+def long(**changed):
+    """20 epochs, so that tuning for a few costs far less than retraining."""
+    return tiny(**{"epochs": 20, **changed})
+
+
+def share(problem, chosen):
+    """What a method would cost, in retrainings."""
+    return chosen.price(problem).row_units / (3 * problem.recipe.epochs * len(problem.retain))
+
+
+def test_every_method_is_priced_without_running_any(workshop):
+    problem = long()
+    found = ask(problem, workshop)
+    assert {p.method.name for p in found.prices} == set(METHODS)
+    assert found.retraining.row_units == 3 * 20 * 54
+    for price in found.prices:
+        kind = METHODS[price.method.name]
+        assert price.own.row_units == kind().price(problem).row_units
+        assert price.possible == ""
+        shared = price.shared["row_units"] if price.shared else 0
+        wanted = (price.own.row_units + shared) / (3 * 20 * 54)
+        assert price.relative == pytest.approx(wanted)
+        assert bool(price.shared) == bool(kind.needs & {"change", "teachers"})
+        assert not price.reused
+    assert not list(workshop.store.keys("models"))
+
+
+def test_seconds_are_of_a_short_timing_and_nothing_moves():
+    problem, model = long(), module()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    assert 0 < seconds_per_unit(problem, model) < 0.01
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("budget", [None, 0.01, 0.1, 0.5, 0.999, 1.0, 3.0, 1000.0])
+@pytest.mark.parametrize("epochs", [1, 3, 20])
+def test_what_is_recommended_fits_and_changes_weights(workshop, budget, epochs):
+    """For one request: never half-data models yet to be made, never a teacher, nothing dearer."""
+    problem = tiny(epochs=epochs)
+    found = ask(problem, workshop, budget=budget)
+    if found.recommended is None:
+        assert budget is not None
+        return
+    assert found.because
+    assert found.recommended.claim != Claim.OUTPUTS_ONLY
+    assert not found.recommended.needs & {"change", "teachers"}
+    cost = share(problem, found.recommended)
+    assert cost <= min(budget or 1.0, 1.0)
+    if found.recommended.name != "retrain":
+        assert cost < 1.0
+
+
+@pytest.mark.parametrize("budget", [1.0, 5.0, None])
+@pytest.mark.parametrize("epochs", [1, 20])
+def test_retraining_is_recommended_where_it_may_be_paid(workshop, budget, epochs):
+    found = ask(tiny(epochs=epochs), workshop, budget=budget)
+    assert found.recommended.name == "retrain"
+
+
+def test_a_small_budget_shrinks_the_epochs(workshop):
+    problem = long()
+    for epochs in (1, 2, 4):
+        budget = share(problem, METHODS["fine-tune"](epochs=epochs)) + 1e-9
+        chosen = ask(problem, workshop, budget=budget).recommended
+        assert chosen == METHODS["fine-tune"](epochs=epochs)
+    generous = ask(problem, workshop, budget=0.8).recommended
+    assert generous == METHODS["fine-tune"]()  # never beyond its settings
+
+
+def test_a_budget_below_everything_is_refused(workshop):
+    problem = long()
+    found = ask(problem, workshop, budget=1e-6)
+    assert found.recommended is None
+    assert "at most 1e-06 of a retraining" in found.because
+    with pytest.raises(BadInput, match="no method can be chosen: nothing .* 1e-06 of a retraining"):
+        choose(problem, module(), workshop, half_models=20, budget=1e-6)
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
+def test_a_budget_is_positive(workshop, budget):
+    with pytest.raises(BadInput, match="a budget of .*above 0"):
+        ask(long(), workshop, budget=budget)
+
+
+def test_half_models_that_exist_cost_this_request_nothing(workshop):
+    problem, workshop = long(), replace(workshop, group=5)
+    fit(Maker(problem, workshop), 20)
+    asked = problem.forgetting([1, 2])
+
+
+    def dmm(workshop, **given):
+        return next(p for p in ask(asked, workshop, **given).prices if p.method.name == "dmm")
+
+    price = dmm(workshop)
+    assert price.reused
+    assert price.relative == pytest.approx(share(asked, price.method))
+    assert not dmm(workshop, half_models=30).reused
+    assert not dmm(replace(workshop, seed=9)).reused
+
+
+def test_dmm_is_recommended_once_its_half_models_exist(workshop):
+    problem, workshop = long(epochs=200), replace(workshop, group=5)
+    assert ask(problem, workshop).recommended.name == "retrain"
+    fit(Maker(problem, workshop), 20)
+    asked = problem.forgetting([1, 2])
+    assert ask(asked, workshop).recommended.name == "dmm"
+    cost = share(asked, METHODS["dmm"]())
+    assert ask(asked, workshop, budget=cost + 1e-9).recommended.name == "dmm"
+    assert ask(asked, workshop, budget=cost - 1e-9).recommended.name == "fine-tune"
+
+
+def test_without_a_recipe_what_needs_one_is_impossible(workshop):
+    bare = replace(tiny(), recipe=None)
+    found = ask(bare, workshop)
+    assert found.retraining is None
+    for price in found.prices:
+        assert bool(price.possible) == bool(METHODS[price.method.name].needs)
+        assert price.relative is None
+    assert found.recommended.name == "fine-tune"
+    assert ask(bare, workshop, budget=0.5).recommended is None
+    with pytest.raises(BadInput, match="one retraining has no known price"):
+        choose(bare, module(), workshop, budget=0.5)
+
+
+def test_a_trainer_is_priced_once_it_says_its_epochs(workshop):
+    def trainer(data, rows, *, seed, device):
+        return nn.Linear(6, 3)
+
+    trainer.key = "linear"
+    problem = replace(tiny(), recipe=trainer)
+    assert ask(problem, workshop).retraining is None
+    trainer.epochs = 10
+    found = ask(problem, workshop)
+    assert found.retraining.row_units == 3 * 10 * 54
+    assert all(price.relative is not None for price in found.prices)

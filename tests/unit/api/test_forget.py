@@ -1,0 +1,329 @@
+"""forget(): one module in, one module and its card out."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import FORGET, Tied, batchnorm, mlp, tiny
+from torch import nn
+
+from expunge.api.card import read_card, weights_digest
+from expunge.api.forget import forget
+from expunge.errors import BadInput
+from expunge.methods import METHODS
+from expunge.rng import seeded
+from expunge.train import train
+
+QUICK = {"epochs": 1, "steps": 4}
+
+
+@pytest.fixture
+def problem():
+    return tiny(forget=())
+
+
+@pytest.fixture
+def model(problem):
+    return trained(problem)
+
+
+def trained(problem, seed=0):
+    (module,) = train(problem, "original", [0], seed=seed)[0].modules()
+    return module
+
+
+def run(model, problem, workshop, rows=FORGET, method="fine-tune", **chosen):  # noqa: A002
+    return forget(model, problem, rows, method=method, workshop=workshop, half_models=20, **chosen)
+
+
+def short(name):
+    known = METHODS[name].__dataclass_fields__
+    return {k: v for k, v in QUICK.items() if k in known}
+
+
+def state(module):
+    return {name: t.clone() for name, t in module.state_dict().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+# ---- the result
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n != "dm-direct"])
+def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
+    problem = tiny(batchnorm, forget=())
+    model = trained(problem).eval()
+    before = state(model)
+    done = run(model, problem, workshop, method=name, **short(name))
+    assert isinstance(done.model, nn.Sequential)
+    assert done.model is not model
+    assert equal(state(model), before)
+    assert not equal(state(done.model), before)
+    assert not done.model.training
+    assert done.problem.forget.tolist() == list(FORGET)
+    assert done.cost.row_units == METHODS[name](**short(name)).price(done.problem).row_units
+    assert done.model(problem.test.inputs).isfinite().all()
+
+
+def test_submodules_keep_their_modes(workshop):
+    """It is used as the one given was: batch norm in evaluation mode while the rest trains."""
+    problem = tiny(batchnorm, forget=())
+    model = trained(problem).train()
+    model[1].eval()
+    done = run(model, problem, workshop, epochs=1).model
+    assert [m.training for m in done.modules()] == [m.training for m in model.modules()]
+
+
+def test_frozen_parameters_stay_frozen(problem, model, workshop):
+    model[2].bias.requires_grad_(False)
+    before = model[2].bias.detach().clone()
+    done = run(model, problem, workshop, epochs=1).model
+    assert not done[2].bias.requires_grad
+    assert torch.equal(done[2].bias, before)
+    assert done[0].weight.requires_grad
+
+
+def test_no_gradients_are_left_behind(problem, workshop):
+    """They would double the memory, and be added to those of the user's next backward."""
+    with seeded(0):
+        model = mlp()
+    done = run(model, problem, workshop, epochs=1).model
+    assert all(p.grad is None for p in done.parameters())
+
+
+def test_same_seed_same_bits_other_seed_other_bits(model, problem, workshop):
+    short = {"epochs": 1, "batch_size": 16}
+    one, two, other = (run(model, problem, workshop, seed=s, **short) for s in (4, 4, 5))
+    assert equal(state(one.model), state(two.model))
+    assert not equal(state(one.model), state(other.model))
+
+
+def test_a_method_may_be_an_object_and_rows_a_mask(model, problem, workshop):
+    mask = torch.zeros(60, dtype=torch.bool)
+    mask[list(FORGET)] = True
+    one = run(model, problem, workshop, mask, METHODS["fine-tune"](epochs=1))
+    two = run(model, problem, workshop, epochs=1)
+    assert equal(state(one.model), state(two.model))
+    assert one.card.settings == two.card.settings == {"epochs": 1, "lr": 0.01, "batch_size": 64}
+
+
+def test_exact_forgetting_is_blind_to_the_rows(model, problem, workshop):
+    inputs = problem.train.inputs.clone()
+    inputs[list(FORGET)] = float("nan")
+    blind = replace(problem, train=type(problem.train)(inputs, problem.train.targets))
+    pair = [state(run(model, p, workshop, method="retrain").model) for p in (problem, blind)]
+    assert equal(*pair)
+
+
+# ---- the card
+
+
+def test_a_card_says_where_a_model_comes_from_and_what_is_gone(model, problem, workshop, tmp_path):
+    done = run(model, problem, workshop, epochs=1, seed=3, command="expunge forget ...")
+    path = done.save(tmp_path / "first")
+    card = read_card(path)
+    assert card == done.card
+    assert (card.parent, card.weights) == (weights_digest(model), weights_digest(done.model))
+    assert (card.forgotten, card.forgotten_before) == (list(FORGET), [])
+    assert (card.method, card.claim, card.seed) == ("fine-tune", "approximate", 3)
+    assert card.changed > 0
+    assert card.cost["row_units"] == done.cost.row_units
+    assert 0 < card.cost["relative_to_retrain"] < 1
+    assert card.shared_cost is None
+    assert card.problem == "three blobs"
+    assert card.run["command"] == "expunge forget ..."
+    assert card.gone() == sorted(FORGET)
+    written = json.loads((tmp_path / "first" / "model.card.json").read_text())
+    assert written["schema"] == "expunge.card/1"
+
+
+def test_a_second_request_knows_what_is_gone(model, problem, workshop, tmp_path):
+    """The rows of the first request are neither forgettable again nor ever read."""
+    first = run(model, problem, workshop, epochs=1).save(tmp_path / "first")
+    inputs = problem.train.inputs.clone()
+    inputs[list(FORGET)] = float("nan")
+    blind = replace(problem, train=type(problem.train)(inputs, problem.train.targets))
+    for asked in (problem, blind):
+        second = run(first, asked, workshop, [0, 1], epochs=1)
+        assert second.card.forgotten == [0, 1]
+        assert second.card.forgotten_before == sorted(FORGET)
+        assert second.card.gone() == sorted([0, 1, *FORGET])
+        assert second.card.parent == read_card(first).weights
+        assert len(second.problem.retain) == 60 - 2 - len(FORGET)
+    with pytest.raises(BadInput, match=r"row 3 was already forgotten \(1 such\)"):
+        run(first, problem, workshop, [0, 3])
+    third = run(second.save(tmp_path / "second"), problem, workshop, [2], epochs=1)
+    assert third.card.forgotten_before == sorted([0, 1, *FORGET])
+
+
+def test_retraining_after_an_earlier_request_leaves_both_out(model, problem, workshop, tmp_path):
+    first = run(model, problem, workshop, method="retrain").save(tmp_path)
+    second = run(first, problem, workshop, [0, 1], method="retrain")
+    both = run(model, problem, workshop, [0, 1, *FORGET], method="retrain")
+    assert equal(state(second.model), state(both.model))
+
+
+# ---- weights on disk
+
+
+def test_weights_come_from_safetensors_and_from_a_state_dict(model, problem, workshop, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    wanted = state(run(model, problem, workshop, epochs=1).model)
+    for path in (tmp_path / "m.pt", str(tmp_path / "m.pt")):
+        found = run(path, problem, workshop, epochs=1)
+        assert equal(state(found.model), wanted)
+        assert found.card.parent == weights_digest(model)
+    saved = run(model, problem, workshop, epochs=1).save(tmp_path / "saved")
+    again = run(saved, problem, workshop, [0], epochs=1)
+    assert again.card.parent == read_card(saved).weights
+
+
+def test_tied_weights_are_saved_and_loaded(workshop, tmp_path):
+    problem = tiny(Tied, forget=())
+    model = trained(problem)
+    done = run(model, problem, workshop, epochs=1)
+    assert done.model.second.weight is done.model.first.weight
+    again = run(done.save(tmp_path), problem, workshop, [0], epochs=1)
+    assert again.model.second.weight is again.model.first.weight
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    assert run(tmp_path / "m.pt", problem, workshop, epochs=1).card.parent == weights_digest(model)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+def write(path, kind, model):
+    if kind == "module":
+        torch.save(model, path)
+    elif kind == "code":
+        torch.save({"0.weight": Harmful()}, path)
+    elif kind == "garbage":
+        path.write_bytes(b"not weights at all")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "lacking":
+        torch.save({k: v for k, v in model.state_dict().items() if k != "2.bias"}, path)
+    elif kind == "foreign":
+        torch.save({**model.state_dict(), "9.bias": torch.ones(1)}, path)
+    elif kind == "wider":
+        torch.save({k: torch.ones(99) for k in model.state_dict()}, path)
+    elif kind == "tensor":
+        torch.save(torch.ones(3), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        ("missing", "there is no file"),
+        ("module", "holds more than tensors, and loading it could run its code"),
+        ("code", "holds more than tensors"),
+        ("garbage", "cannot be read as weights|holds more than tensors"),
+        ("empty", "cannot be read as weights"),
+        ("lacking", r"does not fit the model \(missing \['2.bias'\]"),
+        ("foreign", r"does not fit the model \(.*unexpected \['9.bias'\]"),
+        ("wider", "does not fit the model .*size mismatch"),
+        ("tensor", "does not fit the model"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(
+    kind, match, problem, model, workshop, tmp_path, capsys
+):
+    with pytest.raises(BadInput, match=match):
+        run(write(tmp_path / "m.pt", kind, model), problem, workshop)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda text: text[:50], "is not a model card"),
+        (lambda text: text.replace("expunge.card/1", "expunge.card/9"), "another schema"),
+        (lambda text: text.replace('"seed"', '"sed"'), "is not a model card"),
+        (lambda text: text.replace('"weights": "', '"weights": "0'), "is of other weights"),
+        (lambda text: "[]", "is not a model card"),
+    ],
+)
+def test_a_card_that_cannot_be_trusted_is_refused(damage, match, model, problem, workshop, tmp_path):
+    path = run(model, problem, workshop, epochs=1).save(tmp_path)
+    card = tmp_path / "model.card.json"
+    card.write_text(damage(card.read_text()))
+    with pytest.raises(BadInput, match=match):
+        run(path, problem, workshop, [0])
+
+
+def test_a_card_of_other_data_is_refused(model, problem, workshop, tmp_path):
+    """A card may name rows that the problem given now does not have."""
+    path = run(model, problem, workshop, [58], epochs=1).save(tmp_path)
+    fewer = replace(
+        problem, train=type(problem.train)(problem.train.inputs[:50], problem.train.targets[:50])
+    )
+    with pytest.raises(BadInput, match="58"):
+        run(path, fewer, workshop, [0])
+
+
+# ---- refusals
+
+
+def test_bad_input(model, problem, workshop, tmp_path):
+    bare = replace(problem, recipe=None)
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    cases = [
+        ({"rows": []}, "there are no rows to forget"),
+        ({"rows": [60]}, "row 60 is out of range"),
+        ({"method": "dm-direct"}, "corrects answers and leaves the weights as they are.*use dmm"),
+        ({"lr": 0.0}, "fine-tune changed no weight.*raise the learning rate"),
+        ({"epochs": 0}, "fine-tune changed no weight|epochs"),
+        ({"method": "fine-tun"}, "did you mean 'fine-tune'"),
+        ({"rate": 0.1}, "has no setting 'rate'"),
+        ({"method": None, "lr": 0.1}, "settings lr without a method"),
+        ({"method": "retrain", "problem": bare}, "no recipe, which is needed to run retrain"),
+        ({"method": "dmm", "problem": bare}, "no recipe, which is needed to run dmm"),
+        ({"model": tmp_path / "m.pt", "problem": bare}, "no way to build the model.*pass build="),
+        ({"model": nn.Flatten()}, r"the model gave outputs of shape \(8, 6\)"),
+    ]
+    for changed, match in cases:
+        given = {"model": model, "problem": problem, "workshop": workshop, **changed}
+        with pytest.raises(BadInput, match=match):
+            run(given.pop("model"), given.pop("problem"), given.pop("workshop"), **given)
+
+
+def test_a_setting_unknown_to_a_method_object_is_refused(model, problem, workshop):
+    with pytest.raises(BadInput, match="has no setting 'rate'"):
+        run(model, problem, workshop, method=METHODS["fine-tune"](), rate=0.1)
+
+
+def test_the_problem_without_a_recipe_can_be_fine_tuned(model, problem, workshop, tmp_path):
+    bare = replace(problem, recipe=None)
+    done = run(model, bare, workshop, epochs=1)
+    assert done.card.cost["relative_to_retrain"] is None
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    again = run(tmp_path / "m.pt", bare, workshop, epochs=1, build=mlp)
+    assert equal(state(again.model), state(done.model))
+
+
+def test_a_failed_request_writes_nothing(model, problem, workshop, tmp_path):
+    with pytest.raises(BadInput):
+        run(model, problem, workshop, lr=1e30, epochs=5)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop):
+    problem = tiny(epochs=20, forget=())
+    dmm = run(model, problem, workshop, method="dmm", steps=4).card.shared_cost
+    assert re.match("20 half-data models", dmm["what"])
+    assert dmm["row_units"] == 20 * 3 * 20 * 16
+    own = METHODS["dmm"](steps=4).price(problem.forgetting(FORGET)).row_units
+    assert dmm["requests_to_pay"] == math.ceil(20 * 3 * 20 * 16 / (3 * 20 * 54 - own))
+    taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
+    assert taught["row_units"] == 3 * 20 * 54
+
+
