@@ -50,9 +50,7 @@ def batchnorm64() -> nn.Module:
 
 
 def dropout() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, CLASSES)
-    )
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, CLASSES))
 
 
 class Recurrent(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.problem import Problem
 from expunge.recipe import Recipe
+from expunge.recognise import require_seeded
 from expunge.rng import Draws
 from expunge.train import train_group
 
@@ -20,6 +21,7 @@ def choose_group(problem: Problem, device: str) -> tuple[int, str]:
     """How many members to train at once, at most 50, and the reason."""
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
+        require_seeded(problem, device)
         return 1, "a Trainer trains one model at a time"
     if getattr(problem.train, "train", None) is not getattr(problem.train, "clean", None):
         return 1, "the data set augments rows itself, with draws that a group would share"
@@ -56,12 +58,12 @@ def refusal(run: Run) -> str:
         return f"torch.func.vmap refuses the model: {str(error).splitlines()[0]}"
     for k, single in enumerate(apart):
         alone = single.tensors()
-        grads = {name: w.grad for name, w in single.weights().items()}
+        grads = {name: w.grad for name, w in single.weights().items() if w.grad is not None}
+        largest = max((float(grad.abs().max()) for grad in grads.values()), default=0.0)
         for name, value in together.tensors().items():
             a, b = alone[name][0].double(), value[k].double()
-            grad = grads.get(name)
-            if grad is not None:  # Adam turns the rounding of a vanishing gradient into a full step
-                large = grad.abs() > 1e-3 * grad.abs().max()
+            if name in grads:  # Adam makes a full step of a vanishing gradient's rounding
+                large = grads[name].abs() > 1e-3 * largest
                 a, b = a[large], b[large]
             if not torch.allclose(a, b, rtol=1e-3, atol=1e-5):
                 return f"'{name}' differs between one model alone and the same model in a group"

@@ -65,9 +65,22 @@ class Maker:
         return hashes
 
     @cached_property
+    def judges(self) -> str:
+        """A hash of the content of all splits but train, on which half-data models are read."""
+        return store.digest(
+            {
+                name: fingerprints(data, torch.arange(len(data)))
+                for name, data in self.problem.splits.items()
+                if name != "train"
+            }
+        )
+
+    @cached_property
     def group(self) -> int:
         """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
-        return self.workshop.group or self.group_and_reason[0]
+        if self.workshop.group and isinstance(self.problem.recipe, Recipe):
+            return self.workshop.group
+        return self.group_and_reason[0]
 
     @cached_property
     def group_and_reason(self) -> tuple[int, str]:
@@ -96,6 +109,7 @@ class Maker:
                 members=[block[0], block[-1]],
                 group=self.group,
                 device=torch.device(self.workshop.device).type,
+                judges=self.judges if role == "subset" else "",
             )
             for block in self.blocks(count)
         ]

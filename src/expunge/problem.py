@@ -45,9 +45,10 @@ class Problem:
                 expected=f"a bool mask of shape ({n},)",
                 cure="mask = torch.ones(n, dtype=torch.bool); mask[gone] = False",
             )
-        if self.ids is not None and (len(self.ids) != n or len(set(self.ids)) != n):
+        distinct = None if self.ids is None else len({str(known) for known in self.ids})
+        if self.ids is not None and (len(self.ids) != n or distinct != n):
             raise BadInput(
-                f"{len(self.ids)} ids, {len(set(self.ids))} of them distinct, for {n} rows",
+                f"{len(self.ids)} ids, {distinct} of them distinct, for {n} rows",
                 expected="one id for each train row, all different",
                 cure="correct the ids, or leave them out and use row numbers",
             )
@@ -92,7 +93,14 @@ class Problem:
             BadInput: a row out of range, given twice or already forgotten, or all rows forgotten.
         """
         n = len(self.train)
-        given = torch.as_tensor(rows)
+        try:
+            given = torch.as_tensor(rows)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"rows of type {type(rows).__name__} ({error})",
+                expected="whole numbers in one list, or a bool mask",
+                cure="pass row numbers such as [3, 17]; record ids go through problem.rows_of",
+            ) from error
         if given.dtype == torch.bool:
             if tuple(given.shape) != (n,):
                 raise BadInput(

@@ -11,7 +11,13 @@ from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws, seeded
 from expunge.store import Store, sha256
-from expunge.train import call_trainer, descend_by_recipe, require_recipe, training_feeds
+from expunge.train import (
+    call_trainer,
+    descend_by_recipe,
+    require_recipe,
+    same_weights,
+    training_feeds,
+)
 
 PROBE_ROWS = 32  # on so many rows a Trainer is run to recognise it
 
@@ -53,10 +59,20 @@ def recognise(problem: Problem, store: Store, device: str) -> str:
     return store.identify("recipes", numbers, facts)
 
 
-def probe_trainer(problem: Problem, device: str) -> nn.Module:
+def probe_trainer(problem: Problem, device: str, seed: int = 0) -> nn.Module:
     """A training on a few validation rows, which no request ever removes."""
     rows = torch.arange(min(PROBE_ROWS, len(problem.validation)))
-    return call_trainer(problem, problem.validation, rows, 0, device)
+    return call_trainer(problem, problem.validation, rows, seed, device)
+
+
+def require_seeded(problem: Problem, device: str) -> None:
+    """Raise BadInput where a Trainer gives the same weights for two seeds, before any is kept."""
+    with one_thread():
+        first, second = (
+            Ensemble.of(probe_trainer(problem, device, seed)).tensors() for seed in (0, 1)
+        )
+    if all(torch.equal(first[name], second[name]) for name in first):
+        raise same_weights()
 
 
 def _sketch(module: nn.Module) -> Tensor:

@@ -51,7 +51,11 @@ class Store:
             return None
         except ValueError:
             return self._dropped(key)
-        if sealed != _sealed(sealed) or sha256(content) != sealed["sha256"]:
+        if (
+            not isinstance(sealed, dict)
+            or sealed != _sealed(sealed)
+            or sha256(content) != sealed["sha256"]
+        ):
             return self._dropped(key)
         # the decoder gives names in another order at every read
         return Stored(dict(sorted(decode(content).items())), sealed["facts"])

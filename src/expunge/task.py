@@ -107,10 +107,12 @@ class Classification:
                 cure="return the logits alone, or correct the number of classes",
             )
         low, high = batch.targets.min().item(), batch.targets.max().item()
-        if batch.targets.is_floating_point() or low < 0 or high >= self.classes:
+        shape = tuple(batch.targets.shape)
+        whole = not batch.targets.is_floating_point() and len(shape) == 1
+        if not whole or low < 0 or high >= self.classes:
             raise BadInput(
-                f"targets are {batch.targets.dtype} from {low} to {high}",
-                expected=f"class numbers from 0 to {self.classes - 1}",
+                f"targets are {batch.targets.dtype} of shape {shape} from {low} to {high}",
+                expected=f"class numbers from 0 to {self.classes - 1}, one a row",
                 cure="map labels to class numbers, or correct the number of classes",
             )
 

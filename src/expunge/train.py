@@ -182,15 +182,20 @@ def _by_trainer(
     first, *others = (Ensemble.of(module).tensors() for module in modules)
     for other in others:
         if all(torch.equal(first[name], other[name]) for name in first):
-            raise BadInput(
-                f"the Trainer gave members {ids[0]} and another the very same weights",
-                expected="a model trained from scratch from each seed",
-                cure="build a new model in the Trainer, and do not fix a seed of your own there",
-            )
+            raise same_weights()
     passes = getattr(problem.recipe, "epochs", None)
     read = 0 if passes is None else passes * rows.shape[-1]
     models = Ensemble.stack(modules, ids, group=1)
     return models, Cost(read, read, (perf_counter() - start) / len(ids))
+
+
+def same_weights() -> BadInput:
+    """The error for a Trainer that does not train from its seed."""
+    return BadInput(
+        "the Trainer gave the very same weights for two seeds",
+        expected="a model trained from scratch from each seed",
+        cure="build a new model in the Trainer, and do not fix a seed of your own there",
+    )
 
 
 def call_trainer(problem: Problem, data: Any, rows: Tensor, seed: int, device: str) -> nn.Module:

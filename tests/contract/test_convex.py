@@ -32,7 +32,9 @@ def test_exact_methods_reach_the_retrained_optimum(name, case):
     build, optimum = PROBLEMS[case]
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
-    models = Ensemble.stack([next(at(full, problem.recipe.build).modules()) for _ in range(3)], range(3), 3)
+    models = Ensemble.stack(
+        [next(at(full, problem.recipe.build).modules()) for _ in range(3)], range(3), 3
+    )
     result = method(name)(problem, models, seed=0)
     assert (only_weights(result.models) - kept).abs().max() < 1e-8
     assert (full - kept).abs().max() > 0.05  # so that retraining on all rows would be seen

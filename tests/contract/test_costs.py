@@ -55,7 +55,7 @@ def test_the_price_is_what_is_paid(name, sizes, build):
     if build and sizes.get("batch_size") == 1:
         pytest.skip("batch norm cannot train on one row")
     problem = tiny(build) if build else tiny()
-    models = originals(problem)
+    models = originals(problem, 1)
     cost = run(problem, name, models, **sizes).cost
     price = short(name, **sizes).price(problem)
     assert (price.forward_rows, price.backward_rows) == (cost.forward_rows, cost.backward_rows)

@@ -1,6 +1,5 @@
 """Law 7, second half: the number of processes does not change a bit, nor does being killed."""
 
-import pytest
 import torch
 from problems import tiny
 
@@ -27,9 +26,8 @@ def made(folder, jobs: int, group: int) -> dict:
     }
 
 
-@pytest.mark.parametrize("group", [1, 2])
-def test_two_processes_make_the_models_of_one(tmp_path, group):
-    one, two = (made(tmp_path / str(jobs), jobs, group) for jobs in (1, 2))
+def test_two_processes_make_the_models_of_one(tmp_path):
+    one, two = (made(tmp_path / str(jobs), jobs, group=2) for jobs in (1, 2))
     assert len(one) > 20
     assert same_bits(one, two)
 

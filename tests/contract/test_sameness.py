@@ -49,10 +49,9 @@ def test_training_in_a_group_is_training_alone(build, role, optimizer):
         assert max(float((a[n] - b[n]).abs().max()) for n in a) < 1e-12
 
 
-@pytest.mark.parametrize("build", [mlp64, batchnorm64])
 @pytest.mark.parametrize("name", obeying("module"))
-def test_a_method_on_a_group_is_the_method_on_each(name, build):
-    problem = tiny64(build, epochs=17)
+def test_a_method_on_a_group_is_the_method_on_each(name):
+    problem = tiny64(batchnorm64, epochs=17)
     models = originals(problem, 5)
     grouped = Ensemble.stack(list(models.modules()), models.ids, 5)
     length = {"epochs": 17, "steps": 50}

@@ -74,7 +74,9 @@ def test_without_the_change_of_penalty_the_formula_is_that_of_the_reference():
     kept = replace(problem.recipe, l2=problem.recipe.l2 * len(x) / len(retain))
     full = theta_of(train(problem, "original", [0], seed=0)[0])
     oracle = theta_of(train(replace(problem, recipe=kept), "oracle", [0], seed=0)[0])
-    curvature = x[retain].T @ x[retain] + problem.recipe.l2 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    curvature = x[retain].T @ x[retain] + problem.recipe.l2 * len(x) * torch.eye(
+        x.shape[1], dtype=x.dtype
+    )
     pull = x[forget].T @ (x[forget] @ full - y[forget])
     assert (full - oracle + torch.linalg.solve(curvature, pull)).abs().max() < 1e-8
 
@@ -131,7 +133,9 @@ def test_the_pool_of_a_default_run_is_not_too_small():
     """80 steps of 32 rows: every retained row, for as many as there are here."""
     problem = rare()
     default = method("oracle-matching")
-    pool = matching.retain_pool(problem, default.steps, default.retain_batch_size, Draws((0, "test")))
+    pool = matching.retain_pool(
+        problem, default.steps, default.retain_batch_size, Draws((0, "test"))
+    )
     assert torch.equal(pool, problem.retain)
     few = matching.retain_pool(problem, 3, 32, Draws((0, "test")))
     assert len(few.unique()) == 96

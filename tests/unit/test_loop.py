@@ -47,7 +47,9 @@ def weights(models):
 # ---- batches of rows
 
 
-@pytest.mark.parametrize(("n", "batch", "a_pass"), [(10, 3, [3, 3, 3]), (10, 10, [10]), (2, 5, [2])])
+@pytest.mark.parametrize(
+    ("n", "batch", "a_pass"), [(10, 3, [3, 3, 3]), (10, 10, [10]), (2, 5, [2])]
+)
 def test_a_pass_is_full_batches_of_a_permutation(n, batch, a_pass):
     rows = torch.arange(100, 100 + n)
     plan = list(epochs(rows, batch, 2, DRAWS.of([0, 3])))
@@ -105,7 +107,10 @@ def test_the_schedule_sees_progress_from_zero():
     run(models, schedule=schedule)
     assert seen == [0.0, 0.25, 0.5, 0.75]
     run(two, steps=2)
-    assert all(torch.equal(a, b) for a, b in zip(weights(models).values(), weights(two).values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(models).values(), weights(two).values(), strict=True)
+    )
 
 
 def test_after_is_called_with_each_step():
@@ -191,7 +196,10 @@ def test_masked_weights_keep_their_bits_whatever_the_optimizer(optimizer, count)
 
 def test_masked_gradients_do_not_count_for_clipping():
     """With all but one parameter fixed, the norm is that parameter's alone."""
-    none = {n: torch.zeros(s, dtype=torch.bool) for n, s in (("0.weight", (8, 6)), ("0.bias", 8), ("2.weight", (3, 8)))}
+    none = {
+        n: torch.zeros(s, dtype=torch.bool)
+        for n, s in (("0.weight", (8, 6)), ("0.bias", 8), ("2.weight", (3, 8)))
+    }
     models = ensemble(1)
     before = weights(models)
     run(models, steps=1, clip=1e-3, mask=none)
@@ -221,21 +229,19 @@ def test_divergence_names_the_parameter_and_the_members(count):
     def explode(model, batch):
         return 1e300 * model(batch.inputs).square().sum()
 
-    with pytest.raises(BadInput, match=f"became NaN or infinite in members 0 to {count - 1}.*lower"):
+    with pytest.raises(
+        BadInput, match=f"became NaN or infinite in members 0 to {count - 1}.*lower"
+    ):
         run(ensemble(count), objective=explode, steps=3)
 
 
 def test_a_feed_that_ends_early_is_an_error():
+    def total(model, batch):
+        return model(batch.inputs).sum()
+
+    early = feeds(tiny64(), 4, 2)
     with pytest.raises(AssertionError, match="4 feeds for 9 steps"):
-        models, problem = ensemble(), tiny64()
-        descend(
-            models,
-            lambda model, batch: model(batch.inputs).sum(),
-            feeds(problem, 4, 2),
-            steps=9,
-            optimizer=SGD,
-            draws=DRAWS,
-        )
+        descend(ensemble(), total, early, steps=9, optimizer=SGD, draws=DRAWS)
 
 
 def test_bf16_is_autocast():

@@ -23,7 +23,10 @@ def test_a_method_is_a_frozen_dataclass_of_plain_settings(name):
     with pytest.raises((dataclasses.FrozenInstanceError, TypeError)):
         made.lr = 1.0
     assert all(f.type in (int, float, str, bool) for f in dataclasses.fields(kind))
-    assert all(type(v) is f.type for f, v in zip(dataclasses.fields(kind), settings(made).values(), strict=True))
+    assert all(
+        type(v) is f.type
+        for f, v in zip(dataclasses.fields(kind), settings(made).values(), strict=True)
+    )
     assert method(name) == made
 
 
@@ -58,8 +61,11 @@ BAD = {
     "truth": (("dmm", {"steps": True}), "dmm --steps is 'True'"),
     "another loss": (("dmm", {"loss": "kl"}), "kl"),
     "loss of matching": (("oracle-matching", {"loss": "kl"}), "kl"),
-    "no batch": (("fine-tune", {"batch_size": 0}), "batch_size|batch-size"),
-    "no retained batch": (("dmm", {"retain_batch_size": -1}), "retain_batch_size|retain-batch-size"),
+    "no batch": (("fine-tune", {"batch_size": 0}), "batch.size"),
+    "no retained batch": (
+        ("dmm", {"retain_batch_size": -1}),
+        "retain.batch.size",
+    ),
     "negative rate": (("fine-tune", {"lr": -0.1}), "lr"),
     "no number": (("fine-tune", {"lr": "nan"}), "lr"),
     "negative epochs": (("fine-tune", {"epochs": -1}), "epochs"),

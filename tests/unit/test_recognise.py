@@ -8,7 +8,7 @@ import torch
 from problems import SGD, blobs, mlp, tiny
 from torch import nn
 
-from expunge.recipe import cosine, linear
+from expunge.recipe import linear
 from expunge.recognise import recognise
 from expunge.store import Store
 

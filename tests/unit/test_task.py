@@ -62,9 +62,7 @@ def test_regression_is_half_the_squared_error():
     torch.testing.assert_close(
         regression.loss(z, VALUES), rows(lambda i: 0.5 * float(z[i, 0] - y[i]) ** 2)
     )
-    torch.testing.assert_close(
-        regression.margin(z, VALUES), rows(lambda i: float(z[i, 0] - y[i]))
-    )
+    torch.testing.assert_close(regression.margin(z, VALUES), rows(lambda i: float(z[i, 0] - y[i])))
     far = regression.distance(z, TEACHER[:, :1], VALUES, temperature=9.0)
     torch.testing.assert_close(far, rows(lambda i: 0.5 * float(z[i, 0] - TEACHER[i, 0]) ** 2))
 

@@ -132,6 +132,12 @@ def after_card(problem: Problem, card: Card | None) -> Problem:
     """The problem as the carded model was left: rows that are gone are not present."""
     if card is None or not card.gone():
         return problem
+    if card.gone()[0] < 0 or card.gone()[-1] >= len(problem.train):
+        raise BadInput(
+            f"the model's card says that row {card.gone()[-1]} is gone",
+            expected=f"rows of this problem's train data, 0 to {len(problem.train) - 1}",
+            cure="use the problem that the model was trained on",
+        )
     return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
 
 

@@ -132,7 +132,7 @@ class Observed:
 
 def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
     """Outputs on the panel of each role's first members, by role and group."""
-    shape = _panel_digest(panel)
+    shape = panel.digest(maker.problem)
     tasks, sizes, keys = [], [], {role: [] for role in counts}
     for role, count in counts.items():
         for made, ids in zip(maker.keys(role, count), maker.blocks(count), strict=True):
@@ -155,7 +155,7 @@ def unlearn(
 ) -> dict[str, Observed]:
     """Run each method on the first originals, block by block; outputs on the panel by name."""
     originals, blocks = maker.keys("original", members), maker.blocks(members)
-    shape, forget = _panel_digest(panel), _digest(maker.problem.forget)
+    shape, forget = panel.digest(maker.problem), _digest(maker.problem.forget)
     tasks, sizes, keys = [], [], {name: [] for name in methods}
     for name, method in methods.items():
         teaching = "teachers" in method.needs
@@ -239,10 +239,6 @@ def _joined(blocks: Sequence[store.Stored]) -> dict[str, Tensor]:
 
 def _digest(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _panel_digest(panel: Panel) -> str:
-    return store.digest(panel.rows)
 
 
 def _change_digest(change: ChangeTable) -> str:

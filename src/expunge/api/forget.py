@@ -20,6 +20,7 @@ from expunge.maker import Maker, Workshop
 from expunge.methods import Given, Method, method, settings
 from expunge.methods.method import Claim
 from expunge.problem import Problem
+from expunge.rng import seeded
 from expunge.store import Store
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
@@ -103,7 +104,10 @@ def forget(
         result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
     assert isinstance(result.models, Ensemble)
     (unlearned,) = result.models.modules()
-    unlearned.train(model.training)
+    unlearned.zero_grad(set_to_none=True)
+    modes = {name: module.training for name, module in model.named_modules()}
+    for name, module in unlearned.named_modules():
+        module.training = modes.get(name, model.training)
     if result.changed == 0.0 and not result.reason:
         raise BadInput(
             f"{runs.name} changed no weight",
@@ -144,7 +148,9 @@ def as_module(
             expected="a function that returns the untrained model",
             cure="pass build=, or define `build` in the problem file",
         )
-    return load_model(Path(model), build())
+    with seeded(0):
+        template = build()
+    return load_model(Path(model), template)
 
 
 def _resolve(
@@ -164,9 +170,9 @@ def _resolve(
                 cure="name the method too",
             )
         return choose(problem, model, workshop, half_models=half_models, budget=budget)
-    if not isinstance(named, str):
-        return replace(named, **chosen)  # type: ignore[type-var]
-    return method(named, **chosen)
+    if isinstance(named, str):
+        return method(named, **chosen)
+    return method(named.name, **{**settings(named), **chosen}) if chosen else named
 
 
 def _require_fit(problem: Problem, models: Ensemble) -> None:

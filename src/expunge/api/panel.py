@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.audit.evidence import manifest
-from expunge.data import Data, walk
+from expunge.data import Data, fingerprints, walk
 from expunge.ensemble import Models
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -46,6 +46,14 @@ class Panel:
             group: models.outputs(problem.task, self.data(problem, group), rows)
             for group, rows in self.rows.items()
         }
+
+    def digest(self, problem: Problem) -> str:
+        """The SHA-256 of the row numbers and of what the rows hold."""
+        content = {
+            f"content of {group}": fingerprints(self.data(problem, group), rows)
+            for group, rows in self.rows.items()
+        }
+        return store.digest({**self.rows, **content})
 
     def targets(self, problem: Problem) -> dict[str, Tensor]:
         """Targets by group, (rows,), and the row numbers as `<group>_rows`."""

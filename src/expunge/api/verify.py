@@ -30,7 +30,7 @@ def verify(folder: Path | str) -> list[str]:
         raise BadInput(
             f"there is no {path}", expected="a folder that expunge wrote", cure="check the path"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # ValueError: not JSON, or not text
         raise BadInput(
             f"{path} is not an audit ({error})",
             expected="JSON of schema expunge.audit/1",

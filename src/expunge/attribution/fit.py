@@ -74,8 +74,7 @@ def find(maker: Maker, count: int) -> str | None:
 
 
 def _facts(maker: Maker) -> dict:
-    judges = {name: len(data) for name, data in maker.problem.splits.items()}
-    return {"recipe": maker.recipe_id, "seed": maker.workshop.seed, "splits": judges}
+    return {"recipe": maker.recipe_id, "seed": maker.workshop.seed, "judges": maker.judges}
 
 
 def _loaded(maker: Maker, key: str) -> store.Stored:

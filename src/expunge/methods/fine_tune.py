@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, epochs
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, Given, Result, at_least
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -34,6 +34,10 @@ class FineTune:
     epochs: int = 5  # passes over the retained rows
     lr: float = 0.01
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "epochs", "batch_size")
+        at_least(self, 0, "lr")
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from expunge.ensemble import Change, Ensemble, Models
+from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.problem import Problem
 
@@ -61,6 +63,18 @@ class Method(Protocol):
     def price(self, problem: Problem) -> Cost:
         """What a call will read for one model, in rows, before any work (seconds 0)."""
         ...
+
+
+def at_least(method: Method, least: float, *names: str) -> None:
+    """Raise BadInput unless these settings of a method are at least so much, and finite."""
+    for name in names:
+        value = getattr(method, name)
+        if not least <= value < inf:
+            raise BadInput(
+                f"{method.name} with {name} = {value}",
+                expected=f"{name} of at least {least:g}",
+                cure="correct the setting; `expunge methods` shows the defaults",
+            )
 
 
 def unchanged(models: Ensemble, reason: str) -> Result:

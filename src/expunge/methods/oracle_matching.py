@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost
-from expunge.methods.matching import match, match_cost
+from expunge.methods.matching import check_settings, match, match_cost
 from expunge.methods.method import Claim, Given, Result
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -33,6 +33,9 @@ class OracleMatching:
     forget_batch_size: int = 32  # forgotten rows a step
     retain_batch_size: int = 32  # retained rows a step
     loss: str = "outputs"  # mean squared error of the outputs; or "distribution", KL
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -15,7 +15,7 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, endless, epochs
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, Given, Result, at_least
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -37,6 +37,10 @@ class RandomLabel:
     alpha: float = 1.0  # weight of the retained rows against the relabelled ones
     batch_size: int = 64  # retained rows a step
     forget_batch_size: int = 32  # forgotten rows a step
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "epochs", "batch_size", "forget_batch_size")
+        at_least(self, 0, "lr", "alpha")
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -115,7 +115,6 @@ def test_half_models_that_exist_cost_this_request_nothing(workshop):
     fit(Maker(problem, workshop), 20)
     asked = problem.forgetting([1, 2])
 
-
     def dmm(workshop, **given):
         return next(p for p in ask(asked, workshop, **given).prices if p.method.name == "dmm")
 

@@ -252,7 +252,9 @@ def test_weights_that_cannot_be_used_are_refused(
         (lambda text: "[]", "is not a model card"),
     ],
 )
-def test_a_card_that_cannot_be_trusted_is_refused(damage, match, model, problem, workshop, tmp_path):
+def test_a_card_that_cannot_be_trusted_is_refused(
+    damage, match, model, problem, workshop, tmp_path
+):
     path = run(model, problem, workshop, epochs=1).save(tmp_path)
     card = tmp_path / "model.card.json"
     card.write_text(damage(card.read_text()))
@@ -325,5 +327,3 @@ def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop)
     assert dmm["requests_to_pay"] == math.ceil(20 * 3 * 20 * 16 / (3 * 20 * 54 - own))
     taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
     assert taught["row_units"] == 3 * 20 * 54
-
-
