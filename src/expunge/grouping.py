@@ -8,7 +8,6 @@ import torch
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.problem import Problem
 from expunge.recipe import Recipe
-from expunge.recognise import require_seeded
 from expunge.rng import Draws
 from expunge.train import train_group
 
@@ -21,7 +20,6 @@ def choose_group(problem: Problem, device: str) -> tuple[int, str]:
     """How many members to train at once, at most 50, and the reason."""
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
-        require_seeded(problem, device)
         return 1, "a Trainer trains one model at a time"
     if getattr(problem.train, "train", None) is not getattr(problem.train, "clean", None):
         return 1, "the data set augments rows itself, with draws that a group would share"

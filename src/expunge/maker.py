@@ -18,7 +18,7 @@ from expunge.grouping import choose_group
 from expunge.loop import Cost
 from expunge.problem import Problem
 from expunge.recipe import Recipe
-from expunge.recognise import probe_trainer, recognise
+from expunge.recognise import probe_trainer, recognise, require_seeded
 from expunge.rng import seeded
 from expunge.store import Store
 from expunge.train import require_recipe, rows_of, subset_rows, train
@@ -89,6 +89,8 @@ class Maker:
         key = store.key("groups", recipe=self.recipe_id, where=where)
         kept = self.workshop.store.load(key)
         if kept is None:
+            if not isinstance(self.problem.recipe, Recipe):
+                require_seeded(self.problem, self.workshop.device)
             with fanout.one_thread():
                 size, why = choose_group(self.problem, self.workshop.device)
             self.workshop.store.save(key, {}, {"group": size, "reason": why})

@@ -48,7 +48,7 @@ class Problem:
         distinct = None if self.ids is None else len({str(known) for known in self.ids})
         if self.ids is not None and (len(self.ids) != n or distinct != n):
             raise BadInput(
-                f"{len(self.ids)} ids, {distinct} of them distinct, for {n} rows",
+                f"{len(self.ids)} ids, {distinct} of them distinct as text, for {n} rows",
                 expected="one id for each train row, all different",
                 cure="correct the ids, or leave them out and use row numbers",
             )

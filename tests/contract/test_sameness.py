@@ -7,7 +7,7 @@ import torch
 from problems import ADAM, SGD, batchnorm, batchnorm64, mlp64, tiny, tiny64
 
 from expunge.ensemble import Ensemble
-from expunge.methods import METHODS
+from expunge.methods import METHODS, Given
 from expunge.train import train
 
 from .cases import (
@@ -101,6 +101,29 @@ def test_batch_norm_buffers_move_as_the_method_reads_rows(name):
         assert len(counts.unique()) == 1
     else:
         assert same_bits(before, after)
+
+
+def taught(problem, models, *teachers) -> list[torch.Tensor]:
+    """Outputs after oracle matching with each of these teachers."""
+    method = short("oracle-matching")
+    results = [method(problem, models, Given(teachers=t), seed=0) for t in teachers]
+    return [everywhere(problem, result.models) for result in results]
+
+
+def test_each_model_is_taught_by_the_teacher_of_its_number(problem):
+    """Another teacher 1 changes what model 1 becomes, and no other model."""
+    models, teachers = originals(problem), originals(problem, first=100)
+    made = list(teachers.modules())
+    (made[1],) = originals(problem, 1, first=200).modules()
+    ends = taught(problem, models, teachers, Ensemble.stack(made, range(3), 1))
+    assert [torch.equal(a, b) for a, b in zip(*ends, strict=True)] == [True, False, True]
+
+
+def test_fewer_teachers_than_models_take_turns(problem):
+    models, two = originals(problem), originals(problem, 2, first=100)
+    made = list(two.modules())
+    turns = Ensemble.stack([made[0], made[1], made[0]], range(3), 1)
+    assert torch.equal(*taught(problem, models, two, turns))
 
 
 def test_precision_of_the_recipe_is_kept_by_methods():

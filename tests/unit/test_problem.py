@@ -119,8 +119,8 @@ def test_ids_stand_for_rows():
 @pytest.mark.parametrize(
     ("ids", "match"),
     [
-        (["a"] * ROWS, "60 ids, 1 of them distinct as text, for 60 rows"),
-        (["a", "b"], "2 ids, 2 of them distinct as text, for 60 rows"),
+        (["a"] * ROWS, "60 ids, 1 of them distinct.*for 60 rows"),
+        (["a", "b"], "2 ids, 2 of them distinct.*for 60 rows"),
         (
             [*range(ROWS - 1), "0"],
             "60 ids, 59 of them distinct",
