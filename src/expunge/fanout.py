@@ -42,7 +42,7 @@ def spread(
     """
     sizes = [1] * len(tasks) if sizes is None else list(sizes)
     results: list[Any] = [None] * len(tasks)
-    with one_thread(), _bar(label, sum(sizes), progress) as advance:
+    with one_thread(), bar(label, sum(sizes), progress) as advance:
         if jobs == 1 or len(tasks) <= 1:
             done = ((i, function(*task)) for i, task in enumerate(tasks))
         else:
@@ -78,7 +78,8 @@ def _numbered(function: Callable[..., Any], number: int, task: tuple) -> tuple[i
 
 
 @contextmanager
-def _bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+def bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar with the time left, on the error stream; yields `advance(size)`."""
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),

@@ -102,7 +102,7 @@ def audit(
         ),
         "methods": {method: entry},
     }
-    return publish(out, problem.task.kind, declared)
+    return publish(out, problem.task.kind, declared, progress=workshop.progress)
 
 
 def audit_evidence(

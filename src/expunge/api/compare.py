@@ -18,6 +18,7 @@ from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.ensemble import ChangeTable, Ensemble
 from expunge.errors import BadInput
+from expunge.fanout import bar
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
 from expunge.methods import Given, Method, settings
@@ -105,15 +106,21 @@ def compare(
             for name, method in methods.items()
         },
     }
-    return publish(out, problem.task.kind, declared)
+    return publish(out, problem.task.kind, declared, progress=workshop.progress)
 
 
-def publish(out: Path, kind: str, declared: Mapping[str, Any]) -> dict[str, Any]:
+def publish(
+    out: Path, kind: str, declared: Mapping[str, Any], *, progress: bool = True
+) -> dict[str, Any]:
     """Judge the evidence in `out`, and write audit.json and report.html beside it."""
-    evidence = read(out / "evidence", kind, verify_manifest=True)
-    judged = document(evidence, declared)
-    store.write_json(out / "audit.json", judged)
-    store.write_bytes(out / "report.html", report.page(judged, evidence).encode())
+    with bar("Judging", 3, progress) as advance:
+        evidence = read(out / "evidence", kind, verify_manifest=True)
+        advance(1)
+        judged = document(evidence, declared)
+        store.write_json(out / "audit.json", judged)
+        advance(1)
+        store.write_bytes(out / "report.html", report.page(judged, evidence).encode())
+        advance(1)
     return judged
 
 
