@@ -36,10 +36,6 @@ class Data(Protocol):
         """
         ...
 
-    def restrict(self, present: Tensor) -> "Data":
-        """The data when only rows in the mask (n,) exist; a graph would drop nodes and edges."""
-        ...
-
 
 class TensorData:
     """Rows held in memory as tensors.
@@ -50,6 +46,14 @@ class TensorData:
     """
 
     def __init__(self, inputs: Any, targets: Any) -> None:
+        try:
+            inputs, targets = tree_map(torch.as_tensor, (inputs, targets))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"inputs or targets that are no arrays of numbers ({error})",
+                expected="tensors or arrays",
+                cure="turn text and objects into numbers first",
+            ) from error
         sizes = {len(leaf) for leaf in tree_leaves((inputs, targets))}
         if len(sizes) != 1:
             raise BadInput(
@@ -71,10 +75,6 @@ class TensorData:
             inputs, targets = self._on(rows.device)
             self._require_usable(rows)
             yield Batch(tree_map(lambda t, r=rows: t[r], inputs), targets[rows], rows)
-
-    def restrict(self, present: Tensor) -> "TensorData":
-        """The same data: rows do not depend on one another."""
-        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_copies": {}}
@@ -149,6 +149,7 @@ class DatasetData:
         )
         for rows, content in zip(plan, loader, strict=True):
             inputs, targets = _pair(content)
+            _require_tensors((inputs, targets))
             flat = rows.flatten().cpu()
             for leaf in tree_leaves((inputs, targets)):
                 _refuse(flat, _not_finite(leaf, row_axes=1))
@@ -157,16 +158,13 @@ class DatasetData:
             )
             yield Batch(inputs, targets, rows)
 
-    def restrict(self, present: Tensor) -> "DatasetData":
-        """The same data: rows do not depend on one another."""
-        return self
-
     def _require_stable(self) -> None:
         rows = torch.linspace(0, len(self) - 1, min(READ_TWICE, len(self))).long()
         first, second = (
             [tree_leaves(_pair(self.collate([self.clean[i]]))) for i in rows.tolist()]
             for _ in range(2)
         )
+        _require_tensors([first, second])
         for row, a, b in zip(rows.tolist(), first, second, strict=True):
             if not all(
                 torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(a, b, strict=True)
@@ -202,7 +200,9 @@ def fingerprints(data: Data, rows: Tensor) -> Tensor:
 def _hash(leaves: list[Tensor]) -> int:
     state = hashlib.blake2b(digest_size=8)
     for leaf in leaves:
-        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode() + leaf.numpy().tobytes())
+        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode())
+        # as bytes, since numpy has no bfloat16
+        state.update(leaf.reshape(-1).view(torch.uint8).numpy().tobytes())
     return int.from_bytes(state.digest(), signed=True)
 
 
@@ -215,6 +215,16 @@ def _pair(content: Any) -> tuple[Any, Any]:
         expected="a pair (input, target)",
         cure="wrap the data set, or pass collate=, so that a batch is (inputs, targets)",
     )
+
+
+def _require_tensors(content: Any) -> None:
+    for leaf in tree_leaves(content):
+        if not isinstance(leaf, Tensor):
+            raise BadInput(
+                f"an item of the data set holds a {type(leaf).__name__}",
+                expected="numbers, arrays or tensors",
+                cure="turn text into numbers in the data set, or pass collate=",
+            )
 
 
 def _not_finite(values: Tensor, row_axes: int) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from expunge.ensemble import LARGEST_GROUP, Ensemble
+from expunge.errors import BadInput
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
@@ -52,6 +53,8 @@ def refusal(run: Run) -> str:
     apart, _ = run((0, 1), 1, False)
     try:
         (together,), _ = run((0, 1), 1, True)
+    except BadInput:
+        raise
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         return f"torch.func.vmap refuses the model: {str(error).splitlines()[0]}"
     for k, single in enumerate(apart):
@@ -59,9 +62,9 @@ def refusal(run: Run) -> str:
         grads = {name: w.grad for name, w in single.weights().items() if w.grad is not None}
         largest = max((float(grad.abs().max()) for grad in grads.values()), default=0.0)
         for name, value in together.tensors().items():
-            a, b = alone[name][0].double(), value[k].double()
+            a, b = alone[name][0].cpu().double(), value[k].cpu().double()
             if name in grads:  # Adam makes a full step of a vanishing gradient's rounding
-                large = grads[name].abs() > 1e-3 * largest
+                large = grads[name].cpu().abs() > 1e-3 * largest
                 a, b = a[large], b[large]
             if not torch.allclose(a, b, rtol=1e-3, atol=1e-5):
                 return f"'{name}' differs between one model alone and the same model in a group"

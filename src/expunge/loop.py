@@ -105,6 +105,12 @@ def descend(
     """
     start = perf_counter()
     weights = models.weights()
+    if not weights:
+        raise BadInput(
+            "the model has no parameter that requires a gradient",
+            expected="at least one trainable parameter",
+            cure="call requires_grad_(True) on what may change",
+        )
     frozen = _frozen(weights, mask, stacked=models.stacked is not None)
     opt = optimizer(list(weights.items()))
     full_rates = [group["lr"] for group in opt.param_groups]

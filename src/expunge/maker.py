@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge import fanout, store
 from expunge.data import fingerprints
-from expunge.ensemble import Ensemble
+from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
 from expunge.grouping import choose_group
 from expunge.loop import Cost
@@ -34,6 +34,16 @@ class Workshop:
     jobs: int | None = None  # None: one process a core, or one alone on an accelerator
     group: int | None = None  # members a group; None: chosen by a short timing
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise BadInput(
+                f"device '{self.device}' cannot be used ({str(error).splitlines()[0]})",
+                expected="cpu, or a device that this torch build and machine have",
+                cure="choose another --device, or install a torch build for it",
+            ) from error
 
     def spread(
         self, function: Any, tasks: Sequence[tuple], label: str, sizes: Sequence[int]
@@ -78,9 +88,17 @@ class Maker:
     @cached_property
     def group(self) -> int:
         """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
-        if self.workshop.group and isinstance(self.problem.recipe, Recipe):
-            return self.workshop.group
-        return self.group_and_reason[0]
+        size, why = self.group_and_reason
+        asked = self.workshop.group
+        if asked is None or asked == size:
+            return size
+        if size == 1 and "microseconds" not in why:
+            raise BadInput(
+                f"groups of {asked} members were asked for, but members must run alone ({why})",
+                expected="--group 1, or a model that can run in groups",
+                cure="leave the group size out",
+            )
+        return min(asked, LARGEST_GROUP)
 
     @cached_property
     def group_and_reason(self) -> tuple[int, str]:
@@ -143,7 +161,7 @@ class Maker:
 
     def block(self, key: str, ids: Sequence[int]) -> Ensemble:
         """The models of one block that the store holds."""
-        return Ensemble.load(self._template, self._load(key).tensors, ids, self.group)
+        return Ensemble.load(self.template, self.kept(key).tensors, ids, self.group)
 
     def half_models(self, count: int) -> tuple[dict[str, Tensor], Cost]:
         """Outputs of `count` half-data models on every row of every split, and the cost of one.
@@ -153,13 +171,14 @@ class Maker:
             outputs, (count, rows, C) float32.
         """
         self.make({"subset": count})
-        stored = [self._load(key) for key in self.keys("subset", count)]
+        stored = [self.kept(key) for key in self.keys("subset", count)]
         tensors = {
             name: torch.cat([part.tensors[name] for part in stored]) for name in stored[0].tensors
         }
         return tensors, Cost(**stored[0].facts["cost"])
 
-    def _load(self, key: str) -> store.Stored:
+    def kept(self, key: str) -> store.Stored:
+        """What the store holds under a key that was made a moment ago."""
         found = self.workshop.store.load(key)
         if found is None:
             raise BadInput(
@@ -170,11 +189,15 @@ class Maker:
         return found
 
     @cached_property
-    def _template(self) -> nn.Module:
+    def template(self) -> nn.Module:
+        """A model of the architecture, to load weights into; look at it before work is spread."""
         recipe = self.problem.recipe
         if isinstance(recipe, Recipe):
             with seeded(0):
-                return recipe.build()
+                module = recipe.build()
+                if recipe.fit is not None:  # it may freeze parameters or add buffers
+                    recipe.fit(module, self.problem.train, self.problem.retain)
+            return module
         # A Trainer builds a model only by training one: on as few rows as may be.
         return probe_trainer(self.problem, self.workshop.device)
 

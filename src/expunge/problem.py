@@ -149,7 +149,7 @@ class Problem:
         """The same problem after an earlier deletion: these rows are no longer present."""
         mask = self.present_mask.clone()
         mask[rows] = False
-        return replace(self, present=mask)
+        return replace(self, present=mask, forget=_none())
 
     def rows_of(self, ids: Sequence[Any]) -> Tensor:
         """The row numbers of these record ids, int64, in their order.

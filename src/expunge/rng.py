@@ -69,7 +69,7 @@ def seeded(seed: int) -> Iterator[None]:
     For code that is not ours and draws from them: a user's `build`, dropout, a data set's
     augmentation.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the user's code uses it)
     try:
         with torch.random.fork_rng(devices=devices):

@@ -22,6 +22,9 @@ from torch import Tensor
 
 from expunge.errors import BadInput
 
+# Part of every key; to be raised when a change makes kept results differ from new ones.
+FORMAT = 1
+
 
 class Stored(NamedTuple):
     """What lies under a key."""
@@ -38,7 +41,7 @@ class Store:
 
     def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Keep a result under `key`; a reader sees all of it or nothing."""
-        content = encode({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        content = encode(_apart(tensors))
         write_bytes(self._path(key, "safetensors"), content)
         write_json(self._path(key, "json"), _sealed({"facts": facts, "sha256": sha256(content)}))
 
@@ -97,7 +100,7 @@ class Store:
 
 def key(kind: str, **made_by: Any) -> str:
     """The place of a result: its kind, and a hash of everything that decides it (JSON values)."""
-    return f"{kind}/{sha256(canonical(made_by))[:32]}"
+    return f"{kind}/{sha256(canonical({**made_by, 'format': FORMAT}))[:32]}"
 
 
 def sha256(content: bytes) -> str:
@@ -107,8 +110,7 @@ def sha256(content: bytes) -> str:
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """The SHA-256 of named tensors: names, shapes, types and values."""
-    ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    return sha256(encode(ordered))
+    return sha256(encode(_apart(dict(sorted(tensors.items())))))
 
 
 def canonical(facts: Any) -> bytes:
@@ -137,6 +139,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         ) from error
 
 
+def require_writable(folder: Path) -> None:
+    """Raise BadInput, before any work, unless files can be written into a folder; makes it."""
+    probe = folder / ".writable"
+    write_bytes(probe, b"")
+    probe.unlink()
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented, in one piece."""
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
@@ -144,8 +153,15 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in one piece."""
-    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_bytes(path, encode(ready))
+    write_bytes(path, encode(_apart(tensors)))
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU: safetensors refuses tensors that share memory."""
+    return {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
 
 
 def _sealed(record: Mapping[str, Any]) -> dict[str, Any]:

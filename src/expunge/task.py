@@ -108,12 +108,12 @@ class Classification:
             )
         low, high = batch.targets.min().item(), batch.targets.max().item()
         shape = tuple(batch.targets.shape)
-        whole = not batch.targets.is_floating_point() and len(shape) == 1
+        whole = batch.targets.dtype == torch.int64 and len(shape) == 1
         if not whole or low < 0 or high >= self.classes:
             raise BadInput(
                 f"targets are {batch.targets.dtype} of shape {shape} from {low} to {high}",
-                expected=f"class numbers from 0 to {self.classes - 1}, one a row",
-                cure="map labels to class numbers, or correct the number of classes",
+                expected=f"class numbers from 0 to {self.classes - 1}, one a row, int64",
+                cure="map labels to class numbers (.long()), or correct the number of classes",
             )
 
 

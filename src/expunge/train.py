@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
-from expunge.errors import BadInput
+from expunge.errors import BadInput, nearest
 from expunge.loop import Cost, descend, epochs
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -46,6 +46,12 @@ def train(
     Raises:
         BadInput: the problem has no recipe; training became NaN; a Trainer that ignores its seed.
     """
+    if role not in ROLES:
+        raise BadInput(
+            f"unknown role '{role}'{nearest(role, ROLES)}",
+            expected=f"one of {', '.join(ROLES)}",
+            cure="correct the name; it decides which rows are trained on",
+        )
     recipe = require_recipe(problem, f"train {role} models")
     draws = Draws((seed, "train", role))
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)

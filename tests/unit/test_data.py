@@ -53,7 +53,6 @@ def test_a_plan_gives_its_rows_for_one_model_or_many(make):
         assert batch.targets.dtype == torch.int64
     assert two.inputs.shape == (2, 3, 4)
     assert len(data) == 10
-    assert data.restrict(torch.ones(10, dtype=torch.bool)) is data
 
 
 @kinds

@@ -9,6 +9,7 @@ from problems import ADAM, Reassigning, Recurrent, Tied, batchnorm, dropout, hal
 from torch import nn
 
 from expunge.data import DatasetData
+from expunge.errors import BadInput
 from expunge.grouping import choose_group, refusal, timed_group
 from expunge.maker import Maker, Workshop
 from expunge.store import Store
@@ -132,4 +133,5 @@ def test_the_choice_is_kept_and_used_by_every_later_command(tmp_path, monkeypatc
     monkeypatch.setattr("expunge.maker.choose_group", lambda *_: pytest.fail("chosen again"))
     assert Maker(problem, workshop).group_and_reason == first
     assert Maker(problem, workshop).group == 1
-    assert Maker(problem, replace(workshop, group=7)).group == 7
+    with pytest.raises(BadInput, match="groups of 7 members were asked for, but members must run"):
+        _ = Maker(problem, replace(workshop, group=7)).group

@@ -25,6 +25,28 @@ def test_what_is_kept_is_what_training_gives(workshop, group):
     assert all(torch.equal(kept.tensors()[n], t) for n, t in made.tensors().items())
 
 
+def freeze(module, data, rows):
+    """As a whitening layer is: fitted on the rows, then fixed."""
+    with torch.no_grad():
+        module[0].weight.fill_(len(rows) / 100)
+    module[0].requires_grad_(False)
+
+
+def add(module, data, rows):
+    module.register_buffer("mean", torch.full((6,), float(len(rows))))
+
+
+@pytest.mark.parametrize("fit", [freeze, add])
+def test_what_fit_freezes_or_adds_is_kept(workshop, fit):
+    """Else a method would train what was fixed, or run a model that lacks a part."""
+    problem = tiny(fit=fit)
+    made, _ = train(problem, "original", range(2), seed=0)
+    kept = Maker(problem, workshop).models("original", 2)
+    assert kept.weights().keys() == made.weights().keys()
+    assert kept.tensors().keys() == made.tensors().keys()
+    assert all(torch.equal(kept.tensors()[n], t) for n, t in made.tensors().items())
+
+
 def test_nothing_is_made_twice(workshop, monkeypatch):
     Maker(tiny(), workshop).make({"original": 2, "subset": 2})
     monkeypatch.setattr("expunge.maker.train", lambda *_, **__: pytest.fail("trained again"))

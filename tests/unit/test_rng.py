@@ -85,6 +85,12 @@ def test_seeds_are_pinned():
     ]
 
 
+def test_a_whole_number_of_numpy_is_that_number():
+    """Seeds come from np.arange, too, and must not name another stream of draws."""
+    plain, numpy = Draws((3, "a")).at("step", 5).of([1]), Draws((np.int64(3), "a"))
+    assert numpy.at("step", np.int32(5)).of(np.array([1])).seeds() == plain.seeds()
+
+
 def test_permutation_is_one():
     drawn = Draws((0, "p")).of(range(3)).permutation(50)
     assert torch.equal(drawn.sort(1).values, torch.arange(50).expand(3, 50))

@@ -42,6 +42,17 @@ def test_strange_tensors_are_saved_as_they_look(tmp_path):
     assert all(torch.equal(found[name], tensor) for name, tensor in odd.items())
 
 
+def test_tensors_that_share_memory_are_saved_each(tmp_path):
+    """Two buffers of a module may be views of one."""
+    base = torch.arange(6.0)
+    shared = {"a": base, "same": base, "view": base.view(2, 3), "part": base[:2]}
+    Store(tmp_path).save("models/a", shared, {})
+    write_tensors(tmp_path / "x.safetensors", shared)
+    found = Store(tmp_path).load("models/a").tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in shared.items())
+    assert digest(shared) == digest({name: t.clone() for name, t in shared.items()})
+
+
 def test_what_is_not_there_is_none(kept):
     assert kept.load("models/b") is None
     assert list(kept.keys("models")) == ["models/a"]

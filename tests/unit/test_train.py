@@ -7,6 +7,7 @@ import torch
 from problems import ROWS, mlp, tiny
 from torch import nn
 
+from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.maker import Maker, Workshop
 from expunge.store import Store
@@ -81,6 +82,38 @@ def test_cost_is_of_one_member(problem):
             assert cost.forward_rows == cost.backward_rows == 3 * steps * 16
             assert cost.row_units == 3 * cost.forward_rows
             assert cost.seconds > 0
+
+
+def test_an_unknown_role_is_refused(problem):
+    """A slip such as this would train on the retained rows without a word."""
+    with pytest.raises(BadInput, match="orcale"):
+        train(problem, "orcale", [0], seed=0)
+
+
+class Noisy(torch.utils.data.Dataset):
+    """Augmented from the global generator, as most data sets are."""
+
+    def __init__(self, data, noise=1.0):
+        self.data, self.noise = data, noise
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, row):
+        drawn = self.noise * torch.randn(6) if self.noise else torch.zeros(6)
+        return self.data.inputs[row] + drawn, int(self.data.targets[row])
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_a_data_set_that_augments_itself_trains_by_the_seed_alone(problem, group):
+    """Whatever group is asked for: the same seed gives the same bits, and every member its own."""
+    data = DatasetData(Noisy(problem.train), clean=Noisy(problem.train, 0.0))
+    problem = replace(problem, train=data)
+    one, two = (train(problem, "original", [0, 1], seed=0, group=group)[0] for _ in range(2))
+    alone, _ = train(problem, "original", [1], seed=0)
+    for name, first in one.tensors().items():
+        assert torch.equal(first, two.tensors()[name])
+        assert torch.equal(first[1], alone.tensors()[name][0])
 
 
 # ---- Trainer

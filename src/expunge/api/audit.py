@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
 from expunge.api.compare import observe, publish
-from expunge.api.facts import UNKNOWN_COST, problem_facts, run_facts
-from expunge.api.forget import STORE, Forgotten, as_module
-from expunge.api.panel import Panel, write_evidence
+from expunge.api.facts import UNKNOWN_COST, as_list, problem_facts, run_facts
+from expunge.api.forget import Forgotten, as_module, chosen_workshop
+from expunge.api.panel import Panel, require_place, swapped, write_evidence
 from expunge.audit.evidence import manifest, read
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -21,7 +21,6 @@ from expunge.fanout import one_thread
 from expunge.maker import Maker, Workshop
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
-from expunge.store import Store
 
 FEWEST_ORACLES = 10  # below, `distance` has no meaning
 
@@ -33,9 +32,9 @@ def audit(
     *,
     oracles: int = 20,
     out: Path | str,
-    seed: int = 0,
+    seed: int | None = None,
     workshop: Workshop | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     build: Any = None,
     pictures: Tensor | None = None,
     name: str = "unlearned",
@@ -50,9 +49,9 @@ def audit(
         unlearned: the model to judge.
         oracles: models to train and to judge by, at least 10.
         out: folder for evidence, audit.json and report.html.
-        seed: of the oracles.
+        seed: of the oracles; default the workshop's.
         workshop: where oracles are made and kept; default `.expunge`.
-        device: where it runs.
+        device: where it runs; default the workshop's.
         build: makes an untrained model, where weights are read and the problem has no Recipe.
         pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
         name: the method's name in the report, where no card says it.
@@ -77,8 +76,8 @@ def audit(
     else:
         judged, card = as_module(unlearned, problem, build)
     problem = _question(problem, original, card)
-    workshop = replace(workshop or Workshop(Store(STORE)), seed=seed, device=device)
-    store.write_bytes(out / ".expunge", b"written by expunge\n")
+    workshop = chosen_workshop(workshop, seed, device)
+    require_place(out)
     maker, panel = Maker(problem, workshop), Panel.of(problem)
     maker.make({"oracle": oracles})
     before, after = Ensemble.of(original), Ensemble.of(judged)
@@ -95,7 +94,7 @@ def audit(
         "problem": {**problem_facts(problem), "members": 1},
         "run": run_facts(
             command,
-            seed,
+            workshop.seed,
             perf_counter() - start,
             original=weights_digest(original),
             unlearned=weights_digest(judged),
@@ -130,9 +129,12 @@ def audit_evidence(
     evidence = read(folder, kind, verify_manifest=(folder / "manifest.json").exists())
     target = out / "evidence"
     if target.resolve() != folder.resolve():
-        for name in [path.name for path in folder.glob("*.safetensors")]:
-            store.write_bytes(target / name, (folder / name).read_bytes())
-    store.write_json(target / "manifest.json", manifest(target))
+        require_place(out)
+        with swapped(target) as fresh:
+            for path in folder.glob("*.safetensors"):
+                store.write_bytes(fresh / path.name, path.read_bytes())
+    elif not (target / "manifest.json").exists():
+        store.write_json(target / "manifest.json", manifest(target))
     rows = evidence.targets
     declared = {
         "problem": {
@@ -171,9 +173,19 @@ def _question(problem: Problem, original: nn.Module, card: Card | None) -> Probl
                 expected=f"the original with digest {card.parent[:12]}...",
                 cure="pass as --model the weights that it was made from",
             )
+        named = as_list(problem.forget)
+        if named and named != card.forgotten:
+            raise BadInput(
+                f"{len(named)} rows were named, but the model's card says that it was to forget "
+                f"{len(card.forgotten)} others",
+                expected="the rows of the card, or none",
+                cure="leave the rows out",
+            )
         before = replace(card, forgotten=[])
-        problem = after_card(replace(problem, forget=problem.forget[:0]), before)
-        return problem.forgetting(card.forgotten)
+        present = problem.present_mask.clone()
+        present[card.forgotten] = True  # the question is put as it was before this request
+        asked = replace(problem, forget=problem.forget[:0], present=present)
+        return after_card(asked, before).forgetting(card.forgotten)
     if not len(problem.forget):
         raise BadInput(
             "it is not known which rows the model was to forget",

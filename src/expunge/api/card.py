@@ -47,11 +47,31 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
-    """Write `model.safetensors`, then `model.card.json`; returns the path of the weights."""
+    """Write `model.card.json`, then `model.safetensors`; returns the path of the weights.
+
+    Raises:
+        BadInput: the folder holds a model already, which would be lost.
+    """
     path = folder / "model.safetensors"
-    store.write_tensors(path, _untied(model.state_dict()))
+    require_free(folder)
     store.write_json(card_path(path), {"schema": SCHEMA, **asdict(card)})
+    store.write_tensors(path, _untied(model.state_dict()))
     return path
+
+
+def require_free(folder: Path) -> None:
+    """Raise BadInput if a folder cannot be written, or holds a model that would be lost."""
+    found = [name for name in ("model.safetensors", "model.pt") if (folder / name).exists()]
+    if found:
+        raise BadInput(
+            f"{folder / found[0]} exists",
+            expected="a folder without a model, so that no earlier one is lost",
+            cure="choose another --out",
+        )
+    existed = folder.exists()
+    store.require_writable(folder)
+    if not existed:
+        folder.rmdir()  # nothing is left behind if the request is refused later
 
 
 def card_path(weights: Path) -> Path:
@@ -97,7 +117,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
             state = decode(path.read_bytes())
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+    except (SafetensorError, OSError, RuntimeError, LookupError, ValueError, EOFError) as error:
         raise BadInput(
             f"{path} cannot be read as weights ({_first_line(error)})",
             expected="a .safetensors file, or a .pt file that holds only a state dict",

@@ -1,6 +1,7 @@
 """compare(): several methods on ensembles of one problem, judged against oracles by KLoM."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
 from expunge.api.givens import HALF_MODELS, Needs, attribution_of, shared_cost
-from expunge.api.panel import Panel, write_evidence
+from expunge.api.panel import Panel, require_place, write_evidence
 from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.ensemble import ChangeTable, Ensemble
@@ -65,7 +66,14 @@ def compare(
             expected="at least one row",
             cure="use problem.forgetting([...])",
         )
-    store.write_bytes(out / ".expunge", b"written by expunge\n")  # before an hour's work, not after
+    for name in methods:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise BadInput(
+                f"a method goes by the name '{name}'",
+                expected="a name of letters, digits, dots, dashes (it becomes a file's name)",
+                cure="choose another name",
+            )
+    require_place(out)  # before an hour's work, not after
     needs, maker = Needs.of(problem, methods.values()), Maker(problem, workshop)
     judged = {role: members for role in ("original", "oracle", "null")}
     maker.make({**judged, **needs.counts(maker, members, half_models)})
@@ -149,8 +157,9 @@ def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, 
                 tasks.append((maker, panel, role, ids, made, key))
                 sizes.append(len(ids))
     if tasks:
+        _ = maker.template  # made here once, and not by every process
         maker.workshop.spread(_observe_block, tasks, "Reading outputs", sizes)
-    return {role: _joined([_kept(maker, key) for key in found]) for role, found in keys.items()}
+    return {role: _joined([maker.kept(key) for key in found]) for role, found in keys.items()}
 
 
 def unlearn(
@@ -185,8 +194,9 @@ def unlearn(
                 tasks.append((maker, panel, method, ids, original, teacher, predicted, key))
                 sizes.append(len(ids))
     if tasks:
+        _ = maker.template
         maker.workshop.spread(_unlearn_block, tasks, "Forgetting and reading", sizes)
-    return {name: Observed([_kept(maker, key) for key in found]) for name, found in keys.items()}
+    return {name: Observed([maker.kept(key) for key in found]) for name, found in keys.items()}
 
 
 def _observe_block(
@@ -231,12 +241,6 @@ def _unlearn_block(
 
 def _block(maker: Maker, key: str, ids: tuple[int, ...]) -> Ensemble:
     return maker.block(key, ids).to(maker.workshop.device)
-
-
-def _kept(maker: Maker, key: str) -> store.Stored:
-    found = maker.workshop.store.load(key)
-    assert found is not None, f"{key} was written a moment ago"
-    return found
 
 
 def _joined(blocks: Sequence[store.Stored]) -> dict[str, Tensor]:

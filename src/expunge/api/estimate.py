@@ -34,12 +34,12 @@ class Price:
     shared: dict[str, Any] | None  # as in audit.json: teachers or attribution
     reused: bool  # the shared part exists already and costs this request nothing
     relative: float | None  # all that this request pays, in retrainings; None: not known
-    possible: str  # "" or why it cannot run
+    possible: str  # "" or why it has no price
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Prices of all methods, best known first, and a recommendation."""
+    """Prices of all methods, and a recommendation."""
 
     prices: tuple[Price, ...]
     retraining: Cost | None  # one retraining; None where a Trainer does not say its epochs
@@ -54,6 +54,7 @@ def estimate(
     *,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
+    method: Method | None = None,
 ) -> Estimate:
     """Price every method for this forget set, without running any.
 
@@ -63,6 +64,7 @@ def estimate(
         workshop: its store may hold an attribution that makes dmm cheap.
         half_models: for methods that need predicted changes.
         budget: largest cost in retrainings that may be recommended.
+        method: a method to be priced at other settings than its defaults.
 
     Returns:
         Row units, seconds, and cost relative to one retraining, of each method; for one model
@@ -72,10 +74,12 @@ def estimate(
         raise BadInput(
             f"a budget of {budget}", expected="a share above 0", cure="e.g. --budget 0.1"
         )
-    rate = seconds_per_unit(problem, model)
+    rate = seconds_per_unit(problem, model, workshop.device)
     whole = retrain_units(problem)
     reused = _has_fit(problem, workshop, half_models)
-    prices = tuple(_price(kind(), problem, half_models, rate, reused) for kind in METHODS.values())
+    named = {} if method is None else {method.name: method}
+    priced = [named.get(name) or kind() for name, kind in METHODS.items()]
+    prices = tuple(_price(one, problem, half_models, rate, reused) for one in priced)
     retraining = None if whole is None else Cost(whole // 3, whole // 3, whole * rate)
     chosen, because = _recommend(prices, problem, budget)
     return Estimate(prices, retraining, chosen, because)
@@ -104,9 +108,9 @@ def choose(
     return found.recommended
 
 
-def seconds_per_unit(problem: Problem, model: nn.Module) -> float:
+def seconds_per_unit(problem: Problem, model: nn.Module, device: str = "cpu") -> float:
     """Seconds a row unit of training this model, from a few steps of a copy on retained rows."""
-    (copy,) = Ensemble.of(model).groups()
+    (copy,) = Ensemble.of(model).to(device).groups()
     draws = Draws((0, "timing"))
     task = problem.task
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil
@@ -66,6 +67,8 @@ UNKNOWN_COST: dict[str, Any] = dict.fromkeys(
 def cost_facts(cost: Cost, problem: Problem) -> dict[str, Any]:
     """A cost as audit.json has it; relative to nothing where a retraining has no known price."""
     whole = retrain_units(problem)
+    if not cost.row_units and cost.seconds:  # a Trainer that does not say its epochs
+        return {**UNKNOWN_COST, "seconds": cost.seconds}
     return {
         "forward_rows": cost.forward_rows,
         "backward_rows": cost.backward_rows,
@@ -91,15 +94,15 @@ def shared_facts(
     saved = (whole or 0) - own.row_units
     return {
         "what": what,
-        "row_units": units,
+        "row_units": units if whole else None,
         "relative_to_retrain": units / whole if whole else None,
         "requests_to_pay": ceil(units / saved) if lasting and saved > 0 else None,
     }
 
 
 def replay(*words: Any) -> str:
-    """A command line from its words, those with blanks quoted."""
-    return " ".join(f'"{w}"' if " " in str(w) else str(w) for w in words)
+    """A command line from its words, quoted for a shell."""
+    return shlex.join(map(str, words))
 
 
 def as_list(rows: Tensor | Sequence[int]) -> list[int]:

@@ -32,7 +32,7 @@ class Forgotten:
 
     model: nn.Module
     cost: Cost
-    problem: Problem  # the question that was answered: its `forget` are the rows
+    problem: Problem  # as it is now: the forgotten rows are no longer present
     card: Card
 
     def save(self, folder: Path | str) -> Path:
@@ -41,14 +41,14 @@ class Forgotten:
 
 
 def forget(
-    model: nn.Module | Path | str,
+    model: "nn.Module | Path | str | Forgotten",
     problem: Problem,
     rows: Any,
     *,
     method: str | Method | None = None,  # noqa: A002 (the field's word)
-    seed: int = 0,
+    seed: int | None = None,
     workshop: Workshop | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
     build: Any = None,
@@ -58,14 +58,15 @@ def forget(
     """Forget training rows.
 
     Args:
-        model: the trained module (not changed), or a path of its weights (`.safetensors`, or
-            `.pt` with a state dict); the card beside the path says which rows are gone already.
+        model: the trained module (not changed), the result of an earlier request, or a path of
+            weights (`.safetensors`, or `.pt` with a state dict). An earlier result, and the card
+            beside a path, say which rows are gone already; a bare module carries no history.
         problem: the data and task; with a recipe or Trainer where the method needs one.
         rows: row numbers or a bool mask.
         method: a name of `expunge methods`, or a method; None: chosen by cost, within `budget`.
-        seed: decides every draw.
+        seed: decides every draw; default the workshop's.
         workshop: where teachers and half-data models are made and kept; default `.expunge`.
-        device: where it runs.
+        device: where it runs; default the workshop's.
         half_models: for methods that need predicted changes.
         budget: largest cost as a share of one retraining, where no method is named.
         build: makes an untrained model, where `model` is a path and the problem has no Recipe.
@@ -86,8 +87,10 @@ def forget(
         raise BadInput(
             "there are no rows to forget", expected="at least one row", cure="name a row"
         )
-    workshop = workshop or Workshop(Store(STORE), seed=seed, device=device)
-    workshop = replace(workshop, seed=seed, device=device)
+    workshop = chosen_workshop(workshop, seed, device)
+    seed, device = workshop.seed, workshop.device
+    with one_thread():
+        _require_fit(problem, Ensemble.of(model).to(device))
     runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
     if runs.claim == Claim.OUTPUTS_ONLY:
         raise BadInput(
@@ -96,11 +99,12 @@ def forget(
             cure="use dmm, which teaches the model the same predicted answers",
         )
     needs, maker = Needs.of(problem, [runs]), Maker(problem, workshop)
+    if runs.needs:
+        _ = maker.group  # checks once that the training depends on its seed
     change, fitted = attribution_of(maker, half_models) if needs.change else (None, None)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model)).to(device)
     with one_thread():
-        _require_fit(problem, models)
         result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
     assert isinstance(result.models, Ensemble)
     (unlearned,) = result.models.modules()
@@ -132,13 +136,25 @@ def forget(
         problem=problem.name,
         run=run_facts(command, seed, perf_counter() - start),
     )
-    return Forgotten(unlearned, result.cost, problem, made)
+    return Forgotten(unlearned, result.cost, problem.without(problem.forget), made)
+
+
+def chosen_workshop(workshop: Workshop | None, seed: int | None, device: str | None) -> Workshop:
+    """The workshop given, or one with the store `.expunge`; a seed or device goes before."""
+    workshop = workshop or Workshop(Store(STORE))
+    return replace(
+        workshop,
+        seed=workshop.seed if seed is None else seed,
+        device=workshop.device if device is None else device,
+    )
 
 
 def as_module(
-    model: nn.Module | Path | str, problem: Problem, build: Any
+    model: nn.Module | Path | str | Forgotten, problem: Problem, build: Any
 ) -> tuple[nn.Module, Card | None]:
     """The module itself, or weights from a path in a newly built one, with their card."""
+    if isinstance(model, Forgotten):
+        return model.model, model.card
     if isinstance(model, nn.Module):
         return model, None
     build = build or getattr(problem.recipe, "build", None)
@@ -170,6 +186,12 @@ def _resolve(
                 cure="name the method too",
             )
         return choose(problem, model, workshop, half_models=half_models, budget=budget)
+    if budget is not None:
+        raise BadInput(
+            "a method and a budget",
+            expected="one of them: a budget chooses the method",
+            cure="leave one out; the settings of a method decide what it costs",
+        )
     if isinstance(named, str):
         return method(named, **chosen)
     return method(named.name, **{**settings(named), **chosen}) if chosen else named

@@ -1,6 +1,8 @@
 """The panel: the fixed rows on which models are judged, and their outputs there."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from torch import Tensor
 
 from expunge import store
 from expunge.audit.evidence import manifest
+from expunge.audit.manifest import checksums
 from expunge.data import Data, fingerprints, walk
 from expunge.ensemble import Models
+from expunge.errors import BadInput
 from expunge.problem import Problem
 from expunge.rng import Draws
 
@@ -70,10 +74,10 @@ def write_evidence(
     targets: Mapping[str, Tensor],
     pictures: Tensor | None = None,
 ) -> None:
-    """Write an evidence folder, its manifest last; arrays of an earlier run there are removed.
+    """Write an evidence folder with its manifest.
 
     Args:
-        folder: made if missing.
+        folder: made if missing; evidence of an earlier run there is replaced as a whole.
         outputs: file name without ending ("original", "oracle", "null", "unlearned-<method>")
             -> group -> (members, rows, C).
         targets: as `Panel.targets` gives them.
@@ -82,13 +86,40 @@ def write_evidence(
     files: dict[str, Mapping[str, Tensor]] = {**outputs, "targets": targets}
     if pictures is not None:
         files["pictures"] = {"forget": pictures}
-    for name, tensors in files.items():
-        store.write_tensors(folder / f"{name}.safetensors", tensors)
-    (folder / "manifest.json").unlink(missing_ok=True)
-    for old in folder.glob("*.safetensors"):
-        if old.stem not in files:
-            old.unlink()
-    store.write_json(folder / "manifest.json", manifest(folder))
+    with swapped(folder) as fresh:
+        for name, tensors in files.items():
+            store.write_tensors(fresh / f"{name}.safetensors", tensors)
+
+
+@contextmanager
+def swapped(folder: Path) -> Iterator[Path]:
+    """A fresh folder to write arrays into; with its manifest it then replaces `folder`."""
+    fresh = folder.with_name(f".{folder.name}-partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    yield fresh
+    store.write_json(fresh / "manifest.json", manifest(fresh))
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
+
+
+def require_place(out: Path) -> None:
+    """Raise BadInput unless results can be written to `out` without touching anybody's files.
+
+    Evidence of an earlier run may be there, and is replaced; it is known by its manifest.
+    """
+    store.require_writable(out)
+    folder = out / "evidence"
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    listed = {"manifest.json"}
+    if "manifest.json" in present:
+        listed |= set(checksums(folder))
+    if present - listed:
+        raise BadInput(
+            f"{folder} holds {sorted(present - listed)[0]}, which no run of expunge wrote there",
+            expected="an empty folder, or one with the results of an earlier run",
+            cure="choose another folder for the results",
+        )
 
 
 def _sample(rows: Tensor, draws: Draws) -> Tensor:

@@ -30,6 +30,8 @@ def verify(folder: Path | str) -> list[str]:
         raise BadInput(
             f"there is no {path}", expected="a folder that expunge wrote", cure="check the path"
         ) from None
+    except BadInput:
+        raise
     except (ValueError, KeyError, TypeError) as error:  # ValueError: not JSON, or not text
         raise BadInput(
             f"{path} is not an audit ({error})",
@@ -37,4 +39,11 @@ def verify(folder: Path | str) -> list[str]:
             cure="restore it, or run the audit again",
         ) from error
     evidence = read(path.parent / "evidence", kind, verify_manifest=True)
-    return differences(old, document(evidence, declared))
+    told, found = declared["problem"], len(evidence.targets["forget"])
+    members = len(evidence.original["forget"])
+    wrong = [
+        f"problem.{name}: file says {told[name]}, evidence gives {seen}"
+        for name, seen in (("forget_rows", found), ("members", members))
+        if name in told and told[name] != seen
+    ]
+    return wrong + differences(old, document(evidence, declared))

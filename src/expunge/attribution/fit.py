@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from expunge import store
 from expunge.attribution.half_models import HalfModels
@@ -47,12 +48,10 @@ def fit(maker: Maker, count: int) -> Fit:
         facts["cost"] = cost.__dict__
         tensors = {"present": maker.problem.present_mask, "content": maker.content}
         maker.workshop.store.save(key, tensors, facts)
-    kept = _loaded(maker, key)
-    blocks = [_loaded(maker, block).tensors for block in kept.facts["keys"]]
-    joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
-    rows = joined.pop("rows")
-    attribution = HalfModels(rows, joined, kept.tensors["present"])
-    return Fit(attribution, kept.facts["models"], Cost(**kept.facts["cost"]), reused)
+    kept = maker.kept(key)
+    joined = _joined(maker, kept.facts["keys"], count)
+    attribution = HalfModels(joined.pop("rows"), joined, kept.tensors["present"])
+    return Fit(attribution, count, Cost(**kept.facts["cost"]), reused)
 
 
 def find(maker: Maker, count: int) -> str | None:
@@ -77,7 +76,16 @@ def _facts(maker: Maker) -> dict:
     return {"recipe": maker.recipe_id, "seed": maker.workshop.seed, "judges": maker.judges}
 
 
-def _loaded(maker: Maker, key: str) -> store.Stored:
-    found = maker.workshop.store.load(key)
-    assert found is not None, f"{key} was whole a moment ago"
-    return found
+def _joined(maker: Maker, keys: list[str], count: int) -> dict[str, Tensor]:
+    """The first `count` half-data models' tensors, filled in block by block: one copy."""
+    joined: dict[str, Tensor] = {}
+    start = 0
+    for key in keys:
+        for name, block in (tensors := maker.kept(key).tensors).items():
+            if name not in joined:
+                joined[name] = block.new_empty(count, *block.shape[1:])
+            joined[name][start : start + len(block)] = block[: count - start]
+        start += len(tensors["rows"])
+        if start >= count:
+            break
+    return joined

@@ -12,25 +12,26 @@ forget set F turns into one weight a model, whatever the number of rows and outp
                         memberships and K = X X^T; one eigendecomposition serves all lambdas
 
 and the predicted change is -w^T (Z - mean). The forgotten rows' own outputs are predicted by
-difference of means, which is unbiased for a set: ridge shrinks the effect of rows on themselves
-threefold and more, since it cannot tell it from noise with fewer models than rows. All other
-outputs are predicted by ridge, which has less error where effects are small. The strength
+difference of means, which is unbiased for a set (up to |F| times the mean effect of a row, since
+halves of equal size show effects only relative to that): ridge shrinks the effect of rows on
+themselves threefold and more, since it cannot tell it from noise with fewer models than rows. All
+other outputs are predicted by ridge, which has less error where effects are small. The strength
 lambda minimises the leave-one-model-out error of the outputs, never a score of unlearning.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
 import torch
 from torch import Tensor
 
 from expunge.ensemble import Change
 from expunge.errors import BadInput
+from expunge.rng import Draws
 
 STRENGTHS = 25  # lambdas tried, from 1e-3 to 1e3 times the mean eigenvalue of K
-SAMPLED = 2048  # outputs on which the strength is chosen
+SAMPLED = 1024  # outputs of each split on which the strength is chosen
 CHUNK = 1 << 22  # numbers of Z turned to float64 at a time: 32 MiB
 
 
@@ -102,9 +103,13 @@ class HalfModels:
     def strength(self) -> float:
         """The lambda of least leave-one-model-out error, over outputs sampled from all splits."""
         values, vectors = self._gram
-        sample = torch.cat([self.outputs[name].flatten(1) for name in sorted(self.outputs)], dim=1)
-        step = max(1, ceil(sample.shape[1] / SAMPLED))
-        z = sample[:, ::step].double()
+        draws = Draws((0, "strength"))
+        pieces = []
+        for name in sorted(self.outputs):
+            flat = self.outputs[name].flatten(1)
+            chosen = draws.at(name).permutation(flat.shape[1])[:SAMPLED]
+            pieces.append(flat[:, chosen].double())
+        z = torch.cat(pieces, dim=1)
         z = z - z.mean(0)
         rotated = vectors.T @ z
         scale = float(values.mean())

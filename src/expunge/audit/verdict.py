@@ -101,14 +101,17 @@ def judge(
         for name in groups
         if places[name] == at
     ]
-    if original != "outside":
+    if original == "undecided":
+        trace = _sentence("The original on the forget rows", original_forget, metric, original)
+        sentences.append(f"{trace} So it is open whether these rows left a trace at all.")
+    elif original == "inside":
         trace = _sentence("The original on the forget rows", original_forget, metric, original)
         sentences.append(f"{trace} By this measure these rows left no measurable trace.")
     if "outside" in places.values():
         return Verdict("not supported", (*sentences, *notes))
     if unexplained:
         return Verdict("refused", (*notes, *sentences))
-    if "undecided" in places.values():
+    if "undecided" in places.values() or original == "undecided":
         return Verdict("inconclusive", (*sentences, *notes))
     if original != "outside":
         return Verdict("no measurable trace", (sentences[-1], *sentences[:-1], *notes))

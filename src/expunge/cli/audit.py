@@ -52,7 +52,8 @@ def audit(
         command = replay(
             *("expunge", "audit", "--problem", problem, "--model", model, "--unlearned", unlearned),
             *(("--rows", rows) if rows else ()),
-            *("--oracles", oracles, "--seed", seed, "--out", out),
+            *("--oracles", oracles, "--seed", seed, "--out", out, "--store", store),
+            *("--device", device),
         )
         workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
         judged = judge(

@@ -30,13 +30,14 @@ def forget(
     """
     from rich.console import Console
 
-    from expunge.api.card import after_card
+    from expunge.api.card import after_card, require_free
     from expunge.api.estimate import estimate as price
     from expunge.api.facts import replay
     from expunge.api.forget import as_module
     from expunge.api.forget import forget as run
     from expunge.cli.inputs import load_problem, load_rows, method_settings
     from expunge.maker import Workshop
+    from expunge.methods import method as choose
     from expunge.store import Store
 
     console = Console(highlight=False)
@@ -47,14 +48,23 @@ def forget(
     if estimate:
         module, card = as_module(model, asked, build)
         question = after_card(asked, card).forgetting(numbers)
-        found = price(question, module, workshop, half_models=half_models, budget=budget)
+        found = price(
+            question,
+            module,
+            workshop,
+            half_models=half_models,
+            budget=budget,
+            method=choose(method, **chosen) if method else None,
+        )
         _print_estimate(console, found)
         return
+    require_free(out)
     command = replay(
         *("expunge", "forget", "--problem", problem, "--model", model, "--rows", rows),
         *(("--method", method) if method else ()),
         *(("--budget", budget) if budget else ()),
-        *("--seed", seed, "--out", out),
+        *("--seed", seed, "--out", out, "--store", store, "--device", device),
+        *("--half-models", half_models),
         *(word for name, value in chosen.items() for word in (f"--{name}", value)),
     )
     done = run(
@@ -78,7 +88,9 @@ def forget(
         f"{len(done.card.forgotten)} rows forgotten with {done.card.method} "
         f"({done.card.claim}); {len(done.card.gone())} rows gone in all."
     )
-    console.print(f"Cost {done.cost.row_units:,} row units, {done.cost.seconds:.2f} s{share}.")
+    units = done.card.cost["row_units"]
+    rows_read = "Cost in rows not known" if units is None else f"Cost {units:,} row units"
+    console.print(f"{rows_read}, {done.cost.seconds:.2f} s{share}.")
     console.print(f"Wrote {path} and its card. Judge it with `expunge audit`.", soft_wrap=True)
 
 
@@ -91,7 +103,7 @@ def _print_estimate(console: Any, found: Any) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for price in found.prices:
         if price.possible:
-            table.add_row(price.method.name, "-", "-", "-", "-", f"cannot run: {price.possible}")
+            table.add_row(price.method.name, "-", "-", "-", "-", f"no price: {price.possible}")
             continue
         whole = found.retraining
         own = f"{price.own.row_units / whole.row_units:.3g}" if whole else "not known"

@@ -21,8 +21,11 @@ def load_problem(named: str) -> tuple[Any, Any]:
 
     from expunge.problem import Problem
 
-    file, _, name = named.partition(":")
-    path, name = Path(file), name or "problem"
+    # from the right, and only before a name: a Windows path has a colon of its own
+    file, colon, name = named.rpartition(":")
+    if not colon or not name.isidentifier():
+        file, name = named, "problem"
+    path = Path(file)
     if not path.is_file():
         raise BadInput(
             f"there is no file {path}",
@@ -65,26 +68,48 @@ def load_rows(path: Path, problem: Any) -> Any:
 
     if not path.is_file():
         raise BadInput(f"there is no file {path}", expected="a list of rows", cure="check the path")
-    with path.open(newline="") as file:
-        lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # as spreadsheets write it, too
+            lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
+    except UnicodeDecodeError:
+        raise BadInput(
+            f"{path} is not UTF-8 text", expected="a text or CSV file", cure="save it as UTF-8"
+        ) from None
     if not lines:
         raise BadInput(f"{path} is empty", expected="at least one row", cure="name the rows in it")
     header = [cell.strip().lower() for cell in lines[0]]
     if "id" in header:
         column = header.index("id")
-        return problem.rows_of([line[column].strip() for line in lines[1:]])
-    column, body = (header.index("row"), lines[1:]) if "row" in header else (0, lines)
+        return problem.rows_of([_cell(path, k, lines, column) for k in range(1, len(lines))])
+    named = "row" in header
+    if not named and any(len([c for c in line if c.strip()]) > 1 for line in lines):
+        raise BadInput(
+            f"{path} has several columns and no header",
+            expected="one row number on each line, or a header with a column `row` or `id`",
+            cure="name the column, or put each number on a line of its own",
+        )
+    column = header.index("row") if named else 0
     numbers = []
-    for number, line in enumerate(body, start=len(lines) - len(body) + 1):
-        try:
-            numbers.append(int(line[column].strip()))
-        except (ValueError, IndexError):
-            raise BadInput(
-                f"line {number} of {path} is '{','.join(line)}'",
-                expected="a row number on each line, or a header with a column `row` or `id`",
-                cure="correct the line, or name the column",
-            ) from None
+    for k in range(1 if named else 0, len(lines)):
+        cell = _cell(path, k, lines, column)
+        if not cell.removeprefix("-").isdecimal() or len(cell) > 18:
+            raise _bad_line(path, k, lines)
+        numbers.append(int(cell))
     return torch.tensor(numbers, dtype=torch.int64)
+
+
+def _cell(path: Path, k: int, lines: list[list[str]], column: int) -> str:
+    if column >= len(lines[k]) or not lines[k][column].strip():
+        raise _bad_line(path, k, lines)
+    return lines[k][column].strip()
+
+
+def _bad_line(path: Path, k: int, lines: list[list[str]]) -> BadInput:
+    return BadInput(
+        f"line {k + 1} of {path} is '{','.join(lines[k])}'",
+        expected="a row number on each line, or a header with a column `row` or `id`",
+        cure="correct the line, or name the column",
+    )
 
 
 def method_settings(words: list[str]) -> dict[str, str]:

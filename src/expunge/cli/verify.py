@@ -23,4 +23,4 @@ def verify(
         )
         raise typer.Exit(1)
     print(f"The evidence is whole, and every number of {folder / 'audit.json'} follows from it.")
-    print("Costs, claims, settings and the facts of the run are declared and were not checked.")
+    print("Declared, and not checked: claims, costs, settings, changes of weights, the run.")

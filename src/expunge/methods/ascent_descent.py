@@ -3,7 +3,8 @@
 Source: Kurmanji et al. 2023, "Towards Unbounded Machine Unlearning", arXiv 2302.09880, appendix:
 alpha CE(retain) - (1 - alpha) CE(forget), passes over the retained rows zipped with the forgotten
 rows again and again. Differs: momentum 0.9 as in our other methods, weight decay only as the
-recipe's l2. Cost: 3 x epochs x |R| x (1 + forget batch / batch) row units.
+recipe's l2. The recipe's augmentation, penalty
+and clipping are left out. Cost: 3 x epochs x |R| x (1 + forget batch / batch) row units.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
 from expunge.loop import Cost, endless, epochs
 from expunge.methods.method import Claim, Given, Result, at_least
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
@@ -38,6 +40,12 @@ class AscentDescent:
     def __post_init__(self) -> None:
         at_least(self, 1, "epochs", "batch_size", "forget_batch_size")
         at_least(self, 0, "lr", "alpha")
+        if self.alpha > 1:
+            raise BadInput(
+                f"ascent-descent with alpha = {self.alpha}",
+                expected="a share from 0 to 1; above 1 it would descend on the forgotten rows",
+                cure="lower it",
+            )
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -3,7 +3,8 @@
 Source: the baseline "RL", Golatkar et al. 2020, arXiv 1911.04933; as a sum of two losses, Fan et
 al. 2024, "SalUn", arXiv 2310.12508, equation 3 without the mask. Differs: the released code
 runs all forgotten batches before all retained ones and may draw the true label; here both losses
-share every step and a label is never the true one, drawn anew each time. Cost: 3 x epochs x |R| x
+share every step and a label is never the true one, drawn anew each time. The recipe's
+augmentation, penalty and clipping are left out. Cost: 3 x epochs x |R| x
 (1 + forget batch / batch) row units.
 """
 

@@ -222,6 +222,13 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path):
     assert not (tmp_path / "store" / "models").exists()
 
 
+@pytest.mark.parametrize("name", ["a/b", ""])
+def test_a_name_that_is_no_file_name_is_found_before_the_work(tmp_path, name):
+    with pytest.raises(BadInput, match="name"):
+        run(tmp_path, methods={name: method("fine-tune", epochs=1)})
+    assert not (tmp_path / "store" / "models").exists()
+
+
 def test_a_method_that_diverges_is_named(tmp_path):
     wild = {"ga": method("gradient-ascent", lr=1e20, epochs=50)}
     with pytest.raises(BadInput, match=r"gradient-ascent: .*NaN or infini"):

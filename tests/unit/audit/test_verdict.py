@@ -60,8 +60,14 @@ def test_outside_weighs_more_than_open():
     assert grade(groups(forget=OPEN, test=OUTSIDE)).verdict == "not supported"
 
 
-@pytest.mark.parametrize("original", [INSIDE, OPEN])
-def test_an_original_that_is_not_outside_leaves_no_measurable_trace(original):
+def test_whether_an_undecided_original_left_a_trace_is_open():
+    verdict = grade(original=OPEN)
+    assert verdict.verdict == "inconclusive"
+    assert any("it is open whether these rows left a trace" in r for r in verdict.reasons)
+
+
+def test_an_original_that_is_inside_leaves_no_measurable_trace():
+    original = INSIDE
     verdict = grade(original=original)
     assert verdict.verdict == "no measurable trace"
     assert "these rows left no measurable trace" in verdict.reasons[0]
