@@ -176,6 +176,11 @@ class DatasetData:
                 )
 
 
+def augments_itself(data: Data) -> bool:
+    """Whether training reads other content than judging, with draws that a group would share."""
+    return isinstance(data, DatasetData) and data.train is not data.clean
+
+
 def walk(rows: Tensor, size: int = CHUNK) -> Iterator[Tensor]:
     """Consecutive pieces of at most `size` of these row numbers."""
     return iter(rows.split(size)) if len(rows) else iter(())

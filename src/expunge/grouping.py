@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from expunge.data import augments_itself
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
 from expunge.problem import Problem
@@ -22,7 +23,7 @@ def choose_group(problem: Problem, device: str) -> tuple[int, str]:
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
         return 1, "a Trainer trains one model at a time"
-    if getattr(problem.train, "train", None) is not getattr(problem.train, "clean", None):
+    if augments_itself(problem.train):
         return 1, "the data set augments rows itself, with draws that a group would share"
 
     def run(ids: Sequence[int], steps: int, grouped: bool) -> tuple[list[Ensemble], float]:

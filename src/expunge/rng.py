@@ -37,7 +37,9 @@ class Draws:
     def seeds(self) -> list[int]:
         """A 63-bit seed for each member (one if there are no members)."""
         paths = [self.key] if self.members is None else [(*self.key, m) for m in self.members]
-        hashes = (hashlib.sha256(repr(path).encode()).digest() for path in paths)
+        # a numpy integer has another repr than the same number of Python's
+        plain = (tuple(w if isinstance(w, str) else int(w) for w in path) for path in paths)
+        hashes = (hashlib.sha256(repr(path).encode()).digest() for path in plain)
         return [int.from_bytes(h[:8]) >> 1 for h in hashes]
 
     def each(self, make: Callable[[Generator], Tensor]) -> Tensor:

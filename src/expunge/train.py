@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.data import Batch
+from expunge.data import Batch, augments_itself
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
 from expunge.loop import Cost, descend, epochs
@@ -57,6 +57,7 @@ def train(
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
     if not isinstance(recipe, Recipe):
         return _by_trainer(problem, rows, ids, draws, device)
+    group = 1 if augments_itself(problem.train) else group
     parts, cost = [], Cost()
     for start in range(0, len(ids), group):
         block = tuple(ids[start : start + group])

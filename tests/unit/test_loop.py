@@ -150,6 +150,26 @@ def test_dropout_draws_by_member_and_step():
     assert not torch.equal(weights(one)["0.weight"], weights(other)["0.weight"])
 
 
+def test_a_step_draws_the_same_whatever_was_drawn_before():
+    """So that a run that resumes, or draws more often at some step, is not another run after it."""
+
+    def go(greedy: bool) -> list[list[float]]:
+        drawn = []
+
+        def objective(model, batch):
+            drawn.append(torch.rand(2).tolist())
+            if greedy and len(drawn) == 1:
+                torch.rand(100)
+            return model(batch.inputs).square().mean()
+
+        run(ensemble(1), objective=objective)
+        return drawn
+
+    plain = go(greedy=False)
+    assert go(greedy=True) == plain
+    assert len({tuple(draw) for draw in plain}) == 4
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_training_mode_inside_and_as_before_afterwards(count):
     seen = []

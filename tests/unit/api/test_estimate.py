@@ -125,6 +125,15 @@ def test_half_models_that_exist_cost_this_request_nothing(workshop):
     assert not dmm(replace(workshop, seed=9)).reused
 
 
+@pytest.mark.parametrize("half_models", [1, 20])
+def test_half_models_yet_to_be_made_are_never_recommended_however_few(workshop, half_models):
+    """One alone would cost less than a retraining, and predict nothing."""
+    problem = long(epochs=200)
+    for budget in (None, 0.99, 2.0):
+        found = ask(problem, workshop, half_models=half_models, budget=budget)
+        assert found.recommended.name != "dmm"
+
+
 def test_dmm_is_recommended_once_its_half_models_exist(workshop):
     problem, workshop = long(epochs=200), replace(workshop, group=5)
     assert ask(problem, workshop).recommended.name == "retrain"

@@ -66,8 +66,8 @@ def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
     assert equal(state(model), before)
     assert not equal(state(done.model), before)
     assert not done.model.training
-    assert not done.problem.present_mask[FORGET].any()  # ready for the next request
-    assert done.cost.row_units == METHODS[name](**short(name)).price(done.problem).row_units
+    assert not done.problem.present_mask[list(FORGET)].any()  # ready for the next request
+    assert done.cost.row_units == METHODS[name](**short(name)).price(problem.forgetting(list(FORGET))).row_units
     assert done.model(problem.test.inputs).isfinite().all()
 
 
