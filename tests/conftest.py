@@ -9,7 +9,7 @@ import problems
 import pytest
 import torch
 
-from expunge import report
+from expunge import grouping, report
 from expunge.maker import Workshop
 from expunge.store import Store
 
@@ -42,6 +42,13 @@ def global_state_is_left_alone(request):
     if request.path.parent.name == "report":  # some of these tests draw invented arrays themselves
         changed = [name for name in changed if not name.endswith("generator")]
     assert not changed
+
+
+@pytest.fixture(autouse=True)
+def group_sizes_are_hardly_timed(request, monkeypatch):
+    """Which size is fastest matters to no test but those of the timing."""
+    if request.path.name != "test_grouping.py":
+        monkeypatch.setattr(grouping, "SIZES", (1,))
 
 
 @pytest.fixture

@@ -107,6 +107,29 @@ def test_another_parent_is_refused(problem, done, workshop, tmp_path):
         run(problem, other, done, workshop, tmp_path)
 
 
+def test_the_problem_may_be_the_one_before_or_the_one_handed_back(
+    problem, model, done, workshop, tmp_path
+):
+    found = []
+    for asked in (problem, done.problem, problem.forgetting(FORGET)):
+        found.append(run(asked, model, done, workshop, tmp_path)["methods"])
+    assert found[0] == found[1] == found[2]
+
+
+def test_rows_that_the_card_does_not_name_are_refused(problem, model, done, workshop, tmp_path):
+    with pytest.raises(BadInput, match="2 rows were named, but the model's card"):
+        run(problem.forgetting([1, 2]), model, done, workshop, tmp_path)
+
+
+def test_files_of_others_are_not_touched(problem, model, done, workshop, tmp_path):
+    mine = tmp_path / "out" / "evidence" / "mine.safetensors"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"not yours")
+    with pytest.raises(BadInput, match="mine.safetensors, which no run of expunge wrote there"):
+        run(problem, model, done, workshop, tmp_path)
+    assert mine.read_bytes() == b"not yours"
+
+
 def test_a_problem_without_a_recipe_cannot_be_audited(problem, model, done, workshop, tmp_path):
     with pytest.raises(BadInput, match="the problem has no recipe"):
         run(replace(problem, recipe=None), model, done, workshop, tmp_path)

@@ -67,7 +67,10 @@ def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
     assert not equal(state(done.model), before)
     assert not done.model.training
     assert not done.problem.present_mask[list(FORGET)].any()  # ready for the next request
-    assert done.cost.row_units == METHODS[name](**short(name)).price(problem.forgetting(list(FORGET))).row_units
+    assert (
+        done.cost.row_units
+        == METHODS[name](**short(name)).price(problem.forgetting(list(FORGET))).row_units
+    )
     assert done.model(problem.test.inputs).isfinite().all()
 
 
@@ -160,6 +163,36 @@ def test_a_second_request_knows_what_is_gone(model, problem, workshop, tmp_path)
         run(first, problem, workshop, [0, 3])
     third = run(second.save(tmp_path / "second"), problem, workshop, [2], epochs=1)
     assert third.card.forgotten_before == sorted([0, 1, *FORGET])
+
+
+def test_a_result_is_given_to_the_next_request_with_either_problem(model, problem, workshop):
+    """With the problem it came with, or the one it hands back."""
+    first = run(model, problem, workshop, epochs=1)
+    second = [run(first, p, workshop, [0, 1], epochs=1) for p in (problem, first.problem)]
+    assert equal(*(state(done.model) for done in second))
+    for done in second:
+        assert done.card.forgotten_before == sorted(FORGET)
+        assert len(done.problem.present_rows) == 60 - 2 - len(FORGET)
+    for asked in (problem, first.problem):
+        with pytest.raises(BadInput, match="row 3 was already forgotten"):
+            run(first, asked, workshop, [3])
+
+
+def test_an_earlier_model_is_never_overwritten(model, problem, workshop, tmp_path):
+    first = run(model, problem, workshop, epochs=1)
+    path = first.save(tmp_path / "here")
+    before = path.read_bytes()
+    with pytest.raises(BadInput, match="model.safetensors exists.*choose another"):
+        run(first, problem, workshop, [0], epochs=1).save(tmp_path / "here")
+    assert path.read_bytes() == before
+
+
+def test_the_workshops_seed_decides_unless_another_is_named(model, problem, workshop):
+    short = {"epochs": 1, "batch_size": 16}
+    by_workshop = run(model, problem, replace(workshop, seed=4), **short)
+    named = run(model, problem, workshop, seed=4, **short)
+    assert by_workshop.card.seed == named.card.seed == 4
+    assert equal(state(by_workshop.model), state(named.model))
 
 
 def test_retraining_after_an_earlier_request_leaves_both_out(model, problem, workshop, tmp_path):
@@ -287,6 +320,7 @@ def test_bad_input(model, problem, workshop, tmp_path):
         ({"method": "fine-tun"}, "did you mean 'fine-tune'"),
         ({"rate": 0.1}, "has no setting 'rate'"),
         ({"method": None, "lr": 0.1}, "settings lr without a method"),
+        ({"budget": 0.5}, "a method and a budget.*leave one out"),
         ({"method": "retrain", "problem": bare}, "no recipe, which is needed to run retrain"),
         ({"method": "dmm", "problem": bare}, "no recipe, which is needed to run dmm"),
         ({"model": tmp_path / "m.pt", "problem": bare}, "no way to build the model.*pass build="),

@@ -1,6 +1,8 @@
 """verify(): an edited number is found and named; damaged evidence is refused."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from problems import tiny
@@ -8,16 +10,24 @@ from problems import tiny
 from expunge.api.compare import compare
 from expunge.api.verify import verify
 from expunge.errors import BadInput
+from expunge.maker import Workshop
 from expunge.methods import method
+from expunge.store import Store
 
-pytestmark = pytest.mark.usefixtures("no_page")
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """An audit that no test touches."""
+    folder = tmp_path_factory.mktemp("verify")
+    workshop = Workshop(Store(folder / "store"), jobs=1, group=1, progress=False)
+    methods = {"fine-tune": method("fine-tune", epochs=1), "ga": method("gradient-ascent")}
+    compare(tiny(), methods, out=folder / "out", workshop=workshop, members=10)
+    return folder / "out"
 
 
 @pytest.fixture
-def folder(tmp_path, workshop):
-    methods = {"fine-tune": method("fine-tune", epochs=1), "ga": method("gradient-ascent")}
-    compare(tiny(), methods, out=tmp_path / "out", workshop=workshop, members=10)
-    return tmp_path / "out"
+def folder(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "out"))
 
 
 def numbers(tree, path=()):
