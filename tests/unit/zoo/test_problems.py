@@ -1,0 +1,47 @@
+"""The table of problems."""
+
+import pytest
+
+from expunge.errors import BadInput
+from expunge.zoo.problems import PROBLEMS, problem
+
+from .files import write_cifar10, write_fashion
+
+NAMES = {
+    "digits": "hand-written digits",
+    "fashion": "Fashion-MNIST, conv",
+    "fashion-mlp": "Fashion-MNIST, mlp",
+    "cifar10": "CIFAR-10, resnet18",
+    "cifar10-resnet9": "CIFAR-10, resnet9",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_problem_by_its_name(name, tmp_path):
+    write_fashion(tmp_path)
+    write_cifar10(tmp_path)
+    found = problem(name, tmp_path, **({} if name == "digits" else {"rows": 20, "epochs": 3}))
+    assert found.name == NAMES[name]
+    assert not len(found.forget)
+    assert found.test is not None
+    if name != "digits":
+        assert len(found.train) == 20
+        assert found.recipe.epochs == 3
+
+
+def test_the_table_is_whole():
+    assert list(PROBLEMS) == list(NAMES)
+
+
+def test_an_unknown_problem_and_the_nearest():
+    with pytest.raises(BadInput, match=r"unknown problem 'fashon' \(did you mean 'fashion'"):
+        problem("fashon")
+
+
+def test_options_that_a_problem_does_not_have(tmp_path):
+    with pytest.raises(BadInput, match=r"cifar10 has no option 'row' \(did you mean 'rows'"):
+        problem("cifar10", tmp_path, row=500)
+    with pytest.raises(BadInput, match="digits has no option 'rows'.*no options at all"):
+        problem("digits", rows=500)
+    with pytest.raises(BadInput, match="fashion-mlp has no option 'model'"):  # the name says it
+        problem("fashion-mlp", tmp_path, model="conv")
