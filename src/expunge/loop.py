@@ -76,8 +76,12 @@ def descend(
     l2: float = 0.0,
     clip: float | None = None,
     mask: Mapping[str, Tensor] | None = None,
+    strict: bool = True,
+    l1: Callable[[float], float] | None = None,
     precision: str = "fp32",
+    training: bool = True,
     after: Callable[[int, Ensemble], None] | None = None,
+    watch: Callable[[int, Ensemble], None] | None = None,
 ) -> Cost:
     """Gradient steps on the members of one group, in place.
 
@@ -91,11 +95,16 @@ def descend(
         schedule: progress in [0, 1) -> factor on the learning rate.
         l2: adds l2/2 |theta|^2 to the objective.
         clip: largest gradient norm of each member.
-        mask: by parameter name, bool of the parameter's own shape, True = may move. Masked
-            weights stay bit-identical, whatever momentum and weight decay do. A parameter
-            without an entry may move.
+        mask: by parameter name, bool of the parameter's own shape, or (members, ...) with a mask
+            for each member; True = may move. Masked weights stay bit-identical, whatever momentum
+            and weight decay do. A parameter without an entry may move.
+        strict: False lets the mask stop the gradient of the objective only, so that l2 and
+            momentum still move masked weights, as much published code did.
+        l1: progress -> weight of |theta|_1, added to the objective.
         precision: "fp32", or "bf16" for autocast.
-        after: called with the step's number and the models after each step.
+        training: False descends in evaluation mode: batch norm's statistics stay.
+        after: called with the step's number and the models after each step; may change them.
+        watch: only looks: called with 0 before the first step, then with the number of steps done.
 
     Returns:
         What was spent on each member.
@@ -111,14 +120,16 @@ def descend(
             expected="at least one trainable parameter",
             cure="call requires_grad_(True) on what may change",
         )
-    frozen = _frozen(weights, mask, stacked=models.stacked is not None)
+    frozen = frozen_weights(models, mask)
     opt = optimizer(list(weights.items()))
     full_rates = [group["lr"] for group in opt.param_groups]
     rows = done = 0
     autocast = torch.autocast(models.device.type, torch.bfloat16, enabled=precision == "bf16")
     # Only a plain module may draw (dropout); a vmapped one refuses to.
     own = draws.of(models.ids) if models.stacked is None else None
-    with models.mode(training=True), seeded(own.seeds()[0]) if own else nullcontext():
+    with models.mode(training), seeded(own.seeds()[0]) if own else nullcontext():
+        if watch is not None:
+            watch(0, models)
         for step, feed in enumerate(feeds):
             if own:
                 torch.manual_seed(own.at("step", step).seeds()[0])
@@ -128,33 +139,43 @@ def descend(
             with autocast:
                 losses = models.each(objective, *feed)
             losses.sum().backward()
-            _finish_gradients(weights, l2, clip, frozen, members=len(models))
+            penalty = 0.0 if l1 is None else l1(step / steps)
+            _finish_gradients(weights, l2, penalty, clip, frozen, strict, members=len(models))
             opt.step()
-            with torch.no_grad():
-                for name, (may_move, value) in frozen.items():
-                    weights[name].copy_(torch.where(may_move, weights[name], value))
             if after is not None:
                 after(step, models)
+            if strict:
+                restore(weights, frozen)
+            if watch is not None:
+                watch(step + 1, models)
             rows += sum(batch.rows.shape[-1] for batch in feed if isinstance(batch, Batch))
             done += 1
     assert done == steps, f"{done} feeds for {steps} steps"
-    _require_finite(weights, models)
+    require_finite(weights, models)
     return Cost(rows, rows, perf_counter() - start)
 
 
-def _frozen(
-    weights: Mapping[str, Tensor], mask: Mapping[str, Tensor] | None, stacked: bool
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Where each masked parameter may move, and the values that it returns to elsewhere."""
-    frozen = {}
+Frozen = dict[str, tuple[Tensor, Tensor]]  # by name: where it may move, and its value before
+
+
+def frozen_weights(models: Ensemble, mask: Mapping[str, Tensor] | None) -> Frozen:
+    """Where each masked parameter of one group may move, and the values it returns to elsewhere.
+
+    Raises:
+        BadInput: a mask that is not bool, for no trainable parameter, or of another shape.
+    """
+    weights, frozen = models.weights(), {}
+    lone = models.stacked is None
     for name, may_move in (mask or {}).items():
-        shape = weights[name].shape[1:] if stacked and name in weights else None
-        shape = weights[name].shape if name in weights and not stacked else shape
-        if shape is None or may_move.dtype != torch.bool or may_move.shape != shape:
+        whole = weights[name].shape if name in weights else None
+        own = whole if whole is None or lone else whole[1:]
+        if lone and may_move.shape[:1] == (1,) and whole == may_move.shape[1:]:
+            may_move = may_move[0]  # a mask for each of one member
+        if may_move.dtype != torch.bool or may_move.shape not in (own, whole):
             raise BadInput(
                 f"a mask for '{name}' of {may_move.dtype}, shape {tuple(may_move.shape)}",
                 expected=f"bool masks for trainable parameters ({', '.join(weights)})"
-                + (f"; this one of shape {tuple(shape)}" if shape is not None else ""),
+                + (f"; this one of shape {tuple(own)}" if own is not None else ""),
                 cure="make the mask from the model's named_parameters()",
             )
         may_move = may_move.to(weights[name].device)
@@ -162,19 +183,33 @@ def _frozen(
     return frozen
 
 
+def restore(weights: Mapping[str, Tensor], frozen: Frozen) -> None:
+    """Give masked weights their values back, to the last bit."""
+    with torch.no_grad():
+        for name, (may_move, value) in frozen.items():
+            weights[name].copy_(torch.where(may_move, weights[name], value))
+
+
 def _finish_gradients(
     weights: Mapping[str, Tensor],
     l2: float,
+    l1: float,
     clip: float | None,
-    frozen: Mapping[str, tuple[Tensor, Tensor]],
+    frozen: Frozen,
+    strict: bool,
     members: int,
 ) -> None:
     grads = {name: w.grad for name, w in weights.items() if w.grad is not None}
-    if l2:
-        for name, grad in grads.items():
+    masked = {name: may_move for name, (may_move, _) in frozen.items() if name in grads}
+    for name, may_move in masked.items():  # before decay: what is not strict lets it through
+        grads[name].mul_(may_move)
+    for name, grad in grads.items():
+        if l2:
             grad.add_(weights[name].detach(), alpha=l2)
-    for name, (may_move, _) in frozen.items():
-        if name in grads:
+        if l1:
+            grad.add_(weights[name].detach().sign(), alpha=l1)
+    if strict:
+        for name, may_move in masked.items():
             grads[name].mul_(may_move)
     if clip is not None:  # each member has its own norm
         per_member = [g.reshape(members, -1).square().sum(1) for g in grads.values()]
@@ -184,7 +219,8 @@ def _finish_gradients(
             grad.view(members, -1).mul_(factor[:, None])
 
 
-def _require_finite(weights: Mapping[str, Tensor], models: Ensemble) -> None:
+def require_finite(weights: Mapping[str, Tensor], models: Ensemble) -> None:
+    """Raise BadInput where weights became NaN or infinite."""
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise BadInput(

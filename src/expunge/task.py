@@ -42,8 +42,11 @@ class Task(Protocol):
         """(B,): one number a row by which models are compared."""
         ...
 
-    def relabel(self, batch: Batch, draws: Draws) -> Batch:
-        """The batch with other targets than its own, for rows whose truth is to be unlearned."""
+    def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
+        """The batch with other targets than its own, for rows whose truth is to be unlearned.
+
+        With `own` a row's target may by chance be its own again, as in some published code.
+        """
         ...
 
     def check(self, outputs: Tensor, batch: Batch) -> None:
@@ -90,9 +93,10 @@ class Classification:
         """Logit of the true class minus logsumexp of the others, (B,), nats."""
         return classification_margin(outputs, batch.targets)
 
-    def relabel(self, batch: Batch, draws: Draws) -> Batch:
-        """Targets drawn evenly from the other C - 1 classes."""
-        shift = 1 + draws.integers(self.classes - 1, batch.rows.shape[-1:])
+    def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
+        """Targets drawn evenly from the other C - 1 classes, or from all C with `own`."""
+        least = 0 if own else 1
+        shift = least + draws.integers(self.classes - least, batch.rows.shape[-1:])
         return batch._replace(
             targets=(batch.targets + shift.to(batch.targets.device)) % self.classes
         )
@@ -144,10 +148,10 @@ class Regression:
         """Predicted minus true value, (B,)."""
         return regression_margin(outputs, batch.targets)
 
-    def relabel(self, batch: Batch, draws: Draws) -> Batch:
+    def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
         """Each row gets the target of another row of its batch (of itself, if it is alone)."""
-        size = batch.rows.shape[-1]
-        shift = 1 + draws.integers(max(size - 1, 1), (1,))
+        size, least = batch.rows.shape[-1], 0 if own else 1
+        shift = least + draws.integers(max(size - least, 1), (1,))
         other = (torch.arange(size) + shift) % size
         return batch._replace(targets=batch.targets.gather(-1, other.to(batch.targets.device)))
 

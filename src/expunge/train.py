@@ -1,5 +1,6 @@
 """The only maker of many models: originals, oracles, retrained and half-data models."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -78,6 +79,34 @@ def subset_rows(problem: Problem, ids: Sequence[int], seed: int) -> Tensor:
     present = problem.present_rows
     order = Draws((seed, "half")).of(ids).permutation(len(present))
     return present[order[:, : len(present) // 2].sort(dim=1).values]
+
+
+def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
+    """A model as it is before any training, from this seed.
+
+    Built by the recipe; for a Trainer, or without a recipe, a copy of the template with every
+    submodule's `reset_parameters` called.
+
+    Raises:
+        BadInput: no recipe, and a parameter that no `reset_parameters` draws again.
+    """
+    with seeded(seed):
+        if isinstance(problem.recipe, Recipe):
+            return problem.recipe.build()
+        module = copy.deepcopy(template)
+        before = {name: p.detach().clone() for name, p in module.named_parameters()}
+        with torch.no_grad():
+            for part in module.modules():
+                if callable(reset := getattr(part, "reset_parameters", None)):
+                    reset()
+    kept = [n for n, p in module.named_parameters() if p.ndim > 1 and torch.equal(p, before[n])]
+    if kept:
+        raise BadInput(
+            f"'{kept[0]}' cannot be drawn again for an untrained model",
+            expected="a Recipe, or submodules with reset_parameters",
+            cure="add Problem(..., recipe=Recipe(build=...)), or choose another method",
+        )
+    return module
 
 
 def require_recipe(problem: Problem, purpose: str) -> Any:

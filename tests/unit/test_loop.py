@@ -5,9 +5,9 @@ from itertools import islice
 
 import pytest
 import torch
-from problems import SGD, dropout, mlp, mlp64, tiny, tiny64
 from torch import nn
 
+from expunge.contract.problems import SGD, dropout, mlp, mlp64, tiny, tiny64
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost, descend, endless, epochs
@@ -229,7 +229,10 @@ def test_masked_gradients_do_not_count_for_clipping():
 MASKS = {
     "unknown name": ({"9.weight": torch.ones(8, 6, dtype=torch.bool)}, "a mask for '9.weight'"),
     "numbers": ({"0.weight": torch.ones(8, 6)}, "a mask for '0.weight' of torch.float32"),
-    "stacked": ({"0.weight": torch.ones(2, 8, 6, dtype=torch.bool)}, r"shape \(2, 8, 6\)"),
+    "for three members": (
+        {"0.weight": torch.ones(3, 8, 6, dtype=torch.bool)},
+        r"shape \(3, 8, 6\)",
+    ),
     "flat": ({"0.weight": torch.ones(48, dtype=torch.bool)}, r"this one of shape \(8, 6\)"),
 }
 

@@ -1,0 +1,77 @@
+"""Products of the Gauss-Newton matrix with a vector, and the solution of linear systems by them.
+
+The matrix is the mean over rows of J^T H J, J the derivative of the outputs and H the second
+derivative of the loss in the outputs. For a linear model it is the Hessian of the loss; for any
+model it is positive semi-definite, as a Hessian of a network is not, so that conjugate gradients
+converge (Martens 2010, "Deep learning via Hessian-free optimization").
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, jvp, vjp
+
+from expunge.curvature.point import Point, Weights
+
+
+def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights:
+    """The mean of J^T H J over these rows, times a vector shaped as the weights.
+
+    Costs one forward pass, and a tangent, a second forward and a backward pass that count as one
+    backward: 5 row units a row.
+    """
+    total = {name: torch.zeros_like(w) for name, w in point.weights.items()}
+    for batch in point.batches(rows):
+
+        def outputs(weights: Weights, batch: Any = batch) -> Tensor:
+            return point.task.outputs(point.at(weights), batch)
+
+        def slope(z: Tensor, batch: Any = batch) -> Tensor:
+            return grad(lambda z: point.task.loss(z, batch).sum())(z)
+
+        z, tangent = jvp(outputs, (point.weights,), (vector,))[:2]
+        bent = jvp(slope, (z,), (tangent,))[1]
+        pull: Any = vjp(outputs, point.weights)[1]
+        for name, value in pull(bent)[0].items():
+            total[name] += value
+    return {name: value / len(rows) for name, value in total.items()}
+
+
+def conjugate_gradients(
+    product: Callable[[Weights], Weights], goal: Weights, iterations: int, tolerance: float = 1e-12
+) -> Weights:
+    """X with product(x) = goal, for a symmetric positive semi-definite product.
+
+    Always calls `product` so many times, so that the cost is known; once the residual is below
+    `tolerance` of the goal's norm, x stays.
+
+    Args:
+        product: the matrix times a vector.
+        goal: right-hand side.
+        iterations: calls.
+        tolerance: relative residual at which x is good enough.
+    """
+    x = {name: torch.zeros_like(b) for name, b in goal.items()}
+    residual = {name: b.clone() for name, b in goal.items()}
+    direction = {name: b.clone() for name, b in goal.items()}
+    size = first = dot(residual, residual)
+    for _ in range(iterations):
+        image = product(direction)
+        curvature = dot(direction, image)
+        if size <= tolerance**2 * first or curvature <= 0:
+            continue
+        step = size / curvature
+        for name in x:
+            x[name] += step * direction[name]
+            residual[name] -= step * image[name]
+        size, before = dot(residual, residual), size
+        for name in x:
+            direction[name] = residual[name] + (size / before) * direction[name]
+    return x
+
+
+def dot(a: Weights, b: Weights) -> float:
+    """The inner product, summed in float64."""
+    return sum(float((a[name].double() * b[name].double()).sum()) for name in a)
