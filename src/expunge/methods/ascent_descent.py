@@ -14,9 +14,9 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
-from expunge.errors import BadInput
 from expunge.loop import Cost, endless, epochs
-from expunge.methods.method import Claim, Given, Result, at_least
+from expunge.methods.method import Claim, Given, Result
+from expunge.methods.setting import check, setting
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -31,21 +31,26 @@ class AscentDescent:
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    epochs: int = 3  # passes over the retained rows
-    lr: float = 0.01
-    alpha: float = 0.95  # weight of the retained rows; 1 - alpha climbs on the forgotten ones
-    batch_size: int = 64  # retained rows a step
-    forget_batch_size: int = 32  # forgotten rows a step
+    epochs: int = setting(
+        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
+    )
+    lr: float = setting(
+        0.01, "learning rate of SGD with momentum 0.9", typical="0.0005 to 0.01", least=0
+    )
+    alpha: float = setting(
+        0.95,
+        "weight of the retained rows; 1 - alpha climbs on the forgotten ones",
+        typical="0.9 to 0.999",
+        least=0,
+        most=1,  # above, it would descend on the forgotten rows
+    )
+    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
+    forget_batch_size: int = setting(
+        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
+    )
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "epochs", "batch_size", "forget_batch_size")
-        at_least(self, 0, "lr", "alpha")
-        if self.alpha > 1:
-            raise BadInput(
-                f"ascent-descent with alpha = {self.alpha}",
-                expected="a share from 0 to 1; above 1 it would descend on the forgotten rows",
-                cure="lower it",
-            )
+        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

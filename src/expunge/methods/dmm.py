@@ -12,8 +12,9 @@ from torch import Tensor
 
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost
-from expunge.methods.matching import check_settings, match, match_cost
+from expunge.methods.matching import LOSSES, match, match_cost
 from expunge.methods.method import Claim, Given, Result
+from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
 
@@ -27,14 +28,24 @@ class DMM:
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset({"change"})
 
-    steps: int = 80  # Adam steps
-    lr: float = 0.003  # at the start; falls to zero
-    forget_batch_size: int = 32  # forgotten rows a step
-    retain_batch_size: int = 32  # retained rows a step
-    loss: str = "outputs"  # mean squared error of the outputs; or "distribution", KL
+    steps: int = setting(80, "steps of Adam", unit="steps", typical="20 to 400", least=1)
+    lr: float = setting(
+        0.003, "learning rate at the start; falls to zero", typical="0.0001 to 0.01", least=0
+    )
+    forget_batch_size: int = setting(
+        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
+    )
+    retain_batch_size: int = setting(
+        32, "retained rows a step", unit="rows", typical="1 to 20 times the forgotten", least=1
+    )
+    loss: str = setting(
+        "outputs",
+        "what is matched: the outputs (squared error) or their distribution (KL)",
+        choices=LOSSES,
+    )
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -15,7 +15,8 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, epochs
-from expunge.methods.method import Claim, Given, Result, at_least
+from expunge.methods.method import Claim, Given, Result
+from expunge.methods.setting import check, setting
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -32,13 +33,16 @@ class FineTune:
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    epochs: int = 5  # passes over the retained rows
-    lr: float = 0.01
-    batch_size: int = 64
+    epochs: int = setting(
+        5, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
+    )
+    lr: float = setting(
+        0.01, "learning rate of SGD with momentum 0.9", typical="0.001 to 0.1", least=0
+    )
+    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "epochs", "batch_size")
-        at_least(self, 0, "lr")
+        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

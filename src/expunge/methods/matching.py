@@ -17,9 +17,8 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
-from expunge.errors import BadInput, nearest
 from expunge.loop import Cost, endless
-from expunge.methods.method import Given, Result, at_least
+from expunge.methods.method import Given, Result
 from expunge.methods.tuning import descent_cost, tune
 from expunge.problem import Problem
 from expunge.recipe import linear
@@ -70,10 +69,10 @@ def match(
         return (outputs - target).square().mean()
 
     def with_targets(
-        group: Ensemble, draws: Draws, batches: tuple[Batch, ...]
+        before: Ensemble, draws: Draws, batches: tuple[Batch, ...]
     ) -> tuple[Batch, Tensor]:
         (batch,) = batches
-        own = torch.tensor([member[number] for number in group.ids])
+        own = torch.tensor([member[number] for number in before.ids])
         wanted = table[own[:, None], place[batch.rows.cpu()]]
         return batch, wanted.to(batch.rows.device)
 
@@ -94,22 +93,11 @@ def match(
         feed=with_targets,
         optimizer=torch.optim.Adam,
         schedule=linear,
+        augment=False,
     )
     if not len(problem.forget):
         return result
     return replace(result, cost=result.cost + Cost(forward_rows=len(known)))
-
-
-def check_settings(method: Any) -> None:
-    """Raise BadInput where the settings of a matching method cannot be used."""
-    at_least(method, 1, "steps", "forget_batch_size", "retain_batch_size")
-    at_least(method, 0, "lr")
-    if method.loss not in LOSSES:
-        raise BadInput(
-            f"{method.name} with loss = '{method.loss}'{nearest(method.loss, LOSSES)}",
-            expected=f"one of {', '.join(LOSSES)}",
-            cure="choose one",
-        )
 
 
 def retain_pool(problem: Problem, steps: int, batch_size: int, draws: Draws) -> Tensor:

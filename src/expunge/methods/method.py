@@ -1,15 +1,13 @@
 """What a method is: its needs, its claim, what it is given and what it returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
 from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from expunge.ensemble import Change, Ensemble, Models
-from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.problem import Problem
 
@@ -30,7 +28,10 @@ class Given:
 
     change: Callable[[str, Tensor], Change] | None = None  # predicted change of the outputs
     teachers: Models | None = None  # oracles that the audit does not use
-    mask: Mapping[str, Tensor] | None = None  # by parameter name; True = may move
+    # by parameter name; True = may move; the parameter's shape, or one mask a member before it
+    mask: dict[str, Tensor] | None = None
+    # of a group as it was: looks on while the group descends, see `descend`; not at edits
+    watch: Callable[[Ensemble], Callable[[int, Ensemble], None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,6 @@ class Method(Protocol):
     def price(self, problem: Problem) -> Cost:
         """What a call will read for one model, in rows, before any work (seconds 0)."""
         ...
-
-
-def at_least(method: Method, least: float, *names: str) -> None:
-    """Raise BadInput unless these settings of a method are at least so much, and finite."""
-    for name in names:
-        value = getattr(method, name)
-        if not least <= value < inf:
-            raise BadInput(
-                f"{method.name} with {name} = {value}",
-                expected=f"{name} of at least {least:g}",
-                cure="correct the setting; `expunge methods` shows the defaults",
-            )
 
 
 def unchanged(models: Ensemble, reason: str) -> Result:

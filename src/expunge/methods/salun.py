@@ -1,0 +1,101 @@
+"""Random labels for the forgotten rows, on the weights that matter most to them (SalUn).
+
+Source: Fan et al. 2024, "SalUn: Empowering Machine Unlearning via Gradient-based Weight
+Saliency", arXiv 2310.12508. Differs: masked weights stay bit-identical; until 2026 the released
+code masked only gradients, so that weight decay moved them (`legacy`). Batch-norm buffers move.
+The mask is made of rows without augmentation (`curvature/saliency.py`); see `random_label.py` for
+the rest. Cost: that of random-label, and 3 x |F| row units for the mask.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from expunge.curvature.saliency import saliency_mask
+from expunge.ensemble import Ensemble
+from expunge.loop import Cost, frozen_weights, restore
+from expunge.methods.masked import intersection
+from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.random_label import RandomLabel
+from expunge.methods.setting import check, setting
+from expunge.methods.tuning import mask_of
+from expunge.problem import Problem
+
+
+@dataclass(frozen=True)
+class SalUn:
+    """Relabel the forgotten rows, moving only the weights that their loss depends on most."""
+
+    name: ClassVar[str] = "salun"
+    source: ClassVar[str] = "Fan et al. 2024, arXiv 2310.12508"
+    claim: ClassVar[Claim] = Claim.APPROXIMATE
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    share: float = setting(
+        0.5, "share of the weights that may move", typical="0.1 to 0.9", least=1e-9, most=1
+    )
+    epochs: int = setting(
+        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
+    )
+    lr: float = setting(
+        0.01, "learning rate of SGD with momentum 0.9", typical="0.001 to 0.1", least=0
+    )
+    alpha: float = setting(
+        1.0,
+        "weight of the retained rows against the relabelled ones",
+        typical="0.1 to 10",
+        least=0,
+    )
+    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
+    forget_batch_size: int = setting(
+        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
+    )
+    sequential: bool = setting(
+        False, "as published code: all forgotten batches of an epoch first, then all retained ones"
+    )
+    true_label: bool = setting(
+        False, "as published code: the label that is drawn may be the true one"
+    )
+    legacy: bool = setting(
+        False, "as published code before 2026: weight decay and momentum move masked weights"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """See `Method`; with a mask of the caller's, only weights that both let go may move."""
+        if not len(problem.forget):
+            return unchanged(models, "there were no rows to forget")
+        frozen_weights(models, given.mask)  # refuses, before any work, a mask that does not fit
+        mask, cost = saliency_mask(problem, models, self.share)
+        both = replace(given, mask=intersection(mask, given.mask))
+
+        def kept(before: Ensemble) -> Callable[[int, Ensemble], None]:
+            # the published leak is of the saliency mask; the caller's holds in any case
+            frozen = frozen_weights(before, mask_of(given.mask, models, before))
+            return lambda step, models: restore(models.weights(), frozen)
+
+        after = kept if self.legacy else None
+        result = self._inner.run(
+            problem, models, both, seed=seed, strict=not self.legacy, after=after
+        )
+        return replace(result, cost=result.cost + cost)
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`."""
+        return self._inner.price(problem) + Cost(len(problem.forget), len(problem.forget))
+
+    @property
+    def _inner(self) -> RandomLabel:
+        return RandomLabel(
+            epochs=self.epochs,
+            lr=self.lr,
+            alpha=self.alpha,
+            batch_size=self.batch_size,
+            forget_batch_size=self.forget_batch_size,
+            sequential=self.sequential,
+            true_label=self.true_label,
+        )

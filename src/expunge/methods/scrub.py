@@ -1,0 +1,210 @@
+"""Move away from the original's answers on forgotten rows, and stay with them on the others
+(SCRUB).
+
+Source: Kurmanji et al. 2023, "Towards Unbounded Machine Unlearning", arXiv 2302.09880: in each of
+the first `ascent_epochs` epochs a pass over the forgotten rows that ascends KL(original ||
+student); in every epoch a pass over the retained rows that descends gamma x loss + alpha x
+KL(original || student), both with temperature. With `rewind` (SCRUB+R) the weights of that epoch
+come back whose error on forgotten rows is nearest to the final model's error on validation rows
+of the same classes. Differs: SGD with momentum 0.9 (the released code also uses Adam), the
+learning rate stays, weight decay only as the recipe's l2; its penalty and clipping are left out.
+Cost: 4 x (epochs x |R| + ascent_epochs x |F|) row units, the original's forward pass included;
+rewinding reads |F| rows more an epoch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.data import Batch, walk
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.loop import Cost, epochs
+from expunge.methods.method import Claim, Given, Result
+from expunge.methods.setting import check, setting
+from expunge.methods.teaching import answers
+from expunge.methods.tuning import Hook, descent_cost, passes, penalty_of, tune
+from expunge.problem import Problem
+from expunge.rng import Draws
+
+
+@dataclass(frozen=True)
+class SCRUB:
+    """Ascend the distance to the original on forgotten rows, descend it on retained ones."""
+
+    name: ClassVar[str] = "scrub"
+    source: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
+    claim: ClassVar[Claim] = Claim.APPROXIMATE
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    epochs: int = setting(
+        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
+    )
+    ascent_epochs: int = setting(
+        2,
+        "of these, the first that begin with a pass over the forgotten rows",
+        unit="epochs",
+        typical="1 to 5",
+        least=0,
+    )
+    lr: float = setting(
+        5e-4, "learning rate of SGD with momentum 0.9", typical="0.0001 to 0.01", least=0
+    )
+    gamma: float = setting(0.99, "weight of the training loss", typical="0.99 to 1", least=0)
+    alpha: float = setting(
+        0.001, "weight of the distance to the original", typical="0.001 to 0.5", least=0
+    )
+    temperature: float = setting(
+        4.0, "divides the logits of student and original", typical="2 to 4", least=1e-3
+    )
+    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 128", least=1)
+    forget_batch_size: int = setting(
+        32, "forgotten rows a step", unit="rows", typical="32 to 512", least=1
+    )
+    rewind: bool = setting(
+        False, "go back to the epoch whose forget error is nearest to that of unseen rows"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def __call__(
+        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+    ) -> Result:
+        """See `Method`."""
+        task = problem.task
+        forgotten = torch.zeros(len(problem.train), dtype=torch.bool, device=models.device)
+        forgotten[problem.forget] = True
+
+        def objective(model: Any, batch: Batch, teacher: Tensor) -> Tensor:
+            outputs = task.outputs(model, batch)
+            apart = task.distance(outputs, teacher, batch, self.temperature).mean()
+            keep = self.gamma * task.loss(outputs, batch).mean() + self.alpha * apart
+            # a batch holds forgotten rows alone or retained rows alone
+            return torch.where(forgotten[batch.rows[..., 0]], -apart, keep)
+
+        def taught(
+            before: Ensemble, draws: Draws, batches: tuple[Batch, ...]
+        ) -> tuple[Batch, Tensor]:
+            return batches[0], answers(before, task, batches[0])
+
+        result = tune(
+            problem,
+            models,
+            given,
+            objective,
+            lambda draws: [self._plan(problem, draws)],
+            steps=self._steps(problem)[-1],
+            lr=self.lr,
+            l2=penalty_of(problem),
+            draws=Draws((seed, "unlearn", self.name)),
+            feed=taught,
+            after=self._rewinding(problem) if self.rewind else None,
+        )
+        if not len(problem.forget):
+            return result
+        return replace(result, cost=result.cost + self._looking(problem))
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`."""
+        return self._descent(problem) + self._looking(problem)
+
+    def _descent(self, problem: Problem) -> Cost:
+        ascents = min(self.ascent_epochs, self.epochs)
+        away = passes(problem.forget, self.forget_batch_size, ascents)
+        return descent_cost(*away) + descent_cost(
+            *passes(problem.retain, self.batch_size, self.epochs)
+        )
+
+    def _looking(self, problem: Problem) -> Cost:
+        """What the original reads, and what the choice of an epoch reads."""
+        looks = self.epochs * len(problem.forget) + len(problem.validation)
+        rewinding = Cost(looks if self.rewind else 0)
+        return Cost(self._descent(problem).forward_rows) + rewinding
+
+    def _steps(self, problem: Problem) -> list[int]:
+        """The number of steps done at the end of each epoch."""
+        away = passes(problem.forget, self.forget_batch_size, 1)[0]
+        stay = passes(problem.retain, self.batch_size, 1)[0]
+        return [
+            epoch * stay + min(epoch, self.ascent_epochs) * away
+            for epoch in range(1, self.epochs + 1)
+        ]
+
+    def _plan(self, problem: Problem, draws: Draws) -> Iterator[Tensor]:
+        for epoch in range(self.epochs):
+            if epoch < self.ascent_epochs:
+                own = draws.at("forget", epoch)
+                yield from epochs(problem.forget, self.forget_batch_size, 1, own)
+            yield from epochs(problem.retain, self.batch_size, 1, draws.at("retain", epoch))
+
+    def _rewinding(self, problem: Problem) -> Hook:
+        ends = self._steps(problem)
+
+        def hook(before: Ensemble) -> Callable[[int, Ensemble], None]:
+            kept: list[dict[str, Tensor]] = []
+            errors: list[Tensor] = []
+
+            def after(step: int, models: Ensemble) -> None:
+                if step + 1 not in ends:
+                    return
+                kept.append({name: t.clone() for name, t in models.tensors().items()})
+                errors.append(forget_error(problem, models))
+                if step + 1 == ends[-1]:
+                    goal = unseen_error(problem, models)
+                    chosen = (torch.stack(errors) - goal).abs().argmin(0)
+                    put_back(models, kept, chosen)
+
+            return after
+
+        return hook
+
+
+def forget_error(problem: Problem, models: Ensemble) -> Tensor:
+    """Share of forgotten rows that each model gets wrong, (members,)."""
+    return _wrong(problem, models, "train", problem.forget).mean(1)
+
+
+def unseen_error(problem: Problem, models: Ensemble) -> Tensor:
+    """The same of validation rows, weighted so that classes are as frequent as in F."""
+    rows = torch.arange(len(problem.validation))
+    wanted, there = (
+        torch.cat([b.targets.cpu() for b in data.batches(walk(own))])
+        for data, own in ((problem.train, problem.forget), (problem.validation, rows))
+    )
+    classes = int(torch.cat([wanted, there]).max()) + 1
+    share = wanted.bincount(minlength=classes) / there.bincount(minlength=classes).clamp_min(1)
+    weight = share[there]
+    if not weight.sum():
+        raise BadInput(
+            "no validation row has the class of a forgotten row",
+            expected="validation rows of the classes that are forgotten",
+            cure="run scrub without --rewind, or add validation rows",
+        )
+    wrong = _wrong(problem, models, "validation", rows)
+    return (wrong * weight).sum(1) / weight.sum()
+
+
+def put_back(models: Ensemble, kept: list[dict[str, Tensor]], chosen: Tensor) -> None:
+    """Give each member of one group the weights and buffers of its chosen epoch, in place."""
+    with torch.no_grad():
+        own = models.tensors()  # views of the members' tensors
+        for member, epoch in enumerate(chosen.tolist()):
+            for name, value in own.items():
+                value[member] = kept[epoch][name][member]
+
+
+def _wrong(problem: Problem, models: Ensemble, split: str, rows: Tensor) -> Tensor:
+    data = problem.splits[split]
+    truth = torch.cat([batch.targets.cpu() for batch in data.batches(walk(rows))])
+    if problem.task.kind != "classification":
+        raise BadInput(
+            "scrub with rewind on a regression",
+            expected="a classification, whose errors can be counted",
+            cure="run scrub without --rewind",
+        )
+    outputs = models.outputs(problem.task, data, rows)
+    return (outputs.argmax(-1) != truth).double()
