@@ -1,6 +1,7 @@
 """The import law of the rooms (DESIGN.md, section 2), docstrings, and a start without torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from expunge.methods import METHODS
 
 ROOT = Path(__file__).parents[1] / "src" / "expunge"
 FILES = sorted(ROOT.rglob("*.py"))
+SUITE = [path for path in FILES if path.parent.name == "contract" and path.name[:5] == "test_"]
 
 # A module imports modules of a lower rank, of its own rank, or of its own room.
 RANKS = [
@@ -25,6 +27,7 @@ RANKS = [
     {"methods", "attribution", "probes", "forget_sets"},
     {"api"},
     {"zoo", "bench"},
+    {"contract"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
@@ -34,7 +37,7 @@ APART = {  # what the examiner may know
     "report": {"report", "audit", "errors"},
 }
 ALLOWED = {("task", "audit.margin")}
-ABOVE = {"api", "zoo", "bench", "cli"}  # may import the examiner
+ABOVE = {"api", "zoo", "bench", "contract", "cli"}  # may import the examiner
 
 
 def room(path: Path) -> str:
@@ -108,16 +111,23 @@ def run(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
 
 
+def test_only_the_contract_suite_needs_pytest():
+    tools = re.compile(r"^\s*(import|from) (pytest|_pytest|hypothesis)\b", re.MULTILINE)
+    found = {room(path) for path in FILES if tools.search(path.read_text())}
+    assert found == {"contract"}
+
+
 def test_help_needs_no_torch():
     code = (
         "import sys, expunge\n"
         "from expunge.cli import app\n"
         "app(['--help'], standalone_mode=False)\n"
-        "print('torch' in sys.modules, 'numpy' in sys.modules, 'matplotlib' in sys.modules)"
+        "app(['forget', '--help'], standalone_mode=False)\n"
+        "print([name in sys.modules for name in ('torch', 'numpy', 'matplotlib', 'pytest')])"
     )
     shown = run("-c", code).stdout
-    assert "forget" in shown
-    assert shown.endswith("False False False\n")
+    assert "--half-models" in shown
+    assert shown.endswith("[False, False, False, False]\n")
 
 
 def test_importing_draws_nothing_and_sets_nothing():
@@ -144,7 +154,10 @@ def test_every_public_name_can_be_imported():
         expunge.forgte  # noqa: B018
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+DOCUMENTED = [path for path in FILES if path not in SUITE]  # the names of tests are sentences
+
+
+@pytest.mark.parametrize("path", DOCUMENTED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_everything_public_has_a_docstring(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "the module itself"
@@ -164,13 +177,13 @@ def test_everything_public_has_a_docstring(path):
     walk(tree, "", False)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS.own)
 def test_a_method_is_named_after_its_file(name):
     module = METHODS[name].__module__
     assert module == f"expunge.methods.{name.replace('-', '_')}"
 
 
 def test_every_method_file_is_in_the_table():
-    shared = {"__init__", "method", "matching", "tuning"}
-    files = {path.stem for path in (ROOT / "methods").glob("*.py")} - shared
-    assert files == {name.replace("-", "_") for name in METHODS}
+    named = re.compile(r"^    name: ClassVar\[str\] = ", re.MULTILINE)
+    files = {p.stem for p in (ROOT / "methods").glob("*.py") if named.search(p.read_text())}
+    assert files == {name.replace("-", "_") for name in METHODS.own}

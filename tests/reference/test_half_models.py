@@ -12,9 +12,9 @@ import math
 
 import pytest
 import torch
-from problems import generator
 
 from expunge.attribution.half_models import STRENGTHS, HalfModels
+from expunge.contract.problems import generator
 from expunge.errors import BadInput
 
 N, H = 12, 6

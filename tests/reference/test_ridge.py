@@ -15,9 +15,9 @@ from functools import partial
 
 import pytest
 import torch
-from problems import FORGET, at, generator, ridge, ridge_optimum
 from torch import nn
 
+from expunge.contract.problems import FORGET, at, generator, ridge, ridge_optimum
 from expunge.data import TensorData
 from expunge.methods import Given, matching, method
 from expunge.problem import Problem

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import FEATURES, generator
 from torch import nn
 
+from expunge.contract.problems import FEATURES, generator
 from expunge.data import TensorData
 from expunge.ensemble import Change, Ensemble
 from expunge.methods import METHODS, Given, method

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from problems import blobs, generator
 
+from expunge.contract.problems import blobs, generator
 from expunge.data import DatasetData, TensorData, fingerprints, walk
 from expunge.errors import BadInput
 

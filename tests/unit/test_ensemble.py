@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import (
+from torch import nn
+
+from expunge.contract.problems import (
     CLASSES,
     Reassigning,
     Tied,
@@ -17,8 +19,6 @@ from problems import (
     ridge,
     tiny,
 )
-from torch import nn
-
 from expunge.ensemble import Change, ChangeTable, Ensemble, Shifted
 from expunge.errors import BadInput
 from expunge.rng import seeded

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import blobs, tiny
 
 from expunge.attribution.fit import find, fit
+from expunge.contract.problems import blobs, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.maker import Maker

@@ -5,9 +5,19 @@ from functools import partial
 
 import pytest
 import torch
-from problems import ADAM, Reassigning, Recurrent, Tied, batchnorm, dropout, half_frozen, mlp, tiny
 from torch import nn
 
+from expunge.contract.problems import (
+    ADAM,
+    Reassigning,
+    Recurrent,
+    Tied,
+    batchnorm,
+    dropout,
+    half_frozen,
+    mlp,
+    tiny,
+)
 from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.grouping import choose_group, refusal, timed_group

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import batchnorm, tiny, with_nan
 
+from expunge.contract.problems import batchnorm, tiny, with_nan
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.maker import Maker

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from problems import FORGET, ROWS, tiny
 
+from expunge.contract.problems import FORGET, ROWS, tiny
 from expunge.errors import BadInput
 
 MASK = torch.zeros(ROWS, dtype=torch.bool)

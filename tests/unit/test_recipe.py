@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import FEATURES, ROWS, SGD, mlp64, tiny, tiny64
 from torch import nn
 
+from expunge.contract.problems import FEATURES, ROWS, SGD, mlp64, tiny, tiny64
 from expunge.errors import BadInput
 from expunge.recipe import Recipe, constant, cosine, linear
 from expunge.train import train

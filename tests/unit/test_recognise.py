@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 import torch
-from problems import SGD, blobs, mlp, tiny
 from torch import nn
 
+from expunge.contract.problems import SGD, blobs, mlp, tiny
 from expunge.recipe import linear
 from expunge.recognise import recognise
 from expunge.store import Store

@@ -5,8 +5,8 @@ import re
 
 import pytest
 import torch
-from problems import generator
 
+from expunge.contract.problems import generator
 from expunge.data import Batch
 from expunge.errors import BadInput
 from expunge.rng import Draws

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import ROWS, mlp, tiny
 from torch import nn
 
+from expunge.contract.problems import ROWS, mlp, tiny
 from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.maker import Maker, Workshop

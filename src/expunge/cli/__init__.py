@@ -1,13 +1,17 @@
 """The command line: a file a command: parse, call, print, exit code."""
 
 import sys
+import warnings
 
 import typer
 from rich.console import Console
 
 from expunge.cli.audit import audit
+from expunge.cli.bench import bench
+from expunge.cli.check_method import check_method
 from expunge.cli.demo import demo
 from expunge.cli.forget import forget
+from expunge.cli.method_help import MethodHelp
 from expunge.cli.methods import methods
 from expunge.cli.verify import verify
 from expunge.errors import BadInput
@@ -22,16 +26,21 @@ app = typer.Typer(
 )
 app.command()(demo)
 # Settings of methods are flags too, such as --lr 0.01; they are checked by the method.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(forget)
+anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command(cls=MethodHelp, context_settings=anything)(forget)
 app.command()(audit)
+app.command()(bench)
 app.command()(verify)
 app.command()(methods)
+app.command()(check_method)
 
 
 def main() -> None:
     """Run the command line; bad input is told without a traceback, exit code 2."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda said, *_, **__: print(f"Warning: {said}", file=sys.stderr)
+            app()
     except BadInput as error:
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         console.print(f"Error: {error.given}.")

@@ -11,7 +11,9 @@ def forget(
     problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
     model: Path = typer.Option(..., help="Trained weights, .safetensors or .pt (a state dict)."),
     rows: Path = typer.Option(..., help="Text or CSV: row numbers, or a column `row` or `id`."),
-    method: str = typer.Option(None, help="See `expunge methods`; default: chosen by cost."),
+    method: str = typer.Option(
+        None, help="See `expunge methods`; default: chosen by cost. With --help: its settings."
+    ),
     out: Path = typer.Option(Path("forgotten"), help="Folder for the new model and its card."),
     estimate: bool = typer.Option(
         False, "--estimate", help="Only say what each method would cost."
@@ -26,7 +28,8 @@ def forget(
     """Remove training rows from a trained model.
 
     Writes OUT/model.safetensors and its card, which says what is gone; give that model to forget
-    more later. Settings of the method are flags too, e.g. --lr 0.01.
+    more later. Settings of the method are flags too, e.g. --lr 0.01: `--method NAME --help`
+    explains those of each method.
     """
     from rich.console import Console
 

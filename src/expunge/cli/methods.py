@@ -1,49 +1,57 @@
 """`expunge methods`: what there is to choose from."""
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 import typer
 
 
 def methods(
-    json: bool = typer.Option(False, "--json", help="As JSON, for programs."),
+    json: bool = typer.Option(False, "--json", help="As JSON, for programs: all there is to say."),
+    docs: Path = typer.Option(
+        None, metavar="DIR", help="Write a page for each method, and an index."
+    ),
 ) -> None:
-    """List all methods with their source, claim, needs and settings."""
-    import inspect
+    """List all methods with their claim, needs, settings and source.
+
+    `expunge forget --method NAME --help` says more about one.
+    """
     from json import dumps
 
     from rich.console import Console
+    from rich.padding import Padding
 
-    from expunge.methods import METHODS, settings
+    from expunge.cli.method_help import needs, settings_table
+    from expunge.contract.cases import exemptions
+    from expunge.methods import METHODS
+    from expunge.methods.about import about
 
-    rows = [
-        {
-            "name": name,
-            "what": inspect.getdoc(kind).splitlines()[0],  # type: ignore[union-attr]
-            "source": kind.source,
-            "claim": str(kind.claim),
-            "needs": sorted(kind.needs),
-            "settings": settings(kind()),
-        }
-        for name, kind in METHODS.items()
-    ]
+    found = [(about(kind), exemptions(kind)) for kind in METHODS.values()]
     if json:
-        print(dumps(rows, indent=2))
+        print(dumps([as_json(*pair) for pair in found], indent=2))
+        return
+    if docs is not None:
+        from expunge.cli.method_pages import write_pages
+
+        print(f"Wrote {len(write_pages(found, docs))} pages into {docs}.")
         return
     console = Console(highlight=False)
-    for row in rows:
-        flags = "  ".join(f"--{name} {value}" for name, value in row["settings"].items())
-        console.print(f"[bold]{row['name']}[/bold]  {row['what']}")
-        console.print(f"    claim     {row['claim']}")
-        console.print(f"    needs     {_needs(row['needs'])}")
-        console.print(f"    settings  {flags or 'none'}", markup=False)
-        console.print(f"    source    {row['source']}", markup=False)
+    for chosen, _ in found:
+        console.print(f"[bold]{chosen.name}[/bold]  {chosen.what}")
+        console.print(f"    claim     {chosen.claim}")
+        console.print(f"    needs     {needs(chosen)}")
+        console.print(f"    source    {chosen.source}", markup=False)
+        if chosen.settings:
+            console.print(Padding(settings_table(chosen), (0, 0, 0, 4)))
+        console.print()
+    console.print("`expunge forget --method NAME --help` says more about one.")
 
 
-NEEDS = {
-    "recipe": "a recipe or Trainer in the problem",
-    "change": "an attribution (half-data models, trained once and kept)",
-    "teachers": "a retrained model as teacher",
-}
-
-
-def _needs(needs: list[str]) -> str:
-    return ", ".join(NEEDS[need] for need in needs) or "nothing but the model and its data"
+def as_json(chosen: Any, exempt: dict[str, str]) -> dict[str, Any]:
+    """All that is to be said about a method, and the laws it need not obey, as JSON has it."""
+    settings = [
+        {**asdict(s), "kind": s.kind.__name__, "flag": s.flag, "allowed": s.allowed}
+        for s in chosen.settings
+    ]
+    return {**asdict(chosen), "settings": settings, "exempt": exempt}

@@ -6,21 +6,27 @@ import typer
 
 
 def verify(
-    folder: Path = typer.Argument(..., help="Folder with audit.json and evidence/."),
+    folder: Path = typer.Argument(
+        ..., help="Folder of an audit (audit.json, evidence/) or of a benchmark (bench.json)."
+    ),
 ) -> None:
-    """Recompute every number of audit.json, except declared costs, from the evidence beside it.
+    """Recompute every number, except declared costs, from the arrays beside it.
 
     Exit code 0 if all agree, 1 if some do not, 2 if the evidence is missing or damaged.
     """
-    from expunge.api.verify import verify as recompute
+    if (folder / "bench.json").is_file():
+        from expunge.bench.scored import verify as recompute
 
+        written, arrays, declared = "bench.json", "answers.parquet", "trials and what they chose"
+    else:
+        from expunge.api.verify import verify as recompute
+
+        written, arrays, declared = "audit.json", "evidence/", "claims, changes of weights"
     differences = recompute(folder)
     for line in differences:
         print(line)
     if differences:
-        print(
-            f"{len(differences)} numbers of {folder / 'audit.json'} do not follow from evidence/."
-        )
+        print(f"{len(differences)} numbers of {folder / written} do not follow from {arrays}.")
         raise typer.Exit(1)
-    print(f"The evidence is whole, and every number of {folder / 'audit.json'} follows from it.")
-    print("Declared, and not checked: claims, costs, settings, changes of weights, the run.")
+    print(f"The evidence is whole, and every number of {folder / written} follows from it.")
+    print(f"Declared, and not checked: {declared}, costs, settings, the run.")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import FORGET, tiny
 from safetensors.torch import load_file, save_file
 
 from expunge.api.audit import audit, audit_evidence
 from expunge.api.forget import forget
 from expunge.api.verify import verify
+from expunge.contract.problems import FORGET, tiny
 from expunge.errors import BadInput
 from expunge.train import train
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import CLASSES, FORGET, ROWS, blobs, tiny
 from safetensors.torch import load_file
 
 from expunge.api.compare import compare
 from expunge.api.verify import verify
+from expunge.contract.problems import CLASSES, FORGET, ROWS, blobs, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.maker import Workshop

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import mlp, tiny
 from torch import nn
 
 from expunge.api.estimate import choose, estimate, seconds_per_unit
 from expunge.attribution.fit import fit
+from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
 from expunge.maker import Maker
 from expunge.methods import METHODS

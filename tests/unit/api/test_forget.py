@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import FORGET, Tied, batchnorm, mlp, tiny
 from torch import nn
 
 from expunge.api.card import read_card, weights_digest
 from expunge.api.forget import forget
+from expunge.contract.problems import FORGET, Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
 from expunge.methods import METHODS
 from expunge.rng import seeded

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from problems import tiny
 
 from expunge.api.compare import compare
 from expunge.api.verify import verify
+from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.maker import Workshop
 from expunge.methods import method

@@ -1,14 +1,13 @@
 """Law 7, second half: the number of processes does not change a bit, nor does being killed."""
 
 import torch
-from problems import tiny
 
 from expunge.api.compare import compare
+from expunge.contract.cases import same_bits, short
+from expunge.contract.laws import law
+from expunge.contract.problems import tiny
 from expunge.maker import Maker, Workshop
-from expunge.methods import METHODS
 from expunge.store import Store
-
-from .cases import same_bits, short
 
 ROLES = {"original": 5, "oracle": 4, "subset": 6}
 
@@ -32,16 +31,17 @@ def test_two_processes_make_the_models_of_one(tmp_path):
     assert same_bits(one, two)
 
 
-def test_two_processes_compare_as_one_does(tmp_path, no_page):
+@law("processes")
+def test_two_processes_compare_as_one_does(kinds, tmp_path, no_page):
     """Every method, all evidence, and every number that follows from it."""
     found = []
     for jobs in (1, 2):
         workshop = Workshop(Store(tmp_path / f"store{jobs}"), jobs=jobs, group=2, progress=False)
-        methods = {name: short(name) for name in METHODS}
+        methods = {kind.name: short(kind) for kind in kinds}
         out = tmp_path / f"out{jobs}"
         compare(tiny(), methods, out=out, workshop=workshop, members=10, half_models=20)
         found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
-    assert len(found[0]) == len(METHODS) + 5  # original, oracle, null, targets, manifest
+    assert len(found[0]) == len(kinds) + 5  # original, oracle, null, targets, manifest
     assert found[0] == found[1]
 
 

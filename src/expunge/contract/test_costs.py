@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import ROWS, batchnorm, tiny
 
+from expunge.contract.cases import given, originals, run, short
+from expunge.contract.laws import law
+from expunge.contract.problems import ROWS, batchnorm, tiny
 from expunge.data import Batch, TensorData
 from expunge.methods import METHODS
 from expunge.train import retrain_units
 
-from .cases import given, originals, run, short
-
-every = pytest.mark.parametrize("name", METHODS)
 SIZES = {
     "as they come": {},
     "batches larger than the data": {
@@ -48,35 +47,35 @@ class Counting(TensorData):
             yield batch
 
 
-@every
+@law("price")
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("build", [None, batchnorm], ids=["mlp", "batchnorm"])
-def test_the_price_is_what_is_paid(name, sizes, build):
+def test_the_price_is_what_is_paid(kind, sizes, build):
     if build and sizes.get("batch_size") == 1:
         pytest.skip("batch norm cannot train on one row")
     problem = tiny(build) if build else tiny()
     models = originals(problem, 1)
-    cost = run(problem, name, models, **sizes).cost
-    price = short(name, **sizes).price(problem)
+    cost = run(problem, kind, models, **sizes).cost
+    price = short(kind, **sizes).price(problem)
     assert (price.forward_rows, price.backward_rows) == (cost.forward_rows, cost.backward_rows)
     assert price.seconds == 0.0
     assert cost.seconds > 0 or not cost.row_units
 
 
-@every
-def test_the_cost_is_what_the_data_gave_out(name, problem):
+@law("one forward a row read")
+def test_the_cost_is_what_the_data_gave_out(kind, problem):
     """Rows forward include a model's own targets; each member is charged for its own rows only."""
-    models, passed = originals(problem, 1), given(problem, name, 1)
+    models, passed = originals(problem, 1), given(problem, kind, 1)
     counted = replace(problem, train=Counting(problem.train.inputs, problem.train.targets))
-    cost = short(name)(counted, models, passed, seed=0).cost
+    cost = short(kind)(counted, models, passed, seed=0).cost
     assert cost.forward_rows == counted.train.read
 
 
-@every
+@law("price")
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_the_cost_of_one_model_does_not_depend_on_the_others(name, count, problem):
-    alone = run(problem, name, originals(problem, 1)).cost
-    together = run(problem, name, originals(problem, count, group=2)).cost
+def test_the_cost_of_one_model_does_not_depend_on_the_others(kind, count, problem):
+    alone = run(problem, kind, originals(problem, 1)).cost
+    together = run(problem, kind, originals(problem, count, group=2)).cost
     assert together.row_units == alone.row_units
 
 
@@ -85,6 +84,8 @@ def test_one_retraining_is_the_unit(problem):
     retained = ROWS - len(problem.forget)
     assert retrain_units(problem) == 3 * 3 * retained
     whole = replace(problem, recipe=replace(problem.recipe, batch_size=retained))
-    assert run(whole, "retrain", originals(problem, 1)).cost.row_units == retrain_units(whole)
-    part = run(problem, "retrain", originals(problem, 1)).cost.row_units
+    all_read, part = (
+        run(p, METHODS["retrain"], originals(p, 1)).cost.row_units for p in (whole, problem)
+    )
+    assert all_read == retrain_units(whole)
     assert part == 3 * 3 * (retained // 16 * 16)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import ROWS, batchnorm, ridge, tiny, with_nan
 from torch import nn
 
+from expunge.contract.cases import run, same_bits, weights
+from expunge.contract.problems import ROWS, batchnorm, ridge, tiny, with_nan
 from expunge.data import DatasetData
 from expunge.errors import BadInput
+from expunge.methods import METHODS
 from expunge.train import ROLES, subset_rows, train
-
-from .cases import run, same_bits, weights
 
 
 class Whitening(nn.Module):
@@ -60,7 +60,7 @@ def test_the_method_retrain_too(case):
     problem = CASES[case]()
     blind = with_nan(problem, problem.forget)
     models = train(problem, "original", [0, 1], seed=0)[0]
-    pair = [weights(run(p, "retrain", models).models) for p in (problem, blind)]
+    pair = [weights(run(p, METHODS["retrain"], models).models) for p in (problem, blind)]
     assert same_bits(*pair)
 
 

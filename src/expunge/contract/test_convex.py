@@ -4,14 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import at, logistic, logistic_optimum, ridge, ridge_optimum
 
+from expunge.contract.cases import CLOSER, short
+from expunge.contract.laws import law
+from expunge.contract.problems import (
+    at,
+    logistic,
+    logistic_optimum,
+    ridge,
+    ridge_optimum,
+    softmax_linear,
+)
 from expunge.ensemble import Change, Ensemble
-from expunge.methods import METHODS, Given, method
+from expunge.methods import Given, method
 from expunge.methods.method import Claim
 from expunge.train import train
-
-from .cases import CLOSER
 
 PROBLEMS = {"ridge": (ridge, ridge_optimum), "logistic": (logistic, logistic_optimum)}
 SETTINGS = {  # descent on full batches, long enough to come near
@@ -21,23 +28,59 @@ SETTINGS = {  # descent on full batches, long enough to come near
 }
 
 
+WHOLE = {  # batches of all rows, so that no chance decides the direction
+    "epochs": 5,
+    "steps": 20,
+    "batch_size": 1000,
+    "forget_batch_size": 1000,
+    "retain_batch_size": 1000,
+}
+
+
 def only_weights(models) -> torch.Tensor:
     (found,) = models.tensors().values()
     return found
 
 
+def between(problem, start: Ensemble, goal: Ensemble):
+    """The exact change of the outputs from one model to another, as an attribution predicts it."""
+
+    def change(split, rows):
+        data = problem.splits[split]
+        before, after = (m.outputs(problem.task, data, rows)[0].double() for m in (start, goal))
+        return Change(after - before, torch.zeros_like(after))
+
+    return change
+
+
 @pytest.mark.parametrize("case", PROBLEMS)
-@pytest.mark.parametrize("name", [n for n in METHODS if METHODS[n].claim == Claim.EXACT])
-def test_exact_methods_reach_the_retrained_optimum(name, case):
+@law("exact", of=lambda kind: kind.claim is Claim.EXACT)
+def test_exact_methods_reach_the_retrained_optimum(kind, case):
     build, optimum = PROBLEMS[case]
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     models = Ensemble.stack(
         [next(at(full, problem.recipe.build).modules()) for _ in range(3)], range(3), 3
     )
-    result = method(name)(problem, models, seed=0)
+    result = kind()(problem, models, seed=0)
     assert (only_weights(result.models) - kept).abs().max() < 1e-8
     assert (full - kept).abs().max() > 0.05  # so that retraining on all rows would be seen
+
+
+@law("direction")
+def test_the_loss_of_the_forgotten_rows_rises(kind):
+    """As it does in retraining: at the optimum on all rows they still had their share."""
+    problem = logistic()
+    rows = problem.present_rows, problem.retain
+    start, goal = (at(logistic_optimum(problem, r), softmax_linear) for r in rows)
+    given = Given(between(problem, start, goal), goal)
+    result = short(kind, **WHOLE)(problem, start, given, seed=0)
+    task, (batch,) = problem.task, problem.train.batches([problem.forget])
+    before, after = (
+        float(task.loss(m.outputs(task, problem.train, problem.forget)[0], batch).mean())
+        for m in (start, result.models)
+    )
+    assert after > before + 1e-6
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
@@ -48,13 +91,7 @@ def test_approximate_methods_move_closer(name, case):
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
-
-    def change(split, rows):
-        data = problem.splits[split]
-        before, after = (m.outputs(problem.task, data, rows)[0].double() for m in (start, goal))
-        return Change(after - before, torch.zeros_like(after))
-
-    given = Given(change, train(problem, "teacher", [0], seed=0)[0])
+    given = Given(between(problem, start, goal), train(problem, "teacher", [0], seed=0)[0])
     result = method(name, **SETTINGS[name])(problem, start, given, seed=0)
     left = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
     assert left < CLOSER[name]
@@ -67,13 +104,8 @@ def test_a_wrong_prediction_leads_dmm_astray(case):
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
-
-    def backwards(split, rows):
-        data = problem.splits[split]
-        before, after = (m.outputs(problem.task, data, rows)[0].double() for m in (start, goal))
-        return Change(before - after, torch.zeros_like(after))
-
-    result = method("dmm", **SETTINGS["dmm"])(problem, start, Given(backwards), seed=0)
+    backwards = Given(between(problem, goal, start))
+    result = method("dmm", **SETTINGS["dmm"])(problem, start, backwards, seed=0)
     ratio = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
     assert 1.9 < ratio < 2.1
 

@@ -1,0 +1,66 @@
+"""`expunge bench`: compare methods on a grid of forget sets and seeds."""
+
+from pathlib import Path
+
+import typer
+
+
+def bench(
+    config: Path = typer.Argument(..., help="TOML file; docs/bench.md explains it."),
+    out: Path = typer.Option(Path("expunge-bench"), help="Folder of the results."),
+    data: Path = typer.Option(
+        None, help="Folder of the data sets; default the one that EXPUNGE_DATA names."
+    ),
+    store: Path = typer.Option(None, help="Where made models are kept; default OUT/store."),
+    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    group: int = typer.Option(
+        None, min=1, help="Models trained at once; default chosen by a short timing."
+    ),
+    device: str = typer.Option("cpu", help="Where models are trained, e.g. cuda."),
+    only_draw: bool = typer.Option(
+        False, "--draw", help="Only make tables and figures again from OUT/bench.json."
+    ),
+) -> None:
+    """Tune, forget and judge with every method of a config, and write tables and figures.
+
+    Every method gets the same number of trials; settings are chosen without retrained models, and
+    by retrained models that do not judge. Writes answers.parquet (what every model said on every
+    row), bench.json, tables.md, tables.tex, figures and index.html. Killed at any moment, the
+    same command goes on where it was. `expunge verify OUT` recomputes every number.
+    """
+    from time import perf_counter
+
+    from rich.console import Console
+
+    from expunge.api.facts import replay
+    from expunge.bench.config import read
+    from expunge.bench.drawn import draw
+    from expunge.bench.run import run
+    from expunge.bench.scored import load
+    from expunge.cli.inputs import load_problem
+    from expunge.maker import Workshop
+    from expunge.store import Store
+    from expunge.zoo.problems import problem
+
+    start, console = perf_counter(), Console(highlight=False)
+    if only_draw:
+        content = load(out)
+    else:
+        asked = read(config)
+        if ".py" in asked.problem:
+            base, _ = load_problem(asked.problem)
+        else:
+            base = problem(asked.problem, data, **asked.options)
+        workshop = Workshop(Store(store or out / "store"), device=device, jobs=jobs, group=group)
+        command = replay(
+            *("expunge", "bench", config, "--out", out),
+            *(("--store", store) if store else ()),
+            *(("--group", group) if group else ()),
+            *(("--device", device) if device != "cpu" else ()),
+        )
+        content = run(asked, base, out, workshop, command=command)
+    written = draw(content, out)
+    tables = next(path for path in written if path.name == "tables.md")
+    console.print(tables.read_text(), markup=False, soft_wrap=True)
+    console.print(f"Took {perf_counter() - start:.0f} s. Open {out / 'index.html'} to read it all;")
+    console.print(f"`expunge verify {out}` recomputes every number.")

@@ -1,0 +1,188 @@
+"""The one table of the contract: a method not named here must obey every law.
+
+`EXEMPT` says which law a method need not obey, with the reason. Needs are read from the method.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from expunge.ensemble import Change, Ensemble
+from expunge.methods import Given, Method, Result
+from expunge.problem import Problem
+from expunge.recipe import Recipe
+from expunge.rng import seeded
+
+EXEMPT: dict[str, dict[str, str]] = {
+    "retrain": {
+        "forgotten rows are read": "it is the definition of forgetting",
+        "identity without rows": "trains from a fresh seed, whatever is forgotten",
+        "mask": "starts from other weights, so there is nothing to keep",
+        "start": "does not read the weights it is given",
+    },
+    "dm-direct": {
+        "change": "its claim is that only outputs are corrected",
+        "seed": "draws nothing",
+        "mask": "moves nothing",
+        "module": "returns shifted outputs, not weights",
+        "forgotten rows are read": "reads no row before it is asked for outputs",
+        "buffers": "moves nothing",
+    },
+    "fine-tune": {"forgotten rows are read": "the forgotten rows only fade"},
+    "l1-sparse": {"forgotten rows are read": "the forgotten rows only fade"},
+    "influence": {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "one forward a row read": "each step of conjugate gradients reads rows again",
+    },
+    "fisher": {
+        "direction": "its noise has none",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "one forward a row read": "labels are read apart, to find classes that are forgotten whole",
+    },
+    "boundary-shrink": {
+        "one forward a row read": "its labels take two forward passes of the same batch"
+    },
+    "ssd": {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "mask": "moves the few weights that it selects: tests/unit/test_edits.py",
+    },
+    "scrub": {"one forward a row read": "the original answers on the very batch of the student"},
+    "bad-teacher": {
+        "one forward a row read": "two teachers answer on the very batch of the student"
+    },
+}
+CLOSER = {  # what claims to come closer to the retrained optimum of a convex problem, and how far
+    "oracle-matching": 0.05,
+    "dmm": 0.05,
+    "fine-tune": 0.9,
+}
+SHORT = {  # of every method that has such a setting
+    "epochs": 2,
+    "steps": 6,
+    "batch_size": 16,
+    "forget_batch_size": 4,
+    "retain_batch_size": 8,
+    "lr": 0.02,
+}
+OWN = {  # batches of fewer than the forgotten rows, so that order counts
+    "gradient-ascent": {"batch_size": 4},
+    "boundary-shrink": {"batch_size": 4},
+    "boundary-expand": {"batch_size": 4},
+    "scrub": {"ascent_epochs": 1},
+    "salun": {"share": 0.9},
+    "ssd": {"alpha": 1.0},  # untrained models have hardly a weight that matters ten times more
+}
+
+
+def exemptions(kind: type[Method]) -> dict[str, str]:
+    """The laws that a method need not obey, with the reasons."""
+    return {**EXEMPT.get(kind.name, {}), **getattr(kind, "exempt", {})}
+
+
+def short(kind: type[Method], **settings: Any) -> Any:
+    """The method at settings that run in a few hundredths of a second."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    chosen = {**SHORT, **OWN.get(kind.name, {}), **getattr(kind, "short", {}), **settings}
+    return kind(**{k: v for k, v in chosen.items() if k in known})
+
+
+def has(setting: str):
+    """Whether a method has a setting of this name."""
+    return lambda kind: setting in {field.name for field in fields(kind)}
+
+
+def originals(problem: Problem, count: int = 3, group: int = 1, first: int = 0) -> Ensemble:
+    """Models of the problem's architecture; untrained, as the laws hold for any weights."""
+    assert isinstance(problem.recipe, Recipe)
+    made = []
+    for k in range(first, first + count):
+        with seeded(k):
+            made.append(problem.recipe.build())
+    return Ensemble.stack(made, range(count), group)
+
+
+def change(problem: Any, size: float = 0.5):
+    """An invented predicted change of every row, a smooth function of its inputs."""
+
+    def predicted(split: str, rows: Tensor) -> Change:
+        inputs = problem.splits[split].inputs[rows].nan_to_num().flatten(1)
+        outputs = getattr(problem.task, "classes", 1)
+        mean = size * torch.sin(inputs[:, :1] + torch.arange(outputs))
+        return Change(mean, torch.ones_like(mean))
+
+    return predicted
+
+
+def given(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> Given:
+    """What a method needs, and no more."""
+    teachers = originals(problem, count, first=100) if "teachers" in kind.needs else None
+    return Given(change(problem) if "change" in kind.needs else None, teachers, **others)
+
+
+def run(
+    problem: Problem,
+    kind: type[Method],
+    models: Ensemble | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Result:
+    """One short run on `models` (default: three)."""
+    models = originals(problem) if models is None else models
+    made = given(problem, kind, 1 + max(models.ids))
+    return short(kind, **settings)(problem, models, made, seed=seed)
+
+
+def weights(models: Any) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers; of shifted outputs, those of the ensemble inside."""
+    models = models if isinstance(models, Ensemble) else models.ensemble
+    return {name: t.clone() for name, t in models.tensors().items()}
+
+
+def gap(first: Any, second: Any) -> float:
+    """The largest difference between two ensembles in any parameter or buffer."""
+    a, b = weights(first), weights(second)
+    return max(float((a[n] - b[n]).abs().max()) for n in a)
+
+
+def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Equal names, types and bits, NaN and signed zeros included."""
+    if first.keys() != second.keys():
+        return False
+    return all(
+        a.dtype == b.dtype
+        and a.shape == b.shape
+        and a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes()
+        for a, b in ((first[name], second[name]) for name in first)
+    )
+
+
+def everywhere(problem: Problem, models: Any) -> Tensor:
+    """Outputs on all train and test rows, float64, (members, rows, C)."""
+    parts = []
+    for data in (problem.train, problem.judge):
+        parts.append(models.outputs(problem.task, data, torch.arange(len(data))))
+    return torch.cat(parts, dim=1).double()
+
+
+@contextmanager
+def optimizers() -> Iterator[set[type]]:
+    """The kinds of optimizer that take a step inside."""
+    seen: set[type] = set()
+    handle = register_optimizer_step_pre_hook(lambda made, *_: seen.add(type(made)))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def in_recipe(problem: Problem, **changed: Any) -> Problem:
+    """The problem with these settings of its recipe."""
+    assert isinstance(problem.recipe, Recipe)
+    return replace(problem, recipe=replace(problem.recipe, **changed))

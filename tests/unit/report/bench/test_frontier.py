@@ -1,0 +1,149 @@
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from expunge.errors import BadInput
+from expunge.report.bench.cost_axis import CostAxis
+from expunge.report.bench.frontier import draw_frontier, frontier
+from expunge.report.bench.trial import Point, value
+
+from .grids import METHODS, NOISE, ORIGINAL, SVG, texts, trials
+
+GIVEN = {"original": ORIGINAL, "attributed": ("dm-direct", "dmm")}
+ONE = [
+    Point("dmm", 0.04, {"forget": 3.0, "retain": 1.0, "test": 1.0}),
+    Point("dmm", 0.01, {"forget": 5.0, "retain": 0.9, "test": 1.0}),
+    Point("dmm", 0.16, {"forget": 4.0, "retain": 2.0, "test": 0.9}),
+]
+
+
+def solid(axes):
+    """The fronts: solid lines within the panel that are not vertical."""
+    lines = [one for one in axes.lines if one.get_clip_on() and one.get_linestyle() == "-"]
+    return [one.get_xydata() for one in lines if len(set(one.get_xdata())) > 1]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return frontier(trials(), NOISE, 100, "CIFAR-10", **GIVEN)
+
+
+@pytest.fixture(scope="module")
+def figure():
+    return draw_frontier(trials(), NOISE, 100, **GIVEN)
+
+
+def test_four_panels_name_every_method(drawn):
+    found = texts(drawn)
+    assert {"Forget", "Retain", "Test", "Mean of three"} <= set(found)
+    for method in METHODS:
+        dagger = " †" if method in GIVEN["attributed"] else ""
+        assert found.count(method + dagger) == 4
+    assert found.count("† needs an attribution, whose cost is not on the axis") == 1
+
+
+def test_references_and_the_noise_floor_are_marked(drawn):
+    found = texts(drawn)
+    for floor in ("0.66", "0.64", "0.65"):
+        assert f"noise floor {floor} (100 models)" in found
+    assert found.count("do nothing") == 4
+    assert found.count("one retraining") == 4
+    assert found.count("≈ 0") == 4
+    assert {"9.81", "0.67", "3.72"} <= set(found)  # the last is the mean of the three
+
+
+def test_it_is_one_element_that_fetches_nothing(drawn):
+    root = ElementTree.fromstring(drawn)
+    assert root.tag == f"{SVG}svg"
+    assert "dmm: lowest mean" in root.attrib["aria-label"]
+    assert root.attrib["aria-label"].startswith("CIFAR-10. ")
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", drawn)
+
+
+def test_equal_trials_give_equal_bytes_whatever_the_settings(drawn):
+    with mpl.rc_context({"font.size": 20, "svg.fonttype": "path"}):
+        assert frontier(trials(), NOISE, 100, "CIFAR-10", **GIVEN) == drawn
+
+
+def test_names_neither_cover_each_other_nor_leave_the_figure(figure):
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    edge = figure.get_window_extent()
+    for axes in figure.axes:
+        names = [text for text in axes.texts if text.get_text().split(" †")[0] in METHODS]
+        boxes = [text.get_window_extent(renderer) for text in names]
+        assert len(boxes) == 19
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        assert all(box.x1 <= edge.x1 and box.y0 >= edge.y0 for box in boxes)
+        others = [other.get_window_extent() for other in figure.axes if other is not axes]
+        assert not any(box.overlaps(other) for box in boxes for other in others)
+
+
+def test_a_front_is_the_best_so_far_by_cost():
+    forget, retain, test, mean = draw_frontier(ONE, NOISE, 100).axes
+    np.testing.assert_allclose(solid(forget), [[[0.01, 5], [0.04, 3], [0.16, 3]]])
+    np.testing.assert_allclose(solid(retain), [[[0.01, 0.9], [0.04, 0.9], [0.16, 0.9]]])
+    np.testing.assert_allclose(solid(test)[0][:, 1], [1.0, 1.0, 0.9])
+    np.testing.assert_allclose(solid(mean)[0][:, 1], np.array([6.9, 5.0, 5.0]) / 3)
+
+
+def test_every_trial_is_a_faint_mark():
+    forget = draw_frontier(ONE, {}, 100).axes[0]
+    faint = [one for one in forget.lines if one.get_alpha() == 0.3]
+    np.testing.assert_allclose(faint[0].get_xydata(), [[0.01, 5], [0.04, 3], [0.16, 4]])
+
+
+def test_bars_are_two_standard_errors():
+    point = Point("dmm", 0.1, {"forget": 3.0}, {"forget": 0.25})
+    forget = draw_frontier([point], {}, 100).axes[0]
+    bars = [one.get_ydata() for one in forget.lines if list(one.get_xdata()) == [0.1, 0.1]]
+    np.testing.assert_allclose(bars, [[2.5, 3.5]])
+
+
+def test_the_reference_is_black_and_others_keep_their_looks():
+    forget = draw_frontier([*ONE, Point("retrain", 1.0, {"forget": 0.8})], {}, 100).axes[0]
+    stars = [one for one in forget.lines if one.get_marker() == "*"]
+    assert {one.get_color() for one in stars} == {"#1d1d1f"}
+    first = next(one for one in forget.lines if one.get_marker() == "o")
+    assert first.get_color() == "#0072b2"
+
+
+def test_a_group_without_values_is_not_measured():
+    found = texts(frontier([Point("dmm", 0.1, {"forget": 3.0})], {}, 100, "t"))
+    assert found.count("not measured") == 3
+    assert found.count("dmm") == 1
+    assert not any("noise floor" in text for text in found)
+
+
+def test_the_mean_is_given_or_computed_or_absent():
+    assert value({"forget": 3.0, "retain": 1.0, "test": 2.0}, "average") == pytest.approx(2.0)
+    assert value({"forget": 3.0, "average": 9.0}, "average") == 9.0
+    assert value({"forget": 3.0, "retain": 1.0}, "average") is None
+
+
+def test_the_axis_has_room_for_what_is_free_and_what_is_dear():
+    axis = CostAxis.of([0.0, 0.004, 3.0])
+    assert axis.place(0.0) == axis.place(5e-5) < 10**axis.low == 1e-3
+    assert 10**axis.high > 3.0
+    assert axis.place(0.5) == 0.5
+    assert not CostAxis.of([0.5]).free
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([], "no trial of any method"),
+        ([Point("dmm", math.nan, {"forget": 1.0})], "Point.*finite numbers of at least 0"),
+        ([Point("dmm", -1.0, {"forget": 1.0})], "finite numbers of at least 0"),
+        ([Point("dmm", 1.0, {"forget": math.inf})], "leave out what was not measured"),
+        ([Point("dmm", 1.0, {"validation": 1.0})], "by forget, retain, test, average"),
+        ([Point("dmm", 1.0, {"forget": 1.0}, {"forget": -1.0})], "of at least 0"),
+    ],
+)
+def test_bad_trials_are_refused(points, message):
+    with pytest.raises(BadInput, match=message):
+        frontier(points, NOISE, 100, "t")

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+
+from expunge.errors import BadInput
+from expunge.report.bench.entry import sheet
+from expunge.report.bench.grid import Cell, Grid, Line
+
+from .grids import full_grid, grid, line
+
+
+def test_the_smallest_absolute_gap_is_best_and_the_reference_is_no_contestant():
+    made = grid(line("over", 7.0, 1.8), line("under", 3.5, -1.7), line("far", 0.0, -5.24))
+    assert made.best("UA") == {"under"}
+
+
+def test_the_smallest_average_gap_and_time_are_best():
+    made = grid(line("slow", 1, 1, 0.4, 9.0), line("fast", 1, 1, 0.9, 0.1))
+    assert made.best("Avg. Gap") == {"slow"}  # retrain has 0.0, and does not count
+    assert made.best("RTE") == {"fast"}
+
+
+def test_what_reads_the_same_is_equally_good():
+    made = grid(
+        line("a", 5.0, -0.241, 1, 0.13199), line("b", 5.5, 0.239, 1, 0.13201), line("c", 5, 1)
+    )
+    assert made.best("UA") == {"a", "b"}
+    assert made.best("RTE") == {"a", "b"}
+    assert made.best("Avg. Gap") == {"a", "b"}
+
+
+def test_a_method_whose_gap_was_not_measured_cannot_win():
+    made = grid(line("known", 9.0, 3.76), line("unknown", 5.24))
+    assert made.best("UA") == {"known"}
+    assert made.best("Avg. Gap") == frozenset()
+
+
+def test_columns_can_be_named_in_which_the_smallest_value_is_best():
+    lines = tuple(Line(m, {"KLoM": Cell(v)}) for m, v in (("retrain", 0.7), ("a", 3.0), ("b", 1.0)))
+    assert Grid("t", ("KLoM",), lines).best("KLoM") == frozenset()
+    assert Grid("t", ("KLoM",), lines, smallest=("KLoM",)).best("KLoM") == {"b"}
+
+
+def test_numbers_have_two_decimals_and_times_three_digits():
+    made = grid()
+    assert [made.rounded("UA", x) for x in (5.2449, 100, -2.395, -0.001)] == [
+        "5.24",
+        "100.00",
+        "-2.40",
+        "0.00",
+    ]
+    times = {0.013249: "0.0132", 2.6612: "2.66", 43.29: "43.3", 1234.4: "1234", 9.999: "10.0"}
+    assert {x: made.rounded("RTE", x) for x in times} == times
+    assert made.rounded("RTE", 0.0123, like=43.29) == "0.0"
+    assert made.rounded("RTE", 0) == "0"
+
+
+def test_the_reference_stands_first_and_the_rest_as_given():
+    assert [one.method for one in grid().ordered] == ["retrain", "salun", "dmm"]
+
+
+def test_entries_show_mean_spread_and_signed_gap():
+    rows = {method: entries for method, _, entries in sheet(grid()).rows}
+    ua, average, minutes = rows["salun"]
+    assert (ua.mean, ua.sd, ua.gap, ua.gap_se, ua.best) == ("2.85", "0.30", "-2.39", "0.20", False)
+    assert (average.mean, average.sd, average.gap) == ("1.15", "", "")
+    assert (minutes.mean, minutes.sd) == ("2.66", "0.01")
+    assert rows["dmm"][0].gap == "+0.36"
+    assert rows["retrain"][0].gap == "0.00"
+    assert all(entry.best for entry in rows["dmm"])
+
+
+def test_reasons_are_footnotes_that_share_a_letter():
+    made = grid(
+        line("a", None, None, None, 1, note="A remark."),
+        line("b", 5.0, None, None, 1),
+        line("c", 4.0, -1.24, None, 1),
+        missing={"a/UA": "it diverged", "b/UA": "no seeds in common", "Avg. Gap": "it diverged"},
+    )
+    found = sheet(made)
+    marks = {method: (mark, [e.mark for e in entries]) for method, mark, entries in found.rows}
+    assert marks["a"] == ("a", ["b", "b", ""])
+    assert marks["b"] == ("", ["c", "b", ""])
+    assert [e.gap for e in dict((m, e) for m, _, e in found.rows)["b"]][:1] == ["not measured"]
+    assert found.footnotes == (
+        ("a", "A remark."),
+        ("b", "it diverged."),
+        ("c", "no seeds in common."),
+    )
+
+
+def test_notes_say_what_the_numbers_are():
+    notes = " ".join(sheet(grid()).notes)
+    assert "Mean ± standard deviation over 3 seeds." in notes
+    assert "the mean less that of retrain; nearer to 0 is better" in notes
+    assert "the smallest gap of its column and the smallest Avg. Gap and RTE" in notes
+    single = Grid("t", ("UA",), (Line("retrain", {"UA": Cell(5.0)}),))
+    assert sheet(single).notes == ("Mean over 1 seed.",)
+    assert sheet(Grid("t", ("UA",), (Line("retrain", {}),))).notes == ()
+
+
+def test_more_footnotes_than_letters():
+    lines = tuple(Line(f"m{i}", {}, note=f"remark {i}") for i in range(30))
+    made = Grid("t", ("UA",), (*lines, Line("retrain", {})))
+    assert [mark for mark, _ in sheet(made).footnotes][24:28] == ["y", "z", "aa", "ab"]
+
+
+def test_nineteen_methods_fit():
+    found = sheet(full_grid())
+    assert len(found.rows) == 19
+    assert sum(entry.mean == "not measured" for *_, entries in found.rows for entry in entries) == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"columns": ("UA", "UA")}, "columns UA, UA.*each named once"),
+        ({"columns": ()}, "columns of a table without any"),
+        ({"lines": (Line("retrain", {}), Line("retrain", {}))}, "methods retrain, retrain"),
+        ({"lines": (Line("retrian", {}),)}, "no line of the reference 'retrain'.*'retrian'"),
+        ({"lines": (Line("retrain", {"AU": None}),)}, r"cell of retrain names 'AU' \(did you"),
+        ({"units": {"RTA": "s"}}, "a unit names 'RTA'"),
+        ({"missing": {"dmm/UA": "x"}}, "a reason names 'dmm/UA'.*or method/column"),
+        ({"lines": (Line("retrain", {"UA": Cell(math.nan)}),)}, "retrain/UA is .*give None"),
+        ({"lines": (Line("retrain", {"UA": Cell(1.0, -0.1)}),)}, "spreads of at least 0"),
+        ({"lines": (Line("retrain", {"UA": Cell(1.0, n=0)}),)}, "at least one seed"),
+    ],
+)
+def test_bad_tables_are_refused(given, message):
+    with pytest.raises(BadInput, match=message):
+        Grid(**{"title": "t", "columns": ("UA",), "lines": (Line("retrain", {}),), **given})
