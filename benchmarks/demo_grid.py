@@ -15,8 +15,8 @@ from itertools import product
 
 import result
 
-from expunge.api.compare import observe, unlearn
 from expunge.api.givens import attribution_of
+from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins

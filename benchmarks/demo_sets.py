@@ -14,8 +14,8 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.compare import observe, unlearn
 from expunge.api.givens import attribution_of
+from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins

@@ -143,15 +143,17 @@ class Maker:
 
     def make(self, counts: Mapping[str, int]) -> None:
         """Make whatever the store does not hold of each role's first `count` members."""
+        make_all([(self, counts)])
+
+    def missing(self, counts: Mapping[str, int]) -> dict[str, tuple]:
+        """By key, the blocks that are yet to be made, as `_make_block` takes them."""
         require_recipe(self.problem, "train " + ", ".join(counts))
-        tasks, sizes = [], []
-        for role, count in counts.items():
-            for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True):
-                if self.workshop.store.load(key) is None:
-                    tasks.append((self.problem, role, ids, self.workshop, self.group, key))
-                    sizes.append(len(ids))
-        if tasks:
-            self.workshop.spread(_make_block, tasks, "Training models", sizes)
+        return {
+            key: (self.problem, role, ids, self.workshop, self.group, key)
+            for role, count in counts.items()
+            for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True)
+            if self.workshop.store.load(key) is None
+        }
 
     def models(self, role: str, count: int) -> Ensemble:
         """A role's first `count` members, made if need be."""
@@ -200,6 +202,17 @@ class Maker:
             return module
         # A Trainer builds a model only by training one: on as few rows as may be.
         return probe_trainer(self.problem, self.workshop.device)
+
+
+def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
+    """Make what is missing for several makers of one store at once, so that no process idles."""
+    missing: dict[str, tuple] = {}
+    for maker, counts in orders:
+        missing |= maker.missing(counts)  # the same originals serve many forget sets
+    if missing:
+        sizes = [len(task[2]) for task in missing.values()]
+        workshop = orders[0][0].workshop
+        workshop.spread(_make_block, list(missing.values()), "Training models", sizes)
 
 
 def _make_block(

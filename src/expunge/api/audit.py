@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
-from expunge.api.compare import observe, publish
+from expunge.api.compare import publish
 from expunge.api.facts import UNKNOWN_COST, as_list, problem_facts, run_facts
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
+from expunge.api.observing import observe
 from expunge.api.panel import Panel, require_place, swapped, write_evidence
 from expunge.audit.evidence import manifest, read
 from expunge.ensemble import Ensemble

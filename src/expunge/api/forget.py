@@ -17,7 +17,7 @@ from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
-from expunge.methods import Given, Method, method, settings
+from expunge.methods import Given, Method, masked, method, settings
 from expunge.methods.method import Claim
 from expunge.problem import Problem
 from expunge.rng import seeded
@@ -51,6 +51,7 @@ def forget(
     device: str | None = None,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
+    mask: str = "",
     build: Any = None,
     command: str = "",
     **chosen: Any,
@@ -69,6 +70,8 @@ def forget(
         device: where it runs; default the workshop's.
         half_models: for methods that need predicted changes.
         budget: largest cost as a share of one retraining, where no method is named.
+        mask: "saliency:SHARE" moves only that share of the weights, those that the forgotten rows'
+            loss depends on most; "" leaves all weights free.
         build: makes an untrained model, where `model` is a path and the problem has no Recipe.
         command: what repeats this run, for the card.
         chosen: settings of the method, e.g. lr=0.01.
@@ -91,7 +94,7 @@ def forget(
     seed, device = workshop.seed, workshop.device
     with one_thread():
         _require_fit(problem, Ensemble.of(model).to(device))
-    runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
+    runs = masked(_resolve(method, problem, model, workshop, half_models, budget, chosen), mask)
     if runs.claim == Claim.OUTPUTS_ONLY:
         raise BadInput(
             f"{runs.name} corrects answers and leaves the weights as they are",
@@ -106,7 +109,12 @@ def forget(
     models = Ensemble.of(copy.deepcopy(model)).to(device)
     with one_thread():
         result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
-    assert isinstance(result.models, Ensemble)
+    if not isinstance(result.models, Ensemble):
+        raise BadInput(
+            f"{runs.name} with these settings returns no model of this architecture",
+            expected="a model that can be saved",
+            cure="leave --keep-class out, which is for comparison with published tables",
+        )
     (unlearned,) = result.models.modules()
     unlearned.zero_grad(set_to_none=True)
     modes = {name: module.training for name, module in model.named_modules()}

@@ -13,8 +13,9 @@ from expunge import store
 from expunge.audit.evidence import manifest
 from expunge.audit.manifest import checksums
 from expunge.data import Data, fingerprints, walk
-from expunge.ensemble import Models
+from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
+from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws
 
@@ -26,23 +27,40 @@ class Panel:
     """Row numbers judged, by group; "test" rows are of the problem's `judge` data."""
 
     rows: dict[str, Tensor]
+    relearning: int = 0  # epochs of the relearning probe; 0: it is not made
 
     @classmethod
-    def of(cls, problem: Problem) -> "Panel":
-        """All forgotten rows and a fixed sample of the retained and the test rows."""
-        test = torch.arange(len(problem.judge))
+    def of(
+        cls,
+        problem: Problem,
+        largest: int = LARGEST,
+        *,
+        validation: bool = False,
+        relearning: int = 0,
+    ) -> "Panel":
+        """All forgotten rows and a fixed sample of the retained and the test rows.
+
+        Args:
+            problem: with rows to forget.
+            largest: rows of retain, of test and of validation at most.
+            validation: judge a sample of the validation rows as a group of its own, too.
+            relearning: epochs of the relearning probe.
+        """
         draws = Draws((0, "panel"))
-        return cls(
-            {
-                "forget": problem.forget,
-                "retain": _sample(problem.retain, draws.at("retain")),
-                "test": _sample(test, draws.at("test")),
-            }
-        )
+        rows = {
+            "forget": problem.forget,
+            "retain": _sample(problem.retain, largest, draws.at("retain")),
+            "test": _sample(torch.arange(len(problem.judge)), largest, draws.at("test")),
+        }
+        if validation:
+            every = torch.arange(len(problem.validation))
+            rows["validation"] = _sample(every, largest, draws.at("validation"))
+        return cls(rows, relearning)
 
     def data(self, problem: Problem, group: str) -> Data:
         """The data that a group's rows are of."""
-        return problem.judge if group == "test" else problem.train
+        apart = {"test": problem.judge, "validation": problem.validation}
+        return apart.get(group, problem.train)
 
     def outputs(self, problem: Problem, models: Models) -> dict[str, Tensor]:
         """Outputs by group, (members, rows, C)."""
@@ -51,13 +69,24 @@ class Panel:
             for group, rows in self.rows.items()
         }
 
+    def read(self, problem: Problem, models: Models, seed: int) -> dict[str, Tensor]:
+        """The outputs, and as "relearning" the curves of the probe, (members, epochs + 1).
+
+        Models whose weights stay (shifted outputs) have no curves.
+        """
+        found = self.outputs(problem, models)
+        if self.relearning and isinstance(models, Ensemble):
+            found["relearning"] = relearn(problem, models, seed=seed, epochs=self.relearning)
+        return found
+
     def digest(self, problem: Problem) -> str:
         """The SHA-256 of the row numbers and of what the rows hold."""
         content = {
             f"content of {group}": fingerprints(self.data(problem, group), rows)
             for group, rows in self.rows.items()
         }
-        return store.digest({**self.rows, **content})
+        probe = {"relearning": torch.tensor(self.relearning)} if self.relearning else {}
+        return store.digest({**self.rows, **content, **probe})
 
     def targets(self, problem: Problem) -> dict[str, Tensor]:
         """Targets by group, (rows,), and the row numbers as `<group>_rows`."""
@@ -122,7 +151,7 @@ def require_place(out: Path) -> None:
         )
 
 
-def _sample(rows: Tensor, draws: Draws) -> Tensor:
-    if len(rows) <= LARGEST:
+def _sample(rows: Tensor, largest: int, draws: Draws) -> Tensor:
+    if len(rows) <= largest:
         return rows
-    return rows[draws.permutation(len(rows))[:LARGEST]].sort().values
+    return rows[draws.permutation(len(rows))[:largest]].sort().values

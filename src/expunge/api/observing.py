@@ -1,0 +1,202 @@
+"""What models say on the panel: of a role's members, or of what methods made of the originals.
+
+Everything goes through the store, block by block, so a killed run resumes.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from expunge import store
+from expunge.api.panel import Panel
+from expunge.ensemble import ChangeTable, Ensemble
+from expunge.errors import BadInput
+from expunge.loop import Cost
+from expunge.maker import Maker, Workshop
+from expunge.methods import Given, Method, settings
+
+
+class Failed(NamedTuple):
+    """A method that could not be run with these settings."""
+
+    why: str
+
+
+class Observed:
+    """What models that a method returned said, joined over blocks, with what was spent.
+
+    Attributes:
+        outputs: by group, (members, rows, C), and "relearning" if the panel asks for it.
+        changed: largest absolute change of a weight.
+        reason: why nothing changed, where nothing did.
+        cost: of one model.
+    """
+
+    def __init__(self, blocks: Sequence[store.Stored]) -> None:
+        self.outputs = _joined(blocks)
+        self.changed = max(block.facts["changed"] for block in blocks)
+        self.reason = blocks[0].facts["reason"]
+        costs = [(Cost(**block.facts["cost"]), block.facts["members"]) for block in blocks]
+        members = sum(count for _, count in costs)
+        seconds = sum(cost.seconds * count for cost, count in costs) / members
+        self.cost = replace(costs[0][0], seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block of originals and what is to be done with it."""
+
+    maker: Maker
+    panel: Panel
+    method: Method
+    ids: tuple[int, ...]
+    original: str  # key of the block
+    teacher: str  # key of its teachers, or ""
+    change: ChangeTable | None
+    key: str  # of the result
+
+
+def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
+    """What the panel reads of each role's first members, by role and group."""
+    shape = panel.digest(maker.problem)
+    tasks, sizes, keys = [], [], {role: [] for role in counts}
+    for role, count in counts.items():
+        for made, ids in zip(maker.keys(role, count), maker.blocks(count), strict=True):
+            key = store.key("observed", models=made, panel=shape)
+            keys[role].append(key)
+            if maker.workshop.store.load(key) is None:
+                tasks.append((maker, panel, role, ids, made, key))
+                sizes.append(len(ids))
+    if tasks:
+        _ = maker.template  # made here once, and not by every process
+        maker.workshop.spread(_observe_block, tasks, "Reading outputs", sizes)
+    return {role: _joined([maker.kept(key) for key in found]) for role, found in keys.items()}
+
+
+def jobs(
+    maker: Maker, panel: Panel, method: Method, members: int, change: ChangeTable | None
+) -> list[Job]:
+    """The blocks of the first originals for one method."""
+    originals, blocks = maker.keys("original", members), maker.blocks(members)
+    teaching = "teachers" in method.needs
+    teachers = maker.keys("teacher", members) if teaching else [""] * len(originals)
+    predicted = change if "change" in method.needs else None
+    made_by = {
+        "method": method.name,
+        "settings": settings(method),
+        "change": "" if predicted is None else _change_digest(predicted),
+        "forget": row_digest(maker.problem.forget),
+        "panel": panel.digest(maker.problem),
+        "seed": maker.workshop.seed,
+    }
+    _ = maker.template  # made here once, and not by every process
+    return [
+        Job(
+            *(maker, panel, method, ids, original, teacher, predicted),
+            store.key("unlearned", original=original, teacher=teacher, **made_by),
+        )
+        for original, teacher, ids in zip(originals, teachers, blocks, strict=True)
+    ]
+
+
+def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False) -> None:
+    """Do what the store does not hold yet, spread over processes.
+
+    Args:
+        workshop: processes and store.
+        todo: of any makers of this workshop's store.
+        tolerant: keep a refusal (a run that diverged) as a result instead of raising it.
+    """
+    missing = [job for job in todo if workshop.store.load(job.key) is None]
+    if missing:
+        sizes = [len(job.ids) for job in missing]
+        tasks = [(job, tolerant) for job in missing]
+        workshop.spread(_unlearn_block, tasks, "Forgetting and reading", sizes)
+
+
+def result_of(done: Sequence[Job]) -> Observed | Failed:
+    """What the blocks of one method gave."""
+    blocks = [job.maker.kept(job.key) for job in done]
+    refused = [block.facts["failed"] for block in blocks if "failed" in block.facts]
+    return Failed(refused[0]) if refused else Observed(blocks)
+
+
+def unlearn(
+    maker: Maker,
+    panel: Panel,
+    methods: Mapping[str, Method],
+    members: int,
+    change: ChangeTable | None,
+) -> dict[str, Observed]:
+    """Run each method on the first originals, block by block; what the panel reads by name.
+
+    Raises:
+        BadInput: a method refuses its work, or its models diverge.
+    """
+    todo = {name: jobs(maker, panel, one, members, change) for name, one in methods.items()}
+    run_jobs(maker.workshop, [job for own in todo.values() for job in own])
+    found = {}
+    for name, own in todo.items():
+        result = result_of(own)
+        if isinstance(result, Failed):
+            raise BadInput(result.why, expected="a run that ends well", cure="change its settings")
+        found[name] = result
+    return found
+
+
+def _observe_block(
+    maker: Maker, panel: Panel, role: str, ids: tuple[int, ...], made: str, key: str
+) -> str:
+    found = panel.read(maker.problem, _block(maker, made, ids), maker.workshop.seed)
+    maker.workshop.store.save(key, found, {"role": role, "members": len(ids)})
+    return key
+
+
+def _unlearn_block(job: Job, tolerant: bool) -> str:
+    start, maker = perf_counter(), job.maker
+    models = _block(maker, job.original, job.ids)
+    teachers = _block(maker, job.teacher, job.ids) if job.teacher else None
+    seed = maker.workshop.seed
+    try:
+        result = job.method(maker.problem, models, Given(job.change, teachers), seed=seed)
+        found = job.panel.read(maker.problem, result.models, seed)
+    except BadInput as error:
+        if tolerant:
+            maker.workshop.store.save(job.key, {}, {"failed": f"{job.method.name}: {error}"})
+            return job.key
+        raise BadInput(
+            f"{job.method.name}: {error.given}", expected=error.expected, cure=error.cure
+        ) from error
+    facts = {
+        "method": job.method.name,
+        "members": len(job.ids),
+        "cost": result.cost.__dict__,
+        "changed": result.changed,
+        "reason": result.reason,
+        "seconds": perf_counter() - start,
+    }
+    maker.workshop.store.save(job.key, found, facts)
+    return job.key
+
+
+def _block(maker: Maker, key: str, ids: tuple[int, ...]) -> Ensemble:
+    return maker.block(key, ids).to(maker.workshop.device)
+
+
+def _joined(blocks: Sequence[store.Stored]) -> dict[str, Tensor]:
+    groups = blocks[0].tensors
+    return {group: torch.cat([block.tensors[group] for block in blocks]) for group in groups}
+
+
+def row_digest(rows: Tensor) -> str:
+    """The SHA-256 of row numbers or hashes."""
+    return hashlib.sha256(rows.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _change_digest(change: ChangeTable) -> str:
+    return store.digest({name: part.mean.float() for name, part in change.splits.items()})

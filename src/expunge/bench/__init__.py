@@ -1,0 +1,1 @@
+"""Benchmarks: grids of forget sets, methods and seeds, tuned alike, judged alike, row by row."""

@@ -1,0 +1,240 @@
+"""What a benchmark runs, read from a TOML file and checked before anything is made."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from expunge.bench.metrics import METRICS
+from expunge.errors import BadInput, nearest
+from expunge.methods import Method, masked, method
+from expunge.rng import Draws
+
+RULES = ("oracle-free", "oracle")
+FIGURES = ("frontier", "shares", "spread", "stopping")
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """One way to choose the forgotten rows: a kind of `expunge.forget_sets` with its settings."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method under a label, with what is fixed and what is tuned.
+
+    Attributes:
+        label: as it goes by in tables.
+        name: of the method.
+        mask: e.g. "saliency:0.5", or "".
+        fixed: settings that stay.
+        grid: settings that are tuned, each with the values to try.
+    """
+
+    label: str
+    name: str
+    mask: str
+    fixed: dict[str, Any]
+    grid: dict[str, list[Any]]
+
+    def trials(self, count: int) -> list[Method]:
+        """The methods to try: all of the grid, or `count` points of it drawn at random."""
+        points = [dict(zip(self.grid, values, strict=True)) for values in product(*self._values)]
+        if len(points) > count:
+            chosen = Draws((0, "trials", self.label)).permutation(len(points))[:count].tolist()
+            points = [points[k] for k in sorted(chosen)]
+        return [masked(method(self.name, **self.fixed, **point), self.mask) for point in points]
+
+    @property
+    def size(self) -> int:
+        """Points of the grid; 1 where nothing is tuned."""
+        size = 1
+        for values in self._values:
+            size *= len(values)
+        return size
+
+    @property
+    def _values(self) -> list[list[Any]]:
+        return list(self.grid.values())
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How settings are chosen; fixed before anything is scored.
+
+    Attributes:
+        trials: settings tried of each method that has any to tune.
+        seed: of the models on which they are tried; one of the judged seeds is allowed, and the
+            choice is then made by a second group of oracles.
+        budget: largest cost of a trial, as a share of one retraining.
+        rules: of RULES.
+    """
+
+    trials: int
+    seed: int
+    budget: float = 1.0
+    rules: tuple[str, ...] = RULES
+
+
+@dataclass(frozen=True)
+class Config:
+    """A benchmark; see docs/bench.md for the file."""
+
+    name: str
+    problem: str
+    forget: tuple[ForgetSet, ...]
+    contestants: tuple[Contestant, ...]
+    seeds: tuple[int, ...] = (0,)
+    members: int = 1
+    judged_rows: int = 5000
+    relearning: int = 0
+    half_models: int = 1000
+    metrics: tuple[str, ...] = ("UA", "RA", "TA", "MIA")
+    options: dict[str, Any] = field(default_factory=dict)
+    tuning: Tuning | None = None
+    figures: tuple[str, ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """By which settings are chosen: of the tuning, or "fixed"."""
+        return self.tuning.rules if self.tuning else ("fixed",)
+
+
+def read(path: Path) -> Config:
+    """The benchmark that a file describes.
+
+    Raises:
+        BadInput: no such file, no TOML, an unknown or missing key, methods with unequal numbers of
+            trials, settings that their method refuses.
+    """
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}", expected="a TOML file", cure="check the path")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{path} is no TOML ({error})", expected="key = value", cure="correct that line"
+        ) from error
+    return parse(content, str(path))
+
+
+def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
+    """The benchmark that a mapping describes; see `read`."""
+    keys = [*Config.__dataclass_fields__, "method"]
+    keys.remove("contestants")
+    _require(content, keys, ("name", "problem", "forget", "method"), where)
+    forget = tuple(_forget_set(entry, where) for entry in _tables(content, "forget", where))
+    contestants = tuple(_contestant(entry, where) for entry in _tables(content, "method", where))
+    tuning = _tuning(content["tuning"], where) if "tuning" in content else None
+    plain = {k: v for k, v in content.items() if k not in ("forget", "method", "tuning")}
+    lists = {k: tuple(v) for k, v in plain.items() if k in ("seeds", "metrics", "figures")}
+    config = Config(**{**plain, **lists}, forget=forget, contestants=contestants, tuning=tuning)
+    _check_distinct([entry.name for entry in forget], f"forget sets of {where}")
+    _check_distinct([entry.label for entry in contestants], f"methods of {where}")
+    _check_words(config.metrics, METRICS, f"metrics of {where}")
+    _check_words(config.figures, FIGURES, f"figures of {where}")
+    _check_trials(config, where)
+    return config
+
+
+def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
+    given = f"a [[forget]] of {where}"
+    for key in ("name", "kind"):
+        if key not in entry:
+            raise BadInput(f"{given} without `{key}`", expected="name and kind", cure="add it")
+    rest = {k: v for k, v in entry.items() if k not in ("name", "kind")}
+    return ForgetSet(entry["name"], entry["kind"], rest)
+
+
+def _contestant(entry: Mapping[str, Any], where: str) -> Contestant:
+    given = f"a [[method]] of {where}"
+    _require(entry, ("name", "label", "mask", "settings"), ("name",), given)
+    name, mask = entry["name"], entry.get("mask", "")
+    label = entry.get("label", f"{name} + mask" if mask else name)
+    settings = entry.get("settings", {})
+    grid = {k: v for k, v in settings.items() if isinstance(v, list)}
+    fixed = {k: v for k, v in settings.items() if not isinstance(v, list)}
+    made = Contestant(label, name, mask, fixed, grid)
+    made.trials(made.size)  # so that every point is one that the method takes
+    return made
+
+
+def _tuning(entry: Mapping[str, Any], where: str) -> Tuning:
+    given = f"[tuning] of {where}"
+    _require(entry, list(Tuning.__dataclass_fields__), ("trials", "seed"), given)
+    _check_words(entry.get("rules", RULES), RULES, f"rules of {given}")
+    return Tuning(**{**entry, "rules": tuple(entry.get("rules", RULES))})
+
+
+def _check_trials(config: Config, where: str) -> None:
+    """Every method gets as many trials as the others, or none at all."""
+    allowed = config.tuning.trials if config.tuning else 1
+    for entry in config.contestants:
+        if entry.size != 1 and entry.size < allowed:
+            raise BadInput(
+                f"{entry.label} of {where} has {entry.size} settings to try",
+                expected=f"at least {allowed}, the number of trials of every method",
+                cure="add values to its lists, or lower trials",
+            )
+        if entry.size > 1 and config.tuning is None:
+            raise BadInput(
+                f"{entry.label} of {where} has lists of values, and there is no [tuning]",
+                expected="one value a setting, or a [tuning] table with trials and seed",
+                cure="add [tuning]",
+            )
+
+
+def _tables(content: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    found = content[key]
+    if not isinstance(found, list) or not found:
+        raise BadInput(
+            f"`{key}` of {where} is a {type(found).__name__}",
+            expected=f"one [[{key}]] table or more",
+            cure=f"write [[{key}]] with two brackets",
+        )
+    return found
+
+
+def _require(
+    entry: Mapping[str, Any], known: list[str] | tuple[str, ...], needed: tuple, given: str
+) -> None:
+    for key in entry:
+        if key not in known:
+            raise BadInput(
+                f"{given} has an unknown key '{key}'{nearest(key, known)}",
+                expected=f"one of {', '.join(known)}",
+                cure="correct the key; docs/bench.md explains each one",
+            )
+    for key in needed:
+        if key not in entry:
+            raise BadInput(
+                f"{given} has no `{key}`",
+                expected=f"at least {', '.join(needed)}",
+                cure="add it; docs/bench.md has an example",
+            )
+
+
+def _check_words(words: Any, known: Any, given: str) -> None:
+    for word in words:
+        if word not in known:
+            raise BadInput(
+                f"{given}: '{word}'{nearest(word, known)}",
+                expected=f"one of {', '.join(known)}",
+                cure="correct the word",
+            )
+
+
+def _check_distinct(names: list[str], given: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadInput(
+            f"{given}: '{twice[0]}' is there twice",
+            expected="distinct names",
+            cure="give one of them a `label` (methods) or another `name` (forget sets)",
+        )

@@ -1,0 +1,132 @@
+"""Figures of bench.json: KLoM against compute, instability, when to stop."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from expunge.bench.content import (
+    ORIGINAL,
+    RETRAIN,
+    Content,
+    cells_of,
+    names_of,
+    rules_of,
+    values_of,
+)
+from expunge.bench.metrics import GAPPED
+from expunge.methods import METHODS
+from expunge.report.bench.frontier import frontier
+from expunge.report.bench.instability import instability
+from expunge.report.bench.page import Drawing
+from expunge.report.bench.stopping import Run, stopping
+from expunge.report.bench.trial import Point
+
+
+def figures(content: Content, runs: dict[str, Any] | None) -> Iterator[Drawing]:
+    """The figures that the config asks for, as far as the numbers allow."""
+    asked = content["config"]["figures"]
+    if "frontier" in asked:
+        for forget_set in names_of(content, "forget_sets", "forget_set"):
+            yield from _frontier(content, forget_set)
+    if "shares" in asked or "spread" in asked:
+        shares, spreads = _shares(content), _spreads(content)
+        if shares or spreads:
+            yield Drawing(
+                "Instability",
+                "Left: average gap to retraining against the share of forgotten rows, mean and "
+                "standard deviation over seeds. Right: the same gap for each strength of influence "
+                "unlearning, with and without a mask.",
+                instability(shares, spreads, content["name"]),
+                instability(shares, spreads, content["name"], columns=1),
+            )
+    if "stopping" in asked and runs:
+        made = {name: Run(**run) for name, run in runs["runs"].items()}
+        band = tuple(runs["band"])
+        yield Drawing(
+            "When to stop",
+            "How likely the retrained models find each forgotten row's margin while a method runs; "
+            "red rows pass the retrained models.",
+            stopping(made, band, content["name"]),
+            stopping(made, band, content["name"], columns=1),
+        )
+
+
+def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
+    points, noise, before = [], {}, {}
+    for cell in content["cells"]:
+        found = cell["scores"].get("KLoM")
+        if cell["forget_set"] != forget_set or not found:
+            continue
+        parts = {"average" if k == "mean" else k: v for k, v in found["parts"].items()}
+        se = {"average" if k == "mean" else k: v for k, v in found["se"].items()}
+        if cell["method"] == RETRAIN:
+            noise = parts
+        elif cell["method"] == ORIGINAL:
+            before = parts
+        if cell["method"] != ORIGINAL and not found["hidden"]:
+            points.append(Point(cell["method"], cell["cost"]["relative_to_retrain"], parts, se))
+    if not points or not noise:
+        return
+    names = {e["label"]: e["name"] for e in content["config"]["contestants"]}
+    attributed = [n for n, kind in names.items() if METHODS[kind].needs & {"change", "teachers"}]
+    title = f"{content['name']}: {forget_set}"
+    members = content["config"]["members"]
+    wide, narrow = (
+        frontier(points, noise, members, title, original=before, attributed=attributed, columns=n)
+        for n in (2, 1)
+    )
+    yield Drawing(
+        f"KLoM against compute, {forget_set}",
+        f"95th percentile of KLoM over rows ({members} models on each side; the noise floor "
+        "is that of retrained models among themselves) against compute in retrainings. Every "
+        "trial is a faint point; the line is the best so far.",
+        wide,
+        narrow,
+    )
+
+
+def _shares(content: Content) -> list[tuple[str, float, float, float | None]]:
+    """Average gap by forgetting share, by the first rule."""
+    rule, found = rules_of(content)[0], []
+    if any(name not in content["config"]["metrics"] for name in GAPPED):
+        return []
+    for entry in content["config"]["forget"]:
+        if entry["kind"] != "random" or "share" not in entry["settings"]:
+            continue
+        grid = [_gapped(content, entry["name"], RETRAIN, None)]
+        wanted = {name: torch.tensor(grid[0][name]).mean() for name in GAPPED}
+        for method in (e["label"] for e in content["config"]["contestants"]):
+            own = _gapped(content, entry["name"], method, rule)
+            if own is None:
+                continue
+            each = torch.stack([(torch.tensor(own[n]) - wanted[n]).abs() for n in GAPPED]).mean(0)
+            sd = float(each.std()) if len(each) > 1 else None
+            share = 100 * entry["settings"]["share"]
+            found.append((method, share, float(each.mean()), sd))
+    return found
+
+
+def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
+    """Average gaps over all strengths of influence unlearning, by share and mask."""
+    found = []
+    shares = {
+        e["name"]: 100 * e["settings"]["share"]
+        for e in content["config"]["forget"]
+        if e["kind"] == "random" and "share" in e["settings"]
+    }
+    influence = [e["label"] for e in content["config"]["contestants"] if e["name"] == "influence"]
+    for choice in content["choices"]:
+        if choice["forget_set"] in shares and choice["method"] in influence:
+            values = [t["scores"].get("oracle") for t in choice["trials"]]
+            known = [value for value in values if value is not None]
+            if known:
+                found.append((choice["method"], shares[choice["forget_set"]], known))
+    return found
+
+
+def _gapped(
+    content: Content, forget_set: str, method: str, rule: str | None
+) -> dict[str, list[float]]:
+    own = cells_of(content, forget_set, method, rule)
+    return {name: values_of(own, name) for name in GAPPED} if own else None  # type: ignore[return-value]

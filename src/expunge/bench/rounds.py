@@ -1,0 +1,159 @@
+"""One round of a benchmark: a forget set with a seed, its models, and what it takes to judge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from expunge.api.givens import change_table
+from expunge.api.observing import observe
+from expunge.api.panel import Panel
+from expunge.attribution.fit import Fit
+from expunge.audit.margin import margins
+from expunge.bench.answers import GROUPS, Cell, answers
+from expunge.bench.config import Config, ForgetSet
+from expunge.ensemble import ChangeTable, Ensemble
+from expunge.forget_sets import build
+from expunge.loop import Cost
+from expunge.maker import Maker, Workshop
+from expunge.methods.fisher import emptied_classes
+from expunge.problem import Problem
+from expunge.rng import Draws
+from expunge.train import untrained
+
+SECOND = 10  # members from which a second group of oracles is the retrained line: U-LiRA needs it
+
+
+@dataclass(frozen=True)
+class Round:
+    """A forget set with a seed; its models are those of `maker`.
+
+    Attributes:
+        config: of the benchmark.
+        forget_set: which rows are forgotten.
+        maker: makes and keeps the models, with this round's seed.
+        fitted: the attribution, where some method needs it.
+    """
+
+    config: Config
+    forget_set: ForgetSet
+    maker: Maker
+    fitted: Fit | None
+
+    @property
+    def seed(self) -> int:
+        """Of the models, the methods and a random forget set."""
+        return self.maker.workshop.seed
+
+    @property
+    def problem(self) -> Problem:
+        """With the rows to forget."""
+        return self.maker.problem
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The rows on which this round judges, validation rows for tuning among them.
+
+        The relearning probe is only made of models that are judged.
+        """
+        return Panel.of(
+            self.problem,
+            self.config.judged_rows,
+            validation=True,
+            relearning=self.config.relearning if self.seed in self.config.seeds else 0,
+        )
+
+    @cached_property
+    def change(self) -> ChangeTable | None:
+        """The predicted changes of the outputs."""
+        return None if self.fitted is None else change_table(self.problem, self.fitted)
+
+    @cached_property
+    def emptied(self) -> Tensor:
+        """Classes of which nothing is retained."""
+        return emptied_classes(self.problem)
+
+    @cached_property
+    def seen(self) -> dict[str, dict[str, Tensor]]:
+        """What originals and oracles say on the panel, by role and group."""
+        return observe(self.maker, self.panel, self.roles)
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """Models that are judged or that judge."""
+        members = self.config.members
+        second = {"null": members} if members >= SECOND else {}
+        return {"original": members, "oracle": members, **second}
+
+    @cached_property
+    def targets(self) -> dict[str, Tensor]:
+        """True classes and row numbers on the panel."""
+        return self.panel.targets(self.problem)
+
+    @cached_property
+    def blank(self) -> Tensor:
+        """Outputs of untrained models on the forgotten rows, (members, rows, C)."""
+        seeds = Draws((self.seed, "untrained")).of(range(self.config.members)).seeds()
+        found = []
+        for seed in seeds:
+            module = untrained(self.problem, self.maker.template, seed)
+            models = Ensemble.of(module)
+            found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
+        return torch.cat(found)
+
+    def judged(self, outputs: Mapping[str, Tensor]) -> Cell:
+        """Answers as they are judged: the test rows are test rows."""
+        return answers({g: outputs[g] for g in GROUPS}, self.targets, self.blank)
+
+    def tuned(self, outputs: Mapping[str, Tensor]) -> Cell:
+        """Answers as settings are chosen by: validation rows stand in the place of test rows."""
+        swapped = {**{g: outputs[g] for g in GROUPS}, "test": outputs["validation"]}
+        targets = {
+            **self.targets,
+            "test": self.targets["validation"],
+            "test_rows": self.targets["validation_rows"],
+        }
+        return answers(swapped, targets, None)
+
+    def training_cost(self) -> Cost:
+        """What one retraining was counted to cost."""
+        keys = self.maker.keys("oracle", self.config.members)
+        return Cost(**self.maker.kept(keys[0]).facts["cost"])
+
+
+def halves(maker: Maker, count: int) -> tuple[Tensor, Tensor]:
+    """Half-data models' memberships and margins on train rows, as forget sets are built from."""
+    found, _ = maker.half_models(count)
+    train = maker.problem.train
+    inside = torch.zeros(count, len(train), dtype=torch.bool).scatter_(1, found["rows"], True)
+    panel = Panel({"train": torch.arange(len(train))})
+    targets = panel.targets(maker.problem)["train"]
+    return inside, margins(found["train"], targets, maker.problem.task.kind)
+
+
+def rounds(
+    config: Config, base: Problem, workshop: Workshop, seeds: tuple[int, ...], fitted: Fit | None
+) -> list[Round]:
+    """Every forget set with every one of these seeds; attribution serves them all.
+
+    Raises:
+        BadInput: a forget set that cannot be built.
+    """
+    made, known = [], None
+    for forget_set in config.forget:
+        needs = forget_set.kind == "memorised" or forget_set.settings.get("of") == "attribution"
+        if needs and known is None:
+            known = halves(Maker(base, workshop), config.half_models)
+        for seed in seeds:
+            rows = build(
+                forget_set.kind,
+                base,
+                seed=seed,
+                margins_of_halves=known if needs else None,
+                **forget_set.settings,
+            )
+            maker = Maker(base.forgetting(rows), replace(workshop, seed=seed))
+            made.append(Round(config, forget_set, maker, fitted))
+    return made

@@ -1,0 +1,241 @@
+"""run(): a whole benchmark, resumable cell by cell, and the files that it leaves."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from expunge import store
+from expunge.api.facts import cost_facts, problem_facts, run_facts
+from expunge.api.observing import Failed, jobs, result_of, run_jobs
+from expunge.attribution.fit import Fit, fit
+from expunge.bench.answers import Cell
+from expunge.bench.columns import Reader, Writer
+from expunge.bench.config import Config
+from expunge.bench.rounds import Round, rounds
+from expunge.bench.scored import scored
+from expunge.bench.trials import Trials, best, run_trials
+from expunge.errors import BadInput
+from expunge.fanout import bar
+from expunge.loop import Cost
+from expunge.maker import Maker, Workshop, make_all
+from expunge.methods import METHODS, Method, settings
+from expunge.problem import Problem
+
+ORIGINAL, RETRAIN, ORACLE = "original", "retrain", "oracle"  # lines that are no methods under test
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: what it is, and how its answers are had."""
+
+    facts: dict[str, Any]
+    here: Round
+    outputs: dict[str, Tensor]
+
+    def cell(self) -> Cell:
+        """Its answers on the judged groups."""
+        return self.here.judged(self.outputs)
+
+
+def run(
+    config: Config,
+    base: Problem,
+    out: Path,
+    workshop: Workshop,
+    *,
+    command: str = "",
+) -> dict[str, Any]:
+    """Make, forget, tune, judge, and write answers.parquet and bench.json into `out`.
+
+    Args:
+        config: what to run.
+        base: the problem, with a recipe and without rows to forget.
+        out: folder of the results.
+        workshop: store, processes, device; seeds come from the config.
+        command: what repeats this run.
+
+    Returns:
+        The content of bench.json.
+
+    Raises:
+        BadInput: a task that is no classification, a forget set that cannot be built, a folder
+            that cannot be written.
+    """
+    start = perf_counter()
+    if base.task.kind != "classification":
+        raise BadInput(
+            f"a benchmark of a {base.task.kind}",
+            expected="a classification: its metrics are shares of rows answered rightly",
+            cure="use `expunge audit`, which also judges regressions",
+        )
+    store.require_writable(out)
+    fitted = _attribution(config, base, workshop)
+    judged = rounds(config, base, workshop, config.seeds, fitted)
+    tuned = _tuning_rounds(config, base, workshop, judged, fitted)
+    _make(config, [*judged, *(here for here in tuned if here not in judged)])
+    trials = run_trials(tuned, config.contestants)
+    chosen = _chosen(config, trials)
+    entries = _judge(config, judged, tuned, trials, chosen)
+    with Writer(out) as writer, bar("Reading rows", len(entries), workshop.progress) as advance:
+        for entry in entries:
+            writer.write(entry.cell())
+            advance(1)
+    content = {
+        "name": config.name,
+        "config": _plain(asdict(config)),
+        "forget_sets": [
+            {"forget_set": here.forget_set.name, "seed": here.seed, **problem_facts(here.problem)}
+            | {"emptied": here.emptied.tolist()}
+            for here in judged
+        ],
+        "choices": _choices(config, trials, chosen),
+        "cells": [entry.facts for entry in entries],
+        "run": run_facts(command, config.seeds[0], perf_counter() - start),
+    }
+    found = scored(content, Reader(out), progress=workshop.progress)
+    store.write_json(out / "bench.json", found)
+    return found
+
+
+def _attribution(config: Config, base: Problem, workshop: Workshop) -> Fit | None:
+    """Fitted once, on the models of the first seed; it serves every forget set."""
+    needed = any("change" in METHODS[entry.name].needs for entry in config.contestants)
+    if not needed:
+        return None
+    own = replace(workshop, seed=config.seeds[0])
+    return fit(Maker(base, own), config.half_models)
+
+
+def _tuning_rounds(
+    config: Config, base: Problem, workshop: Workshop, judged: list[Round], fitted: Fit | None
+) -> list[Round]:
+    if config.tuning is None:
+        return [here for here in judged if here.seed == config.seeds[0]]
+    if config.tuning.seed in config.seeds:
+        return [here for here in judged if here.seed == config.tuning.seed]
+    return rounds(config, base, workshop, (config.tuning.seed,), fitted)
+
+
+def _make(config: Config, everything: list[Round]) -> None:
+    taught = any("teachers" in METHODS[entry.name].needs for entry in config.contestants)
+    teachers = {"teacher": config.members} if taught else {}
+    make_all([(here.maker, {**here.roles, **teachers}) for here in everything])
+
+
+Chosen = dict[tuple[str, str, str], Method | None]  # by forget set, label, rule
+
+
+def _chosen(config: Config, trials: Trials) -> Chosen:
+    chosen: Chosen = {}
+    for (name, label), found in trials.items():
+        for rule in config.rules:
+            alone = found[0] if len(found) == 1 and not found[0].why else None
+            trial = alone if rule == "fixed" else best(found, rule)
+            chosen[name, label, rule] = trial.method if trial else None
+    return chosen
+
+
+def _judge(
+    config: Config, judged: list[Round], tuned: list[Round], trials: Trials, chosen: Chosen
+) -> list[Entry]:
+    """All cells of the judged seeds: the chosen settings, and every trial made on a judged seed."""
+    wanted: list[tuple[Round, str, Method, list[str]]] = []
+    for here in judged:
+        for entry in config.contestants:
+            by_settings: dict[str, tuple[Method, list[str]]] = {}
+            if here in tuned:
+                for trial in trials[here.forget_set.name, entry.label]:
+                    if not trial.why:
+                        by_settings[str(settings(trial.method))] = (trial.method, [])
+            for rule in config.rules:
+                method = chosen[here.forget_set.name, entry.label, rule]
+                if method is not None:
+                    by_settings.setdefault(str(settings(method)), (method, []))[1].append(rule)
+            wanted += [(here, entry.label, *found) for found in by_settings.values()]
+    todo = [
+        jobs(here.maker, here.panel, method, config.members, here.change)
+        for here, _, method, _ in wanted
+    ]
+    run_jobs(judged[0].maker.workshop, [job for own in todo for job in own], tolerant=True)
+    entries = []
+    for here in judged:
+        entries += _references(here)
+        for (own, label, method, rules), done in zip(wanted, todo, strict=True):
+            if own is here:
+                entries += _entry(here, label, method, rules, result_of(done))
+    return entries
+
+
+def _references(here: Round) -> list[Entry]:
+    """The untouched models, retrained ones, and (first) the oracles that all are judged by."""
+    training = cost_facts(here.training_cost(), here.problem)
+    second = "null" if "null" in here.seen else "oracle"
+    lines = {ORACLE: "oracle", ORIGINAL: "original", RETRAIN: second}
+    return [
+        Entry(
+            _facts(here, label, [], {}, training if label == RETRAIN else _nothing(here))
+            | {"relearning": _curves(here.seen[role]), "changed": None, "reason": ""},
+            here,
+            here.seen[role],
+        )
+        for label, role in lines.items()
+    ]
+
+
+def _entry(here: Round, label: str, method: Method, rules: list[str], result: Any) -> list[Entry]:
+    if isinstance(result, Failed):
+        return []  # reported as not measured: no cell of this seed
+    facts = _facts(here, label, rules, settings(method), cost_facts(result.cost, here.problem))
+    more = {
+        "relearning": _curves(result.outputs),
+        "changed": result.changed,
+        "reason": result.reason,
+    }
+    return [Entry(facts | more, here, result.outputs)]
+
+
+def _facts(
+    here: Round, label: str, rules: list[str], chosen: dict[str, Any], cost: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "forget_set": here.forget_set.name,
+        "seed": here.seed,
+        "method": label,
+        "rules": rules,
+        "settings": chosen,
+        "cost": cost,
+    }
+
+
+def _nothing(here: Round) -> dict[str, Any]:
+    return cost_facts(Cost(), here.problem)
+
+
+def _curves(outputs: dict[str, Tensor]) -> list[list[float]] | None:
+    return outputs["relearning"].tolist() if "relearning" in outputs else None
+
+
+def _choices(config: Config, trials: Trials, chosen: Chosen) -> list[dict[str, Any]]:
+    """What was tried and what each rule chose."""
+    return [
+        {
+            "forget_set": name,
+            "method": label,
+            "chosen": {
+                rule: None if (one := chosen[name, label, rule]) is None else settings(one)
+                for rule in config.rules
+            },
+            "trials": [trial.facts() for trial in found],
+        }
+        for (name, label), found in trials.items()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

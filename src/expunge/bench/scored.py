@@ -1,0 +1,90 @@
+"""The numbers of bench.json that follow from the columnar file, and the check that they do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.audit.differences import differences
+from expunge.bench.columns import Reader
+from expunge.bench.scores import Judge, scores
+from expunge.errors import BadInput
+from expunge.fanout import bar
+
+ORACLE = "oracle"  # the cell that each round is judged by comes first
+
+
+def scored(content: dict[str, Any], reader: Reader, *, progress: bool = False) -> dict[str, Any]:
+    """The content with `scores` and `not_measured` of every cell, made from the answers alone.
+
+    Args:
+        content: bench.json, with or without scores; cells in the order of the file.
+        reader: of the answers.
+        progress: show a bar.
+
+    Raises:
+        BadInput: another number of cells than the file has.
+    """
+    if len(reader) != len(content["cells"]):
+        raise BadInput(
+            f"{len(content['cells'])} cells in bench.json, {len(reader)} in answers.parquet",
+            expected="the same number",
+            cure="keep the two files of one run together",
+        )
+    names = tuple(content["config"]["metrics"])
+    emptied = {(f["forget_set"], f["seed"]): f["emptied"] for f in content["forget_sets"]}
+    oracles: dict[tuple, int] = {}
+    originals: dict[tuple, int] = {}
+    for number, facts in enumerate(content["cells"]):
+        place = facts["forget_set"], facts["seed"]
+        if facts["method"] == ORACLE:
+            oracles[place] = number
+        if facts["method"] == "original":
+            originals[place] = number
+    cells, last, judge = [], None, None
+    with bar("Judging", len(reader), progress) as advance:
+        for number, facts in enumerate(content["cells"]):
+            place = facts["forget_set"], facts["seed"]
+            if place != last or judge is None:
+                goal = reader.read(originals[place])["forget"].loss.mean(1)
+                gone = torch.tensor(emptied[place], dtype=torch.int64)
+                judge, last = Judge(reader.read(oracles[place]), gone, goal), place
+            cell = reader.read(number)
+            curves = facts["relearning"]
+            found, missing = scores(
+                names, cell, judge, None if curves is None else torch.tensor(curves).double()
+            )
+            if facts["method"] == ORACLE:  # against themselves
+                for name in [n for n in found if "KLoM" in n or "U-LiRA" in n]:
+                    found[name], missing[name] = None, "these are the oracles that judge"
+            cells.append({**facts, "scores": found, "not_measured": missing})
+            advance(1)
+    return {**content, "cells": cells}
+
+
+def verify(folder: Path) -> list[str]:
+    """What in bench.json does not follow from answers.parquet, line by line; [] if all does.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    content = load(folder)
+    return differences(content, scored(content, Reader(folder)))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The content of bench.json in a folder; BadInput where it is missing or damaged."""
+    path = folder / "bench.json"
+    if not path.is_file():
+        raise BadInput(
+            f"there is no {path}", expected="the folder of a benchmark", cure="check the path"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is no JSON ({error})",
+            expected="bench.json as it was written",
+            cure="restore it",
+        ) from error

@@ -1,0 +1,110 @@
+"""Tuning: every method's trials on the models of one seed, and what each rule chooses."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from expunge.api.facts import cost_facts
+from expunge.api.observing import Failed, Job, jobs, result_of, run_jobs
+from expunge.bench.choice import oracle_free, with_oracles
+from expunge.bench.config import Contestant
+from expunge.bench.rounds import Round
+from expunge.methods import Method, settings
+from expunge.train import retrain_units
+
+
+@dataclass
+class Trial:
+    """One setting of one method on one round.
+
+    Attributes:
+        method: with its settings.
+        jobs: its blocks; empty where it costs too much.
+        scores: by rule, smaller is better; empty where it failed.
+        why: it cannot be chosen; "" where it can.
+        cost: as audit.json has costs.
+    """
+
+    method: Method
+    jobs: list[Job] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+    cost: dict[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """As bench.json has it."""
+        finite = {
+            rule: score if score < float("inf") else None for rule, score in self.scores.items()
+        }
+        return {
+            "settings": settings(self.method),
+            "scores": finite,
+            "cost": self.cost,
+            "failed": self.why,
+        }
+
+
+Trials = dict[tuple[str, str], list[Trial]]  # by forget set and label
+
+
+def run_trials(own: list[Round], contestants: tuple[Contestant, ...]) -> Trials:
+    """Run and score every trial on these rounds, all of one seed.
+
+    Args:
+        own: one round for each forget set.
+        contestants: with their grids.
+    """
+    trials: Trials = {}
+    for here in own:
+        for entry in contestants:
+            key = here.forget_set.name, entry.label
+            trials[key] = [_priced(here, method) for method in _methods(here, entry)]
+    everything = [job for found in trials.values() for trial in found for job in trial.jobs]
+    if everything:
+        run_jobs(own[0].maker.workshop, everything, tolerant=True)
+    for here in own:
+        for entry in contestants:
+            for trial in trials[here.forget_set.name, entry.label]:
+                if trial.jobs:
+                    _score(here, trial)
+    return trials
+
+
+def best(found: list[Trial], rule: str) -> Trial | None:
+    """The trial that a rule chooses, the first of equals; None where none can be chosen."""
+    usable = [t for t in found if not t.why and t.scores[rule] < float("inf")]
+    return min(usable, key=lambda trial: trial.scores[rule], default=None)
+
+
+def _methods(here: Round, entry: Contestant) -> list[Method]:
+    tuning = here.config.tuning
+    return entry.trials(tuning.trials if tuning else 1)
+
+
+def _priced(here: Round, method: Method) -> Trial:
+    tuning, whole = here.config.tuning, retrain_units(here.problem)
+    units = method.price(here.problem).row_units
+    if tuning and whole and entry_cost(units, whole) > tuning.budget:
+        share = entry_cost(units, whole)
+        return Trial(method, why=f"costs {share:.2f} of one retraining, above {tuning.budget:g}")
+    return Trial(method, jobs(here.maker, here.panel, method, here.config.members, here.change))
+
+
+def entry_cost(units: int, whole: int) -> float:
+    """Row units as a share of one retraining."""
+    return units / whole
+
+
+def _score(here: Round, trial: Trial) -> None:
+    result = result_of(trial.jobs)
+    if isinstance(result, Failed):
+        trial.why = result.why
+        return
+    trial.cost = cost_facts(result.cost, here.problem)
+    cell, original = here.tuned(result.outputs), here.tuned(here.seen["original"])
+    # of a judged seed the second group of oracles chooses, as the first one judges
+    judged = here.seed in here.config.seeds and "null" in here.seen
+    oracle = here.tuned(here.seen["null" if judged else "oracle"])
+    trial.scores = {
+        "oracle-free": oracle_free(cell, original, here.emptied),
+        "oracle": with_oracles(cell, oracle, here.emptied),
+    }

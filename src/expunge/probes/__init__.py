@@ -1,0 +1,1 @@
+"""Experiments on models that yield arrays; what the arrays mean is judged by `audit`."""

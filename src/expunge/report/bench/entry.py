@@ -1,0 +1,147 @@
+"""What a benchmark table says, as plain words and numbers: three notations share it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from expunge.report.bench.grid import Cell, Grid, Line
+from expunge.report.words import NOT_MEASURED, listing
+
+Mark = Callable[[str], str]  # the text of a footnote -> its letter
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a table, rounded.
+
+    Attributes:
+        mean: a number, or "not measured".
+        sd: a number, or "".
+        gap: a signed number, "not measured" beside a measured mean, or "" where none belongs.
+        gap_se: a number, or "".
+        best: whether it is the best of its column.
+        mark: letter of its footnote, or "".
+    """
+
+    mean: str
+    sd: str = ""
+    gap: str = ""
+    gap_se: str = ""
+    best: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table ready to be written.
+
+    Attributes:
+        header: the first word is that of the methods' column.
+        rows: a method, the letter of its footnote, and its entries.
+        footnotes: letter and text.
+        notes: sentences on the table as a whole.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[Entry, ...]], ...]
+    footnotes: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def sheet(grid: Grid) -> Sheet:
+    """The contents of a table in the order in which they are read.
+
+    Footnotes are lettered as they occur; equal texts share a letter.
+
+    Args:
+        grid: the table.
+
+    Returns:
+        Rounded numbers and plain, unescaped text; a minus is a hyphen.
+    """
+    letters: dict[str, str] = {}
+    fresh = _letters()
+
+    def mark(text: str) -> str:
+        if text and text not in letters:
+            letters[text] = next(fresh)
+        return letters.get(text, "")
+
+    best = {column: grid.best(column) for column in grid.columns}
+    rows = []
+    for line in grid.ordered:
+        noted = mark(line.note)
+        entries = tuple(
+            _entry(grid, line, column, line.method in best[column], mark) for column in grid.columns
+        )
+        rows.append((line.method, noted, entries))
+    return Sheet(
+        header=("Method", *(_heading(grid, column) for column in grid.columns)),
+        rows=tuple(rows),
+        footnotes=tuple((letter, _sentence(text)) for text, letter in letters.items()),
+        notes=tuple(_notes(grid)),
+    )
+
+
+def _entry(grid: Grid, line: Line, column: str, best: bool, mark: Mark) -> Entry:
+    cell = line.cells.get(column)
+    why = grid.why(line.method, column)
+    if cell is None:
+        return Entry(NOT_MEASURED, mark=mark(why))
+    gap, gap_se = "", ""
+    lacking = cell.gap is None and grid.has_gaps(column) and line.method != grid.reference
+    if cell.gap is not None:
+        gap = grid.rounded(column, cell.gap, like=cell.mean)
+        gap = f"+{gap}" if float(gap) > 0 else gap
+        gap_se = "" if cell.gap_se is None else grid.rounded(column, cell.gap_se, like=cell.mean)
+    elif lacking:
+        gap = NOT_MEASURED
+    return Entry(
+        mean=grid.rounded(column, cell.mean),
+        sd="" if cell.sd is None else grid.rounded(column, cell.sd, like=cell.mean),
+        gap=gap,
+        gap_se=gap_se,
+        best=best,
+        mark=mark(why) if lacking else "",
+    )
+
+
+def _heading(grid: Grid, column: str) -> str:
+    unit = grid.units.get(column, "")
+    return f"{column} ({unit})" if unit else column
+
+
+def _notes(grid: Grid) -> Iterator[str]:
+    cells = [cell for line in grid.lines for cell in line.cells.values() if cell is not None]
+    yield from filter(None, [_seeds(cells)])
+    if any(grid.has_gaps(column) for column in grid.columns):
+        yield f"In brackets the gap: the mean less that of {grid.reference}; nearer to 0 is better."
+    kinds = []
+    if any(grid.best(column) for column in grid.columns if grid.has_gaps(column)):
+        kinds.append("the smallest gap of its column")
+    lowest = [column for column in grid.columns if column in grid.smallest and grid.best(column)]
+    if lowest:
+        kinds.append(f"the smallest {listing(lowest)}")
+    if kinds:
+        yield f"Bold: {listing(kinds)}, {grid.reference} aside; equal entries are all bold."
+
+
+def _seeds(cells: list[Cell]) -> str:
+    counts = sorted({cell.n for cell in cells})
+    if not counts:
+        return ""
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    word = "seed" if counts == [1] else "seeds"
+    spread = any(cell.sd is not None for cell in cells)
+    return f"Mean {'± standard deviation ' if spread else ''}over {seeds} {word}."
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split()).rstrip(".") + "."
+
+
+def _letters() -> Iterator[str]:
+    """a, b, ..., z, then aa, ab, ..."""
+    for number in count():
+        first, second = divmod(number, 26)
+        yield (chr(96 + first) if first else "") + chr(97 + second)
