@@ -252,7 +252,7 @@ def test_the_mask_is_of_the_forgotten_rows():
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(BadInput, match="a saliency mask of share"):
-        saliency_mask(tiny(), Ensemble.of(softmax_linear()), share)
+        saliency_mask(tiny(), at(torch.ones(CLASSES, FEATURES), softmax_linear), share)
 
 
 def test_optima_are_where_the_gradient_and_the_penalty_cancel():

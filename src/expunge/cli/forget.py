@@ -19,6 +19,9 @@ def forget(
         False, "--estimate", help="Only say what each method would cost."
     ),
     budget: float = typer.Option(None, help="Largest cost, as a share of one retraining."),
+    mask: str = typer.Option(
+        "", help="saliency:0.5 moves only the half of the weights that matter most to the rows."
+    ),
     half_models: int = typer.Option(1000, min=20, help="For methods that need an attribution."),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
@@ -40,6 +43,7 @@ def forget(
     from expunge.api.forget import forget as run
     from expunge.cli.inputs import load_problem, load_rows, method_settings
     from expunge.maker import Workshop
+    from expunge.methods import masked
     from expunge.methods import method as choose
     from expunge.store import Store
 
@@ -57,7 +61,7 @@ def forget(
             workshop,
             half_models=half_models,
             budget=budget,
-            method=choose(method, **chosen) if method else None,
+            method=masked(choose(method, **chosen), mask) if method else None,
         )
         _print_estimate(console, found)
         return
@@ -66,6 +70,7 @@ def forget(
         *("expunge", "forget", "--problem", problem, "--model", model, "--rows", rows),
         *(("--method", method) if method else ()),
         *(("--budget", budget) if budget else ()),
+        *(("--mask", mask) if mask else ()),
         *("--seed", seed, "--out", out, "--store", store, "--device", device),
         *("--half-models", half_models),
         *(word for name, value in chosen.items() for word in (f"--{name}", value)),
@@ -80,6 +85,7 @@ def forget(
         device=device,
         half_models=half_models,
         budget=budget,
+        mask=mask,
         build=build,
         command=command,
         **chosen,

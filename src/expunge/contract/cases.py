@@ -51,7 +51,7 @@ EXEMPT: dict[str, dict[str, str]] = {
     "ssd": {
         "seed": "draws rows only where there are more than it reads",
         "buffers": "an edit of weights; statistics of batch norm stay",
-        "mask": "moves the few weights that it selects: tests/unit/test_edits.py",
+        "mask": "moves the few weights that it selects: tests/unit/methods/test_edits.py",
     },
     "scrub": {"one forward a row read": "the original answers on the very batch of the student"},
     "bad-teacher": {

@@ -8,7 +8,7 @@ larger, as it is for biases and batch norm; of a class that is forgotten whole, 
 1e-4 in its row of the last layer. Differs: the last layer is the last parameters whose first axis
 is the number of classes (there: any such); `together` above 1 squares mean gradients as later
 published code did (batches of 32), on another scale. Buffers stay. Cost: 3 x C x |R| row units
-for C classes, or fewer with `rows`.
+for C classes, or fewer with `samples`.
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,12 @@ class FisherForgetting:
     alpha: float = setting(
         1e-6, "variance of the noise, relative to 1 / information", typical="1e-8 to 1e-5", least=0
     )
-    rows: int = setting(
-        0, "retained rows that estimate the information; 0 takes every one", unit="rows", least=0
+    samples: int = setting(
+        0,
+        "retained rows that estimate the information; 0 takes every one",
+        unit="rows",
+        typical="500 to all (0)",
+        least=0,
     )
     together: int = setting(
         1,
@@ -65,7 +69,7 @@ class FisherForgetting:
         draws = Draws((seed, "unlearn", self.name))
 
         def noisy(point: Point, draws: Draws) -> Weights:
-            rows = sample(problem.retain, self.rows, draws)
+            rows = sample(problem.retain, self.samples, draws)
             information = expected_fisher(point, rows, self.together)
             gone = emptied_classes(problem)
             last = _last_layer(point)
@@ -83,7 +87,7 @@ class FisherForgetting:
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
-        rows = sampled(problem.retain, self.rows) * getattr(problem.task, "classes", 1)
+        rows = sampled(problem.retain, self.samples) * getattr(problem.task, "classes", 1)
         return Cost(rows, rows)
 
     def _noise(self, w: Tensor, information: Tensor, last: bool) -> tuple[Tensor, Tensor]:

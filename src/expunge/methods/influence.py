@@ -10,7 +10,7 @@ by conjugate gradients; on a linear model that is the Hessian, and the error of 
 second order in `fraction`. Differs: gradients without augmentation, of rows drawn at random; the
 published code reads the first 1000 in order and updates one running vector (`running`), which is
 not the inverse (see `curvature/woodfisher.py`). Buffers stay. Cost: 3 x N for the gradients, and
-3 x `rows` (fisher) or 5 x N x `iterations` (gauss-newton) row units.
+3 x `samples` (fisher) or 5 x N x `iterations` (gauss-newton) row units.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Influence:
     damping: float = setting(
         1.0, "added to the diagonal of the matrix", typical="0.001 to 1; published: 1", least=0
     )
-    rows: int = setting(
+    samples: int = setting(
         1000,
         "retained rows in the Fisher matrix; 0 takes every one",
         unit="rows",
@@ -96,7 +96,7 @@ class Influence:
         """See `Method`."""
         whole = len(problem.present_rows)
         read = (
-            sampled(problem.retain, self.rows)
+            sampled(problem.retain, self.samples)
             if self.curvature == "fisher"
             else self.iterations * whole
         )
@@ -122,7 +122,7 @@ class Influence:
                 goal,
                 self.iterations,
             )
-        rows = sample(problem.retain, self.rows, draws)
+        rows = sample(problem.retain, self.samples, draws)
         gradients = torch.cat(
             [
                 torch.cat([g.flatten(1) for g in part.values()], dim=1)

@@ -104,6 +104,6 @@ def intersection(mask: Mask, other: Mask | None) -> Mask:
     """Weights that both masks let go; a parameter that `other` does not name is as in `mask`."""
     both = dict(mask)
     for name, may_move in (other or {}).items():
-        # a name that no model has is refused by whoever uses the mask
+        # a name or a shape that no model has is refused by whoever uses the mask
         both[name] = both[name] & may_move.to(both[name].device) if name in both else may_move
     return both

@@ -5,7 +5,7 @@ Dampening", arXiv 2308.07707: with I_F and I_S the diagonal Fisher information o
 of all rows, weights with I_F > alpha I_S are multiplied by min(dampening x I_S / I_F, 1). Differs:
 the information is that of single rows; the released code squares the mean gradient of a batch
 (`together` = its batch size, 64 or 128). Buffers stay. No weight may qualify; the result then says
-so. Cost: 3 x (|F| + |S|) row units, or fewer with `rows`.
+so. Cost: 3 x (|F| + |S|) row units, or fewer with `samples`.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,12 @@ class SSD:
     dampening: float = setting(
         1.0, "factor on the dampened weights (lambda)", typical="0.1 to 1", least=0
     )
-    rows: int = setting(
-        0, "rows of all that estimate the information; 0 takes every one", unit="rows", least=0
+    samples: int = setting(
+        0,
+        "rows of all that estimate the information; 0 takes every one",
+        unit="rows",
+        typical="500 to all (0)",
+        least=0,
     )
     together: int = setting(
         1,
@@ -60,7 +64,7 @@ class SSD:
         draws = Draws((seed, "unlearn", self.name))
 
         def dampened(point: Point, draws: Draws) -> Weights:
-            whole = sample(problem.present_rows, self.rows, draws)
+            whole = sample(problem.present_rows, self.samples, draws)
             on_forget = squared_gradients(point, problem.forget, self.together)
             on_all = squared_gradients(point, whole, self.together)
             new = {}
@@ -82,5 +86,5 @@ class SSD:
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
-        rows = len(problem.forget) + sampled(problem.present_rows, self.rows)
+        rows = len(problem.forget) + sampled(problem.present_rows, self.samples)
         return Cost(rows, rows)

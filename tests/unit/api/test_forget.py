@@ -64,7 +64,7 @@ def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
     assert isinstance(done.model, nn.Sequential)
     assert done.model is not model
     assert equal(state(model), before)
-    assert not equal(state(done.model), before)
+    assert not equal(state(done.model), before) or done.card.reason
     assert not done.model.training
     assert not done.problem.present_mask[list(FORGET)].any()  # ready for the next request
     assert (

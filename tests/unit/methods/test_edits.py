@@ -89,7 +89,7 @@ def test_ssd_may_estimate_from_some_of_all_rows():
     problem, theta = logistic(), start()
     whole = sample(problem.present_rows, 20, Draws((5, "unlearn", "ssd")).of([0]))
     chosen, factor = dampened(problem, theta, 1.0, 1.0, whole=whole)
-    found = weight(method("ssd", alpha=1.0, rows=20)(problem, model(theta), seed=5).models)
+    found = weight(method("ssd", alpha=1.0, samples=20)(problem, model(theta), seed=5).models)
     assert torch.allclose(found, torch.where(chosen, theta * factor, theta), atol=1e-14)
 
 

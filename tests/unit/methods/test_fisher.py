@@ -61,7 +61,7 @@ def test_the_noise_of_a_linear_model_by_hand():
 def test_information_is_of_the_retained_rows_or_of_some_of_them():
     problem, theta = logistic(), 3 * start()
     rows = sample(problem.retain, 15, Draws((SEED, "unlearn", "fisher")).of([0]))
-    found = weight(forgotten(problem, model(theta), rows=15))
+    found = weight(forgotten(problem, model(theta), samples=15))
     noise = linear_variance(problem, theta, rows).sqrt() * normal("weight", theta.shape)
     assert (found - theta - noise).abs().max() < 1e-10
     whole = linear_variance(problem, theta, problem.present_rows)

@@ -129,7 +129,7 @@ def test_with_the_fisher_matrix_the_step_is_a_dense_solution():
         matrix = damping * torch.eye(18, dtype=g.dtype) + g.T @ g / len(g)
         for fraction in (1.0, 0.4):
             wanted = torch.linalg.solve(matrix, effect(problem, theta, fraction))
-            found = step(problem, theta, damping=damping, rows=0, fraction=fraction)
+            found = step(problem, theta, damping=damping, samples=0, fraction=fraction)
             assert (found - wanted).norm() < 1e-9 * wanted.norm()
 
 
@@ -140,7 +140,7 @@ def test_the_fisher_matrix_of_some_retained_rows():
     g = row_gradients(problem, theta, rows)
     matrix = torch.eye(18, dtype=g.dtype) + g.T @ g / 10
     wanted = torch.linalg.solve(matrix, effect(problem, theta))
-    assert (step(problem, theta, rows=10) - wanted).norm() < 1e-9 * wanted.norm()
+    assert (step(problem, theta, samples=10) - wanted).norm() < 1e-9 * wanted.norm()
 
 
 def test_the_gauss_newton_matrix_has_all_rows_the_penalty_and_the_damping():
@@ -165,7 +165,7 @@ def test_running_is_the_published_recursion():
             continue
         along = o @ g
         k, o = k - (k @ g) / (1000 + along) * o, o - along / (1000 + along) * o
-    found = step(problem, theta, rows=0, running=True)
+    found = step(problem, theta, samples=0, running=True)
     assert (found - k).norm() < 1e-12
     assert (found - effect(problem, theta)).norm() > 1e-4  # so that the recursion is seen
 
@@ -207,7 +207,7 @@ def test_a_network_is_moved_as_its_own_derivatives_say():
     g_f = torch.cat([part.flatten(1) for part in gone.values()], 1).sum(0)
     v = g_f / 60 - g.sum(0) * 6 / (60 * 54)
     wanted = flat + torch.linalg.solve(torch.eye(len(flat)).double() + g.T @ g / 54, v)
-    found = method("influence", rows=0)(problem, Ensemble.of(net), seed=0).models
+    found = method("influence", samples=0)(problem, Ensemble.of(net), seed=0).models
     assert (torch.cat([w.flatten() for w in found.weights().values()]) - wanted).norm() < 1e-10
 
 

@@ -1,1 +1,0 @@
-from expunge.contract.problems import *  # noqa: F403
