@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from expunge.methods import METHODS
+from expunge.zoo.demo import METHODS
 
 GROUPS = ("forget", "retain", "test")
 

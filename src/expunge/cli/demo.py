@@ -16,7 +16,7 @@ def demo(
     ),
     device: str = typer.Option("cpu", help="Where models are trained, e.g. cuda."),
 ) -> None:
-    """Forget 30 of 1,437 hand-written digits with every method, and judge each one.
+    """Forget 30 of 1,437 hand-written digits with eight methods, and judge each one.
 
     Trains originals, retrained models ("oracles") and half-data models, forgets, compares the
     answers with the oracles', and writes audit.json, evidence/ and report.html. Killed at any

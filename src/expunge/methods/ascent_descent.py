@@ -3,8 +3,8 @@
 Source: Kurmanji et al. 2023, "Towards Unbounded Machine Unlearning", arXiv 2302.09880, appendix:
 alpha CE(retain) - (1 - alpha) CE(forget), passes over the retained rows zipped with the forgotten
 rows again and again. Differs: momentum 0.9 as in our other methods, weight decay only as the
-recipe's l2. The recipe's augmentation, penalty
-and clipping are left out. Cost: 3 x epochs x |R| x (1 + forget batch / batch) row units.
+recipe's l2. Batches are augmented as in the recipe; its penalty and clipping are left out. Cost:
+3 x epochs x |R| x (1 + forget batch / batch) row units.
 """
 
 from dataclasses import dataclass

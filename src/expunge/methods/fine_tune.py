@@ -3,8 +3,8 @@
 Source: the baseline "FT" of the field, e.g. Golatkar et al. 2020, arXiv 1911.04933; setting of
 Jia et al. 2023, "Model Sparsity Can Simplify Machine Unlearning", arXiv 2304.04934 (10 epochs of
 SGD with momentum 0.9, lr 0.01). Differs: 5 epochs by default (a quarter of a training of 20), and
-weight decay only as the recipe's l2. The recipe's augmentation, penalty
-and clipping are left out. Cost: 3 x epochs x |R| row units.
+weight decay only as the recipe's l2. Batches are augmented as in the recipe; its penalty and
+clipping are left out. Cost: 3 x epochs x |R| row units.
 """
 
 from dataclasses import dataclass
