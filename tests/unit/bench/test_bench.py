@@ -1,0 +1,151 @@
+"""A whole small benchmark: what it writes, that it resumes, and that its numbers follow."""
+
+import json
+
+import pytest
+import torch
+
+from expunge.bench.answers import answers
+from expunge.bench.choice import oracle_free
+from expunge.bench.config import parse
+from expunge.bench.drawn import draw
+from expunge.bench.run import run
+from expunge.bench.scored import verify
+from expunge.contract.problems import ridge, tiny
+from expunge.errors import BadInput
+from expunge.maker import Workshop
+from expunge.store import Store
+
+CONTENT = {
+    "name": "tiny",
+    "problem": "tiny",
+    "seeds": [0, 1],
+    "judged_rows": 20,
+    "relearning": 2,
+    "metrics": ["UA", "RA", "TA", "MIA", "loss AUC", "ZRF", "relearn", "KLoM"],
+    "tuning": {"trials": 2, "seed": 9},
+    "forget": [
+        {"name": "some", "kind": "random", "share": 0.2},
+        {"name": "a class", "kind": "class", "label": 1},
+    ],
+    "method": [
+        {"name": "fine-tune", "settings": {"epochs": 1, "lr": [0.01, 0.1]}},
+        {"name": "ssd", "mask": "saliency:0.5", "settings": {"alpha": [0.5, 1.0]}},
+        {"name": "gradient-ascent", "settings": {"lr": [0.01, 1e30]}},
+        {"name": "boundary-expand", "settings": {"epochs": 1, "keep_class": True}},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    out = tmp_path_factory.mktemp("bench")
+    workshop = Workshop(Store(out / "store"), jobs=1, group=1, progress=False)
+    base = tiny(forget=())
+    return out, workshop, base, run(parse(CONTENT), base, out, workshop)
+
+
+def test_every_cell_is_there_with_its_scores(done):
+    _, _, _, content = done
+    lines = {(c["forget_set"], c["seed"], c["method"]) for c in content["cells"]}
+    labels = {c["method"] for c in content["cells"]}
+    assert {"oracle", "original", "retrain", "fine-tune", "ssd + mask"} <= labels
+    assert len(lines) == 2 * 2 * (3 + 4)
+    for cell in content["cells"]:
+        assert cell["scores"]["KLoM"] is None
+        assert "needs 50 models" in cell["not_measured"]["KLoM"] or cell["method"] == "oracle"
+        assert len(cell["scores"]["UA"]["values"]) == 1
+
+
+def test_a_trial_that_diverges_is_told_and_not_chosen(done):
+    _, _, _, content = done
+    for choice in content["choices"]:
+        if choice["method"] == "gradient-ascent":
+            assert [bool(trial["failed"]) for trial in choice["trials"]] == [False, True]
+            assert all(chosen["lr"] == 0.01 for chosen in choice["chosen"].values())
+
+
+def test_the_class_that_is_forgotten_whole_is_left_out_of_the_test_rows(done):
+    _, _, _, content = done
+    emptied = {e["forget_set"]: e["emptied"] for e in content["forget_sets"]}
+    assert emptied == {"some": [], "a class": [1]}
+    retrain = [
+        c for c in content["cells"] if c["forget_set"] == "a class" and c["method"] == "retrain"
+    ]
+    assert all(c["scores"]["UA"]["values"] == [100.0] for c in retrain)
+
+
+def test_every_number_follows_from_the_answers(done):
+    out, *_ = done
+    assert verify(out) == []
+    path = out / "bench.json"
+    before = path.read_text()
+    content = json.loads(before)
+    content["cells"][4]["scores"]["UA"]["values"][0] += 1
+    path.write_text(json.dumps(content))
+    (said,) = verify(out)
+    assert said.startswith("cells[4].scores.UA.values[0]: file says")
+    path.write_text(before)
+
+
+def test_a_second_run_makes_nothing_again(done, monkeypatch):
+    out, workshop, base, content = done
+    monkeypatch.setattr("expunge.maker._make_block", None)
+    monkeypatch.setattr("expunge.api.observing._unlearn_block", None)
+    again = run(parse(CONTENT), base, out, workshop)
+    assert again["cells"] == content["cells"]
+
+
+def test_tables_name_every_method_and_what_is_missing(done, tmp_path):
+    *_, content = done
+    written = {path.name: path.read_text() for path in draw(content, tmp_path)}
+    for name in ("tables.md", "tables.tex", "index.html"):
+        assert all(word in written[name] for word in ("fine-tune", "boundary-expand", "retrain"))
+    assert "not measured" in written["tables.md"]
+    assert "needs 50 models on each side, has 1" in written["tables.md"]
+
+
+def test_the_rule_without_oracles_sees_lost_accuracy_and_a_class_still_known():
+    y = {
+        "forget": torch.tensor([1, 1]),
+        "retain": torch.tensor([0, 0]),
+        "test": torch.tensor([0, 1]),
+    }
+    targets = {**y, **{f"{g}_rows": torch.arange(2) for g in y}}
+    right = {g: 4.0 * torch.nn.functional.one_hot(t, 2)[None].float() for g, t in y.items()}
+    wrong = {**right, "retain": -right["retain"]}
+    emptied = torch.tensor([1])
+    same, bad = (answers(z, targets, None) for z in (right, wrong))
+    known = 100 * 1.0  # the class is still recognised everywhere
+    start = oracle_free(same, same, emptied)
+    assert start == pytest.approx(known)  # equal losses: the attack learns nothing
+    assert oracle_free(bad, same, emptied) == pytest.approx(known + 100)
+    assert oracle_free(same, same, torch.tensor([], dtype=torch.int64)) == pytest.approx(0)
+
+
+WRONG = {
+    "an unknown key": ({**CONTENT, "seed": [1]}, r"unknown key 'seed' \(did you mean 'seeds'"),
+    "an unknown metric": ({**CONTENT, "metrics": ["UAA"]}, "metrics of the config: 'UAA'"),
+    "too few trials": ({**CONTENT, "tuning": {"trials": 5, "seed": 1}}, "2 settings to try"),
+    "no tuning": ({k: v for k, v in CONTENT.items() if k != "tuning"}, "there is no .tuning."),
+    "the same label": (
+        {**CONTENT, "method": [{"name": "retrain"}, {"name": "retrain"}]},
+        "'retrain' is there twice",
+    ),
+    "a method's own": (
+        {**CONTENT, "method": [{"name": "fine-tune", "settings": {"lrr": 1}}]},
+        "fine-tune has no setting 'lrr'",
+    ),
+    "a mask": ({**CONTENT, "method": [{"name": "ssd", "mask": "half"}]}, "mask 'half'"),
+}
+
+
+@pytest.mark.parametrize(("content", "match"), WRONG.values(), ids=WRONG)
+def test_a_config_that_cannot_be_run_is_refused_before_any_work(content, match):
+    with pytest.raises(BadInput, match=match):
+        parse(content)
+
+
+def test_a_regression_has_no_benchmark(tmp_path, workshop):
+    with pytest.raises(BadInput, match="a benchmark of a regression"):
+        run(parse(CONTENT), ridge(), tmp_path, workshop)
