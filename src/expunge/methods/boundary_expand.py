@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from expunge.data import Batch, Data
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost, epochs, frozen_weights
+from expunge.loop import frozen_weights
 from expunge.methods.method import Claim, Given, Result, largest_change, unchanged
-from expunge.methods.setting import check, setting
-from expunge.methods.tuning import descent_cost, passes, tune
+from expunge.methods.passing import OverForget
+from expunge.methods.setting import setting
 from expunge.problem import Problem
-from expunge.rng import Draws, seeded
+from expunge.rng import seeded
 from expunge.task import Classification, Task
 
 
@@ -44,7 +44,7 @@ class Widened:
 
 
 @dataclass(frozen=True)
-class BoundaryExpand:
+class BoundaryExpand(OverForget):
     """Train the forgotten rows into an extra class, which is then removed."""
 
     name: ClassVar[str] = "boundary-expand"
@@ -58,15 +58,9 @@ class BoundaryExpand:
     lr: float = setting(
         1e-4, "learning rate of SGD with momentum 0.9", typical="1e-6 to 0.01", least=0
     )
-    batch_size: int = setting(
-        64, "forgotten rows a step", unit="rows", typical="32 to 256", least=1
-    )
     keep_class: bool = setting(
         False, "as a published port: judge with the extra class; no model can be saved"
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -74,10 +68,10 @@ class BoundaryExpand:
         """See `Method`; with `keep_class` the result is a `Widened`."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        draws, task = Draws((seed, "unlearn", self.name)), _wider(problem.task)
+        task = _wider(problem.task)
         head, extra = last_layer(models.template, task.classes - 1), task.classes - 1
         frozen_weights(models, given.mask)  # refuses a mask by the shape that the caller knows
-        seeds = draws.of(models.ids).at("extra class").seeds()
+        seeds = self.draws(seed).of(models.ids).at("extra class").seeds()
         wide = Ensemble.stack(
             [widened(m, head, s) for m, s in zip(models.modules(), seeds, strict=True)],
             models.ids,
@@ -88,15 +82,12 @@ class BoundaryExpand:
             moved = forget._replace(targets=torch.full_like(forget.targets, extra))
             return task.loss(task.outputs(model, forget), moved).mean()
 
-        result = tune(
+        result = self.tuned(
             replace(problem, task=task),
             wide,
             replace(given, mask=_wider_mask(given, head), watch=None),
             objective,
-            lambda draws: [epochs(problem.forget, self.batch_size, self.epochs, draws)],
-            steps=passes(problem.forget, self.batch_size, self.epochs)[0],
-            lr=self.lr,
-            draws=draws,
+            seed=seed,
             augment=False,
         )
         assert isinstance(result.models, Ensemble)
@@ -107,10 +98,6 @@ class BoundaryExpand:
         narrow = Ensemble.stack(cut, models.ids, models.group)
         changed = largest_change(models, narrow)
         return Result(Widened(result.models) if self.keep_class else narrow, result.cost, changed)
-
-    def price(self, problem: Problem) -> Cost:
-        """See `Method`."""
-        return descent_cost(*passes(problem.forget, self.batch_size, self.epochs))
 
 
 def last_layer(module: nn.Module, classes: int) -> str:

@@ -20,16 +20,16 @@ from expunge.curvature.point import Point
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost, epochs
+from expunge.loop import Cost
 from expunge.methods.method import Claim, Given, Result, unchanged
-from expunge.methods.setting import check, setting
-from expunge.methods.tuning import descent_cost, passes, tune
+from expunge.methods.passing import OverForget
+from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.rng import Draws
 
 
 @dataclass(frozen=True)
-class BoundaryShrink:
+class BoundaryShrink(OverForget):
     """Relabel forgotten rows with the nearest other class, and descend on them alone."""
 
     name: ClassVar[str] = "boundary-shrink"
@@ -50,15 +50,9 @@ class BoundaryShrink:
         typical="0.05 to 0.3 of the inputs' range",
         least=0,
     )
-    batch_size: int = setting(
-        64, "forgotten rows a step", unit="rows", typical="32 to 256", least=1
-    )
     true_label: bool = setting(
         False, "as published code: keep the true label where the step falls short"
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -82,15 +76,12 @@ class BoundaryShrink:
             found = labels[own[:, None], place[forget.rows.cpu()]]
             return (forget._replace(targets=found.to(forget.targets.device)),)
 
-        result = tune(
+        result = self.tuned(
             problem,
             models,
             given,
             objective,
-            lambda draws: [epochs(problem.forget, self.batch_size, self.epochs, draws)],
-            steps=passes(problem.forget, self.batch_size, self.epochs)[0],
-            lr=self.lr,
-            draws=Draws((seed, "unlearn", self.name)),
+            seed=seed,
             feed=relabelled,
             augment=False,
         )
@@ -98,8 +89,7 @@ class BoundaryShrink:
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
-        own = descent_cost(*passes(problem.forget, self.batch_size, self.epochs))
-        return own + self._labelling(problem)
+        return super().price(problem) + self._labelling(problem)
 
     def _labelling(self, problem: Problem) -> Cost:
         return Cost(2 * len(problem.forget), len(problem.forget))

@@ -17,13 +17,13 @@ from expunge.loop import Cost, frozen_weights, restore
 from expunge.methods.masked import intersection
 from expunge.methods.method import Claim, Given, Result, unchanged
 from expunge.methods.random_label import RandomLabel
-from expunge.methods.setting import check, setting
+from expunge.methods.setting import setting
 from expunge.methods.tuning import mask_of
 from expunge.problem import Problem
 
 
 @dataclass(frozen=True)
-class SalUn:
+class SalUn(RandomLabel):
     """Relabel the forgotten rows, moving only the weights that their loss depends on most."""
 
     name: ClassVar[str] = "salun"
@@ -34,34 +34,9 @@ class SalUn:
     share: float = setting(
         0.5, "share of the weights that may move", typical="0.1 to 0.9", least=1e-9, most=1
     )
-    epochs: int = setting(
-        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
-    )
-    lr: float = setting(
-        0.01, "learning rate of SGD with momentum 0.9", typical="0.001 to 0.1", least=0
-    )
-    alpha: float = setting(
-        1.0,
-        "weight of the retained rows against the relabelled ones",
-        typical="0.1 to 10",
-        least=0,
-    )
-    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
-    forget_batch_size: int = setting(
-        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
-    )
-    sequential: bool = setting(
-        False, "as published code: all forgotten batches of an epoch first, then all retained ones"
-    )
-    true_label: bool = setting(
-        False, "as published code: the label that is drawn may be the true one"
-    )
     legacy: bool = setting(
         False, "as published code before 2026: weight decay and momentum move masked weights"
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -79,23 +54,11 @@ class SalUn:
             return lambda step, models: restore(models.weights(), frozen)
 
         after = kept if self.legacy else None
-        result = self._inner.run(
+        result = self.relabelled(
             problem, models, both, seed=seed, strict=not self.legacy, after=after
         )
         return replace(result, cost=result.cost + cost)
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
-        return self._inner.price(problem) + Cost(len(problem.forget), len(problem.forget))
-
-    @property
-    def _inner(self) -> RandomLabel:
-        return RandomLabel(
-            epochs=self.epochs,
-            lr=self.lr,
-            alpha=self.alpha,
-            batch_size=self.batch_size,
-            forget_batch_size=self.forget_batch_size,
-            sequential=self.sequential,
-            true_label=self.true_label,
-        )
+        return super().price(problem) + Cost(len(problem.forget), len(problem.forget))

@@ -14,16 +14,14 @@ from typing import ClassVar
 import torch
 
 from expunge.ensemble import Ensemble
-from expunge.loop import Cost
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.random_label import RandomLabel
-from expunge.methods.setting import check, setting
-from expunge.methods.tuning import passes
+from expunge.methods.setting import setting
 from expunge.problem import Problem
 
 
 @dataclass(frozen=True)
-class SalUnSoft:
+class SalUnSoft(RandomLabel):
     """Relabel the forgotten rows, pulling the weights that moved least back to the original."""
 
     name: ClassVar[str] = "salun-soft"
@@ -31,6 +29,9 @@ class SalUnSoft:
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
 
+    lr: float = setting(
+        0.01, "learning rate of SGD with momentum 0.9", typical="0.0005 to 0.05", least=0
+    )
     share: float = setting(
         0.5,
         "share of the weights that is held at the start; falls to 0 in a line",
@@ -38,43 +39,16 @@ class SalUnSoft:
         least=0,
         most=1,
     )
-    epochs: int = setting(
-        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
-    )
-    lr: float = setting(
-        0.01, "learning rate of SGD with momentum 0.9", typical="0.0005 to 0.05", least=0
-    )
-    alpha: float = setting(
-        1.0,
-        "weight of the retained rows against the relabelled ones",
-        typical="0.1 to 10",
-        least=0,
-    )
-    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
-    forget_batch_size: int = setting(
-        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
-    )
-    sequential: bool = setting(
-        False, "as published code: all forgotten batches of an epoch first, then all retained ones"
-    )
-    true_label: bool = setting(
-        False, "as published code: the label that is drawn may be the true one"
-    )
     moving_anchor: bool = setting(
         False, "as published code: differences are taken to the weights at the epoch's start"
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        epoch = passes(problem.retain, self.batch_size, 1)[0]
-        if self.sequential:
-            epoch += passes(problem.forget, self.forget_batch_size, 1)[0]
-        steps = epoch * self.epochs
+        steps = self.steps(problem)
+        epoch = steps // self.epochs
 
         def softened(before: Ensemble) -> Callable[[int, Ensemble], None]:
             anchor = {name: w.detach().clone() for name, w in before.weights().items()}
@@ -86,23 +60,7 @@ class SalUnSoft:
 
             return after
 
-        return self._inner.run(problem, models, given, seed=seed, after=softened)
-
-    def price(self, problem: Problem) -> Cost:
-        """See `Method`."""
-        return self._inner.price(problem)
-
-    @property
-    def _inner(self) -> RandomLabel:
-        return RandomLabel(
-            epochs=self.epochs,
-            lr=self.lr,
-            alpha=self.alpha,
-            batch_size=self.batch_size,
-            forget_batch_size=self.forget_batch_size,
-            sequential=self.sequential,
-            true_label=self.true_label,
-        )
+        return self.relabelled(problem, models, given, seed=seed, after=softened)
 
 
 def pull_back(models: Ensemble, anchor: dict[str, torch.Tensor], share: float) -> None:

@@ -24,15 +24,16 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost, epochs
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.setting import check, setting
+from expunge.methods.passing import OverBoth
+from expunge.methods.setting import setting
 from expunge.methods.teaching import answers
-from expunge.methods.tuning import Hook, descent_cost, passes, penalty_of, tune
+from expunge.methods.tuning import Hook, descent_cost, passes
 from expunge.problem import Problem
 from expunge.rng import Draws
 
 
 @dataclass(frozen=True)
-class SCRUB:
+class SCRUB(OverBoth):
     """Ascend the distance to the original on forgotten rows, descend it on retained ones."""
 
     name: ClassVar[str] = "scrub"
@@ -40,9 +41,6 @@ class SCRUB:
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    epochs: int = setting(
-        3, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
-    )
     ascent_epochs: int = setting(
         2,
         "of these, the first that begin with a pass over the forgotten rows",
@@ -60,16 +58,12 @@ class SCRUB:
     temperature: float = setting(
         4.0, "divides the logits of student and original", typical="2 to 4", least=1e-3
     )
-    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 128", least=1)
     forget_batch_size: int = setting(
         32, "forgotten rows a step", unit="rows", typical="32 to 512", least=1
     )
     rewind: bool = setting(
         False, "go back to the epoch whose forget error is nearest to that of unseen rows"
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -91,18 +85,14 @@ class SCRUB:
         ) -> tuple[Batch, Tensor]:
             return batches[0], answers(before, task, batches[0])
 
-        result = tune(
+        result = self.tuned(
             problem,
             models,
             given,
             objective,
-            lambda draws: [self._plan(problem, draws)],
-            steps=self._steps(problem)[-1],
-            lr=self.lr,
-            l2=penalty_of(problem),
-            draws=Draws((seed, "unlearn", self.name)),
+            seed=seed,
             feed=taught,
-            after=self._rewinding(problem) if self.rewind else None,
+            after=self._rewinding(problem) if self.rewind and len(problem.forget) else None,
         )
         if not len(problem.forget):
             return result
@@ -125,7 +115,15 @@ class SCRUB:
         rewinding = Cost(looks if self.rewind else 0)
         return Cost(self._descent(problem).forward_rows) + rewinding
 
-    def _steps(self, problem: Problem) -> list[int]:
+    def steps(self, problem: Problem) -> int:
+        """Gradient steps."""
+        return self._ends(problem)[-1]
+
+    def plans(self, problem: Problem, draws: Draws) -> list[Iterator[Tensor]]:
+        """One stream, in which each batch is of forgotten or of retained rows alone."""
+        return [self._plan(problem, draws)]
+
+    def _ends(self, problem: Problem) -> list[int]:
         """The number of steps done at the end of each epoch."""
         away = passes(problem.forget, self.forget_batch_size, 1)[0]
         stay = passes(problem.retain, self.batch_size, 1)[0]
@@ -142,7 +140,7 @@ class SCRUB:
             yield from epochs(problem.retain, self.batch_size, 1, draws.at("retain", epoch))
 
     def _rewinding(self, problem: Problem) -> Hook:
-        ends = self._steps(problem)
+        ends, weight = self._ends(problem), unseen_weight(problem)
 
         def hook(before: Ensemble) -> Callable[[int, Ensemble], None]:
             kept: list[dict[str, Tensor]] = []
@@ -154,7 +152,7 @@ class SCRUB:
                 kept.append({name: t.clone() for name, t in models.tensors().items()})
                 errors.append(forget_error(problem, models))
                 if step + 1 == ends[-1]:
-                    goal = unseen_error(problem, models)
+                    goal = unseen_error(problem, models, weight)
                     chosen = (torch.stack(errors) - goal).abs().argmin(0)
                     put_back(models, kept, chosen)
 
@@ -168,24 +166,39 @@ def forget_error(problem: Problem, models: Ensemble) -> Tensor:
     return _wrong(problem, models, "train", problem.forget).mean(1)
 
 
-def unseen_error(problem: Problem, models: Ensemble) -> Tensor:
-    """The same of validation rows, weighted so that classes are as frequent as in F."""
+def unseen_weight(problem: Problem) -> Tensor:
+    """Of each validation row, so that together their classes are as frequent as in F; sums to 1.
+
+    Raises:
+        BadInput: no validation row has a class of F; a regression.
+    """
+    if problem.task.kind != "classification":
+        raise BadInput(
+            "scrub with rewind on a regression",
+            expected="a classification, whose errors can be counted",
+            cure="run scrub without --rewind",
+        )
     rows = torch.arange(len(problem.validation))
     wanted, there = (
-        torch.cat([b.targets.cpu() for b in data.batches(walk(own))])
-        for data, own in ((problem.train, problem.forget), (problem.validation, rows))
+        _targets(problem, "train", problem.forget),
+        _targets(problem, "validation", rows),
     )
     classes = int(torch.cat([wanted, there]).max()) + 1
     share = wanted.bincount(minlength=classes) / there.bincount(minlength=classes).clamp_min(1)
-    weight = share[there]
+    weight = share[there].double()
     if not weight.sum():
         raise BadInput(
             "no validation row has the class of a forgotten row",
             expected="validation rows of the classes that are forgotten",
             cure="run scrub without --rewind, or add validation rows",
         )
-    wrong = _wrong(problem, models, "validation", rows)
-    return (wrong * weight).sum(1) / weight.sum()
+    return weight / weight.sum()
+
+
+def unseen_error(problem: Problem, models: Ensemble, weight: Tensor) -> Tensor:
+    """Weighted share of validation rows that each model gets wrong, (members,)."""
+    rows = torch.arange(len(problem.validation))
+    return (_wrong(problem, models, "validation", rows) * weight).sum(1)
 
 
 def put_back(models: Ensemble, kept: list[dict[str, Tensor]], chosen: Tensor) -> None:
@@ -197,14 +210,11 @@ def put_back(models: Ensemble, kept: list[dict[str, Tensor]], chosen: Tensor) ->
                 value[member] = kept[epoch][name][member]
 
 
+def _targets(problem: Problem, split: str, rows: Tensor) -> Tensor:
+    batches = problem.splits[split].batches(walk(rows))
+    return torch.cat([batch.targets.cpu() for batch in batches])
+
+
 def _wrong(problem: Problem, models: Ensemble, split: str, rows: Tensor) -> Tensor:
-    data = problem.splits[split]
-    truth = torch.cat([batch.targets.cpu() for batch in data.batches(walk(rows))])
-    if problem.task.kind != "classification":
-        raise BadInput(
-            "scrub with rewind on a regression",
-            expected="a classification, whose errors can be counted",
-            cure="run scrub without --rewind",
-        )
-    outputs = models.outputs(problem.task, data, rows)
-    return (outputs.argmax(-1) != truth).double()
+    outputs = models.outputs(problem.task, problem.splits[split], rows)
+    return (outputs.argmax(-1) != _targets(problem, split, rows)).double()

@@ -19,7 +19,7 @@ from expunge.data import TensorData
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
-from expunge.methods.scrub import forget_error, put_back, unseen_error
+from expunge.methods.scrub import forget_error, put_back, unseen_error, unseen_weight
 from expunge.rng import seeded
 
 from .by_hand import WHOLE, descended, model, models, pull, rows_of, start, weight
@@ -213,10 +213,13 @@ def test_errors_are_counted_by_member_and_weighted_by_class():
         nets.append(net)
     made = Ensemble.stack(nets, (0, 1), 2)
     assert forget_error(problem, made).tolist() == pytest.approx([1 / 3, 2 / 3])
-    assert unseen_error(problem, made).tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert unseen_error(problem, made, unseen_weight(problem)).tolist() == pytest.approx(
+        [1 / 3, 2 / 3]
+    )
 
 
-def test_rewinding_needs_classes_and_unseen_rows_of_them():
+def test_rewinding_needs_classes_and_unseen_rows_of_them_before_any_step(monkeypatch):
+    monkeypatch.setattr("expunge.methods.tuning.descend", None)
     theta = torch.ones(1, 6).double()
     with pytest.raises(BadInput, match="scrub with rewind on a regression.*without --rewind"):
         method("scrub", rewind=True)(ridge(), model(theta), seed=0)
