@@ -8,6 +8,7 @@ either a whole result or none; a file that does not match its checksum is droppe
 import hashlib
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ from expunge.errors import BadInput
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
+
+# A list of numbers as json.dumps indents it; within a string there is no line break.
+_NUMBERS = re.compile(r"\[(\n(?:\s*(?:[-+.\deE]+|null|true|false),?\n)+\s*)\]")
 
 
 class Stored(NamedTuple):
@@ -147,8 +151,10 @@ def require_writable(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, indented, in one piece."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    """Write JSON in one piece: indented, but a list of numbers on one line."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    flat = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    write_bytes(path, (flat + "\n").encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

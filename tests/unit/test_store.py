@@ -239,3 +239,12 @@ def test_identify_forgets_a_damaged_name(tmp_path):
     path.write_bytes(cut(path.read_bytes()))
     with pytest.warns(UserWarning, match="damaged"):
         assert made.identify("recipes", NUMBERS, {}) == name
+
+
+def test_json_has_a_list_of_numbers_on_one_line(tmp_path):
+    content = {"a": [1, -2.5e-7, None, True], "b": [["[\n1\n]", 1], []], "c": [{"d": [[3], [4]]}]}
+    write_json(tmp_path / "x.json", content)
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == content
+    assert '"a": [1, -2.5e-07, null, true]' in text
+    assert len(text.splitlines()) == 18

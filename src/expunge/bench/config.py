@@ -7,13 +7,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from expunge.audit.distance import MIN_ORACLES
 from expunge.bench.metrics import METRICS
 from expunge.errors import BadInput, nearest
 from expunge.methods import Method, masked, method
 from expunge.rng import Draws
 
 RULES = ("oracle-free", "oracle")
-FIGURES = ("frontier", "shares", "spread", "stopping")
+FIGURES = ("frontier", "shares", "spread")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Stopping:
+    """The stopping-time figure: runs of methods with the settings that the last rule chose.
+
+    Attributes:
+        methods: their labels, in the order of the panels.
+        forget: name of the forget set; "" is the first.
+    """
+
+    methods: tuple[str, ...]
+    forget: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """A benchmark; see docs/bench.md for the file."""
 
@@ -99,6 +113,7 @@ class Config:
     options: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning | None = None
     figures: tuple[str, ...] = ()
+    stopping: Stopping | None = None
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -132,9 +147,16 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     forget = tuple(_forget_set(entry, where) for entry in _tables(content, "forget", where))
     contestants = tuple(_contestant(entry, where) for entry in _tables(content, "method", where))
     tuning = _tuning(content["tuning"], where) if "tuning" in content else None
-    plain = {k: v for k, v in content.items() if k not in ("forget", "method", "tuning")}
+    tables = ("forget", "method", "tuning", "stopping")
+    plain = {k: v for k, v in content.items() if k not in tables}
     lists = {k: tuple(v) for k, v in plain.items() if k in ("seeds", "metrics", "figures")}
-    config = Config(**{**plain, **lists}, forget=forget, contestants=contestants, tuning=tuning)
+    config = Config(
+        **{**plain, **lists},
+        forget=forget,
+        contestants=contestants,
+        tuning=tuning,
+        stopping=_stopping(content, forget, contestants, where),
+    )
     _check_distinct([entry.name for entry in forget], f"forget sets of {where}")
     _check_distinct([entry.label for entry in contestants], f"methods of {where}")
     _check_words(config.metrics, METRICS, f"metrics of {where}")
@@ -170,6 +192,28 @@ def _tuning(entry: Mapping[str, Any], where: str) -> Tuning:
     _require(entry, list(Tuning.__dataclass_fields__), ("trials", "seed"), given)
     _check_words(entry.get("rules", RULES), RULES, f"rules of {given}")
     return Tuning(**{**entry, "rules": tuple(entry.get("rules", RULES))})
+
+
+def _stopping(
+    content: Mapping[str, Any],
+    forget: tuple[ForgetSet, ...],
+    contestants: tuple[Contestant, ...],
+    where: str,
+) -> Stopping | None:
+    if "stopping" not in content:
+        return None
+    entry, given = content["stopping"], f"[stopping] of {where}"
+    _require(entry, list(Stopping.__dataclass_fields__), ("methods",), given)
+    _check_words(entry["methods"], [c.label for c in contestants], f"methods of {given}")
+    names = [f.name for f in forget]
+    _check_words([entry.get("forget", names[0])], names, f"forget of {given}")
+    if content.get("members", 1) < MIN_ORACLES:
+        raise BadInput(
+            f"{given} with members = {content.get('members', 1)}",
+            expected=f"at least {MIN_ORACLES} oracles, for a spread of each row",
+            cure="raise members, or leave [stopping] out",
+        )
+    return Stopping(tuple(entry["methods"]), entry.get("forget", names[0]))
 
 
 def _check_trials(config: Config, where: str) -> None:

@@ -1,7 +1,6 @@
 """The files that people read: tables, figures, and one page that holds them all."""
 
 from pathlib import Path
-from typing import Any
 
 from expunge import store
 from expunge.bench.content import Content
@@ -11,16 +10,15 @@ from expunge.report.bench import table
 from expunge.report.bench.page import page
 
 
-def draw(content: Content, out: Path, runs: dict[str, Any] | None = None) -> list[Path]:
+def draw(content: Content, out: Path) -> list[Path]:
     """Write tables.md, tables.tex, one SVG a figure and index.html; returns their paths.
 
     Args:
         content: bench.json.
         out: folder.
-        runs: of the stopping-time figure, as `stopping.watched` gives them.
     """
     grids = list(tables(content))
-    drawings = list(figures(content, runs))
+    drawings = list(figures(content))
     facts = {
         "problem": content["config"]["problem"],
         "seeds": ", ".join(map(str, content["config"]["seeds"])),

@@ -1,7 +1,6 @@
 """Figures of bench.json: KLoM against compute, instability, when to stop."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -23,7 +22,7 @@ from expunge.report.bench.stopping import Run, stopping
 from expunge.report.bench.trial import Point
 
 
-def figures(content: Content, runs: dict[str, Any] | None) -> Iterator[Drawing]:
+def figures(content: Content) -> Iterator[Drawing]:
     """The figures that the config asks for, as far as the numbers allow."""
     asked = content["config"]["figures"]
     if "frontier" in asked:
@@ -40,11 +39,11 @@ def figures(content: Content, runs: dict[str, Any] | None) -> Iterator[Drawing]:
                 instability(shares, spreads, content["name"]),
                 instability(shares, spreads, content["name"], columns=1),
             )
-    if "stopping" in asked and runs:
-        made = {name: Run(**run) for name, run in runs["runs"].items()}
-        band = tuple(runs["band"])
+    if content["stopping"]:
+        made = {name: Run(**run) for name, run in content["stopping"]["runs"].items()}
+        band = tuple(content["stopping"]["band"])
         yield Drawing(
-            "When to stop",
+            f"When to stop, {content['config']['stopping']['forget']}",
             "How likely the retrained models find each forgotten row's margin while a method runs; "
             "red rows pass the retrained models.",
             stopping(made, band, content["name"]),

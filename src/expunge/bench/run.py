@@ -11,6 +11,7 @@ from expunge import store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
 from expunge.api.observing import Failed, jobs, result_of, run_jobs
 from expunge.attribution.fit import Fit, fit
+from expunge.bench import stopping
 from expunge.bench.answers import Cell
 from expunge.bench.columns import Reader, Writer
 from expunge.bench.config import Config
@@ -83,6 +84,9 @@ def run(
         for entry in entries:
             writer.write(entry.cell())
             advance(1)
+    looks = _stopping(config, judged, chosen)
+    if looks is not None:
+        store.write_tensors(out / stopping.FILE, looks)
     content = {
         "name": config.name,
         "config": _plain(asdict(config)),
@@ -95,7 +99,7 @@ def run(
         "cells": [entry.facts for entry in entries],
         "run": run_facts(command, config.seeds[0], perf_counter() - start),
     }
-    found = scored(content, Reader(out), progress=workshop.progress)
+    found = scored(content, Reader(out), looks, progress=workshop.progress)
     store.write_json(out / "bench.json", found)
     return found
 
@@ -167,6 +171,15 @@ def _judge(
             if own is here:
                 entries += _entry(here, label, method, rules, result_of(done))
     return entries
+
+
+def _stopping(config: Config, judged: list[Round], chosen: Chosen) -> dict[str, Tensor] | None:
+    """What is seen while the methods of [stopping] run, with the settings of the last rule."""
+    if config.stopping is None:
+        return None
+    here = next(h for h in judged if h.forget_set.name == config.stopping.forget)
+    found = {m: chosen[here.forget_set.name, m, config.rules[-1]] for m in config.stopping.methods}
+    return stopping.watched(here, {m: one for m, one in found.items() if one is not None})
 
 
 def _references(here: Round) -> list[Entry]:

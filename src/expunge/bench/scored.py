@@ -1,12 +1,15 @@
 """The numbers of bench.json that follow from the columnar file, and the check that they do."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from expunge.audit.differences import differences
+from expunge.bench import stopping
 from expunge.bench.columns import Reader
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
@@ -15,12 +18,19 @@ from expunge.fanout import bar
 ORACLE = "oracle"  # the cell that each round is judged by comes first
 
 
-def scored(content: dict[str, Any], reader: Reader, *, progress: bool = False) -> dict[str, Any]:
+def scored(
+    content: dict[str, Any],
+    reader: Reader,
+    looks: Mapping[str, Tensor] | None = None,
+    *,
+    progress: bool = False,
+) -> dict[str, Any]:
     """The content with `scores` and `not_measured` of every cell, made from the answers alone.
 
     Args:
         content: bench.json, with or without scores; cells in the order of the file.
         reader: of the answers.
+        looks: of the stopping-time figure, as `stopping.watched` gives them.
         progress: show a bar.
 
     Raises:
@@ -58,9 +68,23 @@ def scored(content: dict[str, Any], reader: Reader, *, progress: bool = False) -
             if facts["method"] == ORACLE:  # against themselves
                 for name in [n for n in found if "KLoM" in n or "U-LiRA" in n]:
                     found[name], missing[name] = None, "these are the oracles that judge"
-            cells.append({**facts, "scores": found, "not_measured": missing})
+            cells.append({**facts, "scores": _shortened(found), "not_measured": missing})
             advance(1)
-    return {**content, "cells": cells}
+    figure = None
+    if looks is not None:
+        place = content["config"]["stopping"]["forget"], content["config"]["seeds"][0]
+        oracle, original = (reader.read(number[place]) for number in (oracles, originals))
+        figure = _shortened(stopping.judged(looks, oracle, original))
+    return {**content, "cells": cells, "stopping": figure}
+
+
+def _shortened(value: Any) -> Any:
+    """The same with six significant digits: a hundred models a cell make long files."""
+    if isinstance(value, dict):
+        return {key: _shortened(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_shortened(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def verify(folder: Path) -> list[str]:
@@ -70,7 +94,8 @@ def verify(folder: Path) -> list[str]:
         BadInput: a file is missing or damaged.
     """
     content = load(folder)
-    return differences(content, scored(content, Reader(folder)))
+    looks = stopping.read(folder) if content["stopping"] else None
+    return differences(content, scored(content, Reader(folder), looks), tolerance=2e-5)
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -5,75 +5,121 @@ others, and methods that push all of them with one force overshoot the first whi
 the last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
-from expunge.api.observing import jobs
+from expunge import store
+from expunge.api.observing import Job, jobs
 from expunge.audit.margin import margins
 from expunge.audit.stopping import likelihood, oracle_band, overshoots
+from expunge.bench.answers import Cell
 from expunge.bench.rounds import Round
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, Method
 
-POINTS = 40  # looks during a run
-LEAST = 10  # oracles, for a Gaussian of each row
+FILE = "stopping.safetensors"  # beside answers.parquet
+POINTS = 40  # looks kept of a run, at least, where it has as many steps
 
 
-def watched(here: Round, methods: dict[str, Method]) -> dict[str, Any]:
-    """Run each method on the first original of a round, looking on.
-
-    Args:
-        here: with at least 10 oracles.
-        methods: by label; their settings are those of the figure.
+def watched(here: Round, methods: Mapping[str, Method]) -> dict[str, Tensor]:
+    """Run each method on the first original of a round, looking on; kept in the store.
 
     Returns:
-        "runs": label -> {"steps", "loglik", "overshoots"} and "band", all as lists, which is what
-        `report.bench.stopping` draws.
+        "<label>": margins of the forgotten rows, (looks, rows) float32, and "<label> steps": the
+        number of steps done at each look, (looks,) int64.
 
     Raises:
-        BadInput: too few oracles, or a method that does not descend step by step.
+        BadInput: a method that does not descend step by step.
     """
-    if len(here.seen["oracle"]["forget"]) < LEAST:
-        raise BadInput(
-            f"{len(here.seen['oracle']['forget'])} oracles for the stopping-time figure",
-            expected=f"at least {LEAST}",
-            cure="raise members in the config, or leave the figure out",
-        )
-    task, rows = here.problem.task, here.problem.forget
-    oracle, before = (_margins(here, here.seen[role]["forget"]) for role in ("oracle", "original"))
-    runs = {}
+    found = {}
     for label, method in methods.items():
-        first = jobs(here.maker, here.panel, method, here.config.members, here.change)[0]
-        models = here.maker.block(first.original, first.ids)
-        teachers = here.maker.block(first.teacher, first.ids) if first.teacher else None
-        seen: list[tuple[int, Tensor]] = []
+        job = jobs(here.maker, here.panel, method, here.config.members, here.change)[0]
+        key = store.key("watched", job=job.key, points=POINTS)
+        if here.maker.workshop.store.load(key) is None:
+            steps, seen = _looked(here, label, job)
+            here.maker.workshop.store.save(key, {"steps": steps, "margins": seen}, {})
+        tensors = here.maker.kept(key).tensors
+        found |= {label: tensors["margins"], f"{label} steps": tensors["steps"]}
+    return found
 
-        def look(_: Ensemble, seen: list = seen) -> Callable[[int, Ensemble], None]:
-            def watch(done: int, group: Ensemble) -> None:
-                seen.append((done, group.outputs(task, here.problem.train, rows)[0]))
 
-            return watch
+def read(folder: Path) -> dict[str, Tensor]:
+    """What `watched` gave, from the folder of a benchmark; BadInput if missing or damaged."""
+    path = folder / FILE
+    try:
+        return load(path.read_bytes())
+    except (FileNotFoundError, SafetensorError) as error:
+        raise BadInput(
+            f"{path} is missing or damaged ({error})",
+            expected="what was seen while methods ran, for the stopping-time figure",
+            cure="give the whole folder that `expunge bench --out` wrote",
+        ) from error
 
-        method(here.problem, models, Given(first.change, teachers, watch=look), seed=here.seed)
-        if not seen:
-            raise BadInput(
-                f"{label} for the stopping-time figure",
-                expected="a method that descends step by step",
-                cure="name another method, e.g. scrub or oracle-matching",
-            )
-        kept = seen[:: max(1, len(seen) // POINTS)]
-        found = _margins(here, torch.stack([outputs for _, outputs in kept]))
+
+def judged(found: Mapping[str, Tensor], oracle: Cell, original: Cell) -> dict[str, Any]:
+    """What the figure shows, as lists: "runs", label -> steps, loglik, overshoots; and "band".
+
+    Args:
+        found: as `watched` gives it.
+        oracle: answers of the oracles that judge.
+        original: answers of the models before forgetting; the first one is the one that ran.
+    """
+    truth, before = oracle["forget"].margin.double(), original["forget"].margin[0].double()
+    runs = {}
+    for label in (name for name in found if f"{name} steps" in found):
+        seen = found[label].double()
         runs[label] = {
-            "steps": [step for step, _ in kept],
-            "loglik": likelihood(found[:, None], oracle)[:, 0].tolist(),
-            "overshoots": overshoots(found, before[0], oracle).tolist(),
+            "steps": found[f"{label} steps"].tolist(),
+            "loglik": likelihood(seen[:, None], truth)[:, 0].tolist(),
+            "overshoots": overshoots(seen, before, truth).tolist(),
         }
-    return {"runs": runs, "band": list(oracle_band(oracle))}
+    return {"runs": runs, "band": list(oracle_band(truth))}
 
 
-def _margins(here: Round, outputs: Tensor) -> Tensor:
-    return margins(outputs, here.targets["forget"], here.problem.task.kind)
+def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
+    """Steps and margins at the looks of one run."""
+    task, train, rows = here.problem.task, here.problem.train, here.problem.forget
+    stride, last, seen = 1, 0, {}
+
+    def look(_: Ensemble) -> Callable[[int, Ensemble], None]:
+        def watch(done: int, group: Ensemble) -> None:
+            nonlocal stride, last
+            last = done
+            if done % stride:
+                return
+            seen[done] = group.outputs(task, train, rows)[0]
+            if len(seen) > 2 * POINTS:  # a method does not say how many steps it will take
+                stride *= 2
+                for step in [step for step in seen if step % stride]:
+                    del seen[step]
+
+        return watch
+
+    teachers = _first(here, job.teacher, job) if job.teacher else None
+    models = _first(here, job.original, job)
+    result = job.method(
+        here.problem, models, Given(job.change, teachers, watch=look), seed=here.seed
+    )
+    if len(seen) < 2:
+        raise BadInput(
+            f"{label} for the stopping-time figure",
+            expected="a method that descends step by step",
+            cure="name another method in [stopping], e.g. scrub or oracle-matching",
+        )
+    seen[last] = result.models.outputs(task, train, rows)[0]
+    outputs = torch.stack(list(seen.values()))
+    found = margins(outputs, here.targets["forget"], task.kind)
+    return torch.tensor(list(seen)), found.float()
+
+
+def _first(here: Round, key: str, job: Job) -> Ensemble:
+    """The first model of a block alone."""
+    block = here.maker.block(key, job.ids)
+    return Ensemble.of(next(block.modules()), job.ids[0]).to(here.maker.workshop.device)

@@ -136,6 +136,11 @@ WRONG = {
         {**CONTENT, "method": [{"name": "fine-tune", "settings": {"lrr": 1}}]},
         "fine-tune has no setting 'lrr'",
     ),
+    "too few oracles": (
+        {**CONTENT, "stopping": {"methods": ["ssd + mask"]}},
+        "at least 10 oracles",
+    ),
+    "nothing to watch": ({**CONTENT, "stopping": {"methods": ["ssd"]}}, r"methods of \[stopping\]"),
     "a mask": ({**CONTENT, "method": [{"name": "ssd", "mask": "half"}]}, "mask 'half'"),
 }
 
@@ -149,3 +154,44 @@ def test_a_config_that_cannot_be_run_is_refused_before_any_work(content, match):
 def test_a_regression_has_no_benchmark(tmp_path, workshop):
     with pytest.raises(BadInput, match="a benchmark of a regression"):
         run(parse(CONTENT), ridge(), tmp_path, workshop)
+
+
+WATCHED = {
+    **{key: CONTENT[key] for key in ("name", "problem")},
+    "members": 10,
+    "judged_rows": 10,
+    "metrics": ["UA"],
+    "forget": CONTENT["forget"],
+    "method": [
+        {"name": "gradient-ascent", "settings": {"lr": 3.0}},
+        {"name": "oracle-matching", "settings": {"steps": 90, "lr": 0.01}},
+        {"name": "ssd"},
+    ],
+    "stopping": {"methods": ["gradient-ascent", "oracle-matching"], "forget": "a class"},
+}
+
+
+def test_runs_are_watched_judged_and_drawn(tmp_path):
+    workshop = Workshop(Store(tmp_path / "store"), jobs=1, progress=False)
+    content = run(parse(WATCHED), tiny(forget=()), tmp_path, workshop)
+    runs = content["stopping"]["runs"]
+    ascent, matching = (runs[label] for label in WATCHED["stopping"]["methods"])
+    assert matching["steps"] == list(range(0, 91, 2)), "thinned as it grew too long"
+    assert ascent["steps"][0] == 0
+    assert sum(ascent["overshoots"]) > sum(matching["overshoots"]), "ascent knows no end"
+    middle = {k: [sorted(row)[len(row) // 2] for row in one["loglik"]] for k, one in runs.items()}
+    assert middle["gradient-ascent"][-1] < middle["oracle-matching"][-1]
+    before = runs["gradient-ascent"]["loglik"][0], runs["oracle-matching"]["loglik"][0]
+    assert before[0] == pytest.approx(before[1]), "both begin with the first original"
+    assert any(p.name == "when-to-stop--a-class.svg" for p in draw(content, tmp_path))
+    assert verify(tmp_path) == []
+    (tmp_path / "stopping.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"stopping.safetensors is missing or damaged"):
+        verify(tmp_path)
+
+
+def test_a_method_without_steps_cannot_be_watched(tmp_path):
+    asked = {**WATCHED, "stopping": {"methods": ["ssd"]}}
+    workshop = Workshop(Store(tmp_path / "store"), jobs=1, progress=False)
+    with pytest.raises(BadInput, match=r"ssd for the stopping-time figure.*\[stopping\]"):
+        run(parse(asked), tiny(forget=()), tmp_path, workshop)
