@@ -85,9 +85,9 @@ def gaps(values: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Gaps:
             cure="measure the retrained models by the same metrics",
         )
     ours, theirs = _table("values", values), _table("reference", reference, list(values))
-    metrics = {name: _gap(ours[:, i], theirs[:, i]) for i, name in enumerate(values)}
+    metrics = {name: gap(ours[:, i], theirs[:, i]) for i, name in enumerate(values)}
     average = float(_average(ours, theirs))
-    errors = [gap.se for gap in metrics.values() if gap.se is not None]
+    errors = [one.se for one in metrics.values() if one.se is not None]
     if not errors:
         return Gaps(metrics, average, None, None, None)
     se = float(jackknife(_average, ours, theirs))
@@ -99,7 +99,8 @@ def _average(values: Tensor, reference: Tensor) -> Tensor:
     return (values.mean(0) - reference.mean(0)).abs().mean()
 
 
-def _gap(values: Tensor, reference: Tensor) -> Gap:
+def gap(values: Tensor, reference: Tensor) -> Gap:
+    """One metric of a method's models, (members,), against that of retrained ones, in any unit."""
     mean, wanted = float(values.mean()), float(reference.mean())
     sd, wanted_sd = (float(x.std()) if len(x) > 1 else None for x in (values, reference))
     se = None

@@ -13,7 +13,7 @@ import torch
 from expunge.audit.attack import auc
 from expunge.bench.answers import Cell
 from expunge.bench.metrics import GAPPED, METRICS
-from expunge.bench.scores import Judge, klom_of, scores, test_without
+from expunge.bench.scores import Judge, klom_of, scores, test_without, unseen_like
 
 
 def oracle_free(cell: Cell, original: Cell, emptied: torch.Tensor) -> float:
@@ -29,9 +29,7 @@ def oracle_free(cell: Cell, original: Cell, emptied: torch.Tensor) -> float:
         max(0.0, _accuracy(before, group) - _accuracy(now, group)) for group in ("retain", "test")
     )
     forget = cell["forget"]
-    like = torch.isin(cell["test"].targets, forget.targets)
-    others = cell["test"].only(like) if like.any() else cell["test"]
-    pairs = zip(-forget.loss, -others.loss, strict=True)
+    pairs = zip(-forget.loss, -unseen_like(cell).loss, strict=True)
     told = sum(abs(auc(a, b)[0] - 0.5) for a, b in pairs) / len(forget.loss)
     gone = torch.isin(forget.targets, emptied)
     known = float(forget.correct[:, gone].double().mean()) if gone.any() else 0.0

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+import torch
+
+from expunge.audit.gap import Gaps, gaps
+from expunge.bench.metrics import GAPPED
+
 Content = dict[str, Any]
 ORIGINAL, RETRAIN = "original", "retrain"  # lines that are no methods under test
 
@@ -20,6 +25,16 @@ def cells_of(content: Content, forget_set: str, method: str, rule: str | None) -
 def values_of(cells: list[Content], name: str) -> list[float]:
     """A metric's numbers, one a model, over these cells."""
     return [value for cell in cells for value in cell["scores"][name]["values"]]
+
+
+def gaps_of(content: Content, forget_set: str, method: str, rule: str | None) -> Gaps | None:
+    """UA, RA, TA and MIA against retraining; None where one of them was not measured."""
+    own = cells_of(content, forget_set, method, rule)
+    retrained = cells_of(content, forget_set, RETRAIN, None)
+    if not own or any(cell["scores"].get(name) is None for cell in own for name in GAPPED):
+        return None
+    both = ({n: torch.tensor(values_of(c, n)) for n in GAPPED} for c in (own, retrained))
+    return gaps(*both)
 
 
 def names_of(content: Content, part: str, key: str) -> list[str]:

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 
-import torch
-
 from expunge.bench.content import (
     ORIGINAL,
     RETRAIN,
     Content,
-    cells_of,
+    gaps_of,
     names_of,
     rules_of,
-    values_of,
 )
 from expunge.bench.metrics import GAPPED
 from expunge.methods import METHODS
@@ -33,8 +30,8 @@ def figures(content: Content) -> Iterator[Drawing]:
         if shares or spreads:
             yield Drawing(
                 "Instability",
-                "Left: average gap to retraining against the share of forgotten rows, mean and "
-                "standard deviation over seeds. Right: the same gap for each strength of influence "
+                "Left: average gap to retraining against the share of forgotten rows, with its "
+                "standard error. Right: the same gap for each strength of influence "
                 "unlearning, with and without a mask.",
                 instability(shares, spreads, content["name"]),
                 instability(shares, spreads, content["name"], columns=1),
@@ -86,23 +83,17 @@ def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
 
 
 def _shares(content: Content) -> list[tuple[str, float, float, float | None]]:
-    """Average gap by forgetting share, by the first rule."""
+    """Average gap by forgetting share, by the first rule, with its standard error."""
     rule, found = rules_of(content)[0], []
     if any(name not in content["config"]["metrics"] for name in GAPPED):
         return []
     for entry in content["config"]["forget"]:
         if entry["kind"] != "random" or "share" not in entry["settings"]:
             continue
-        grid = [_gapped(content, entry["name"], RETRAIN, None)]
-        wanted = {name: torch.tensor(grid[0][name]).mean() for name in GAPPED}
         for method in (e["label"] for e in content["config"]["contestants"]):
-            own = _gapped(content, entry["name"], method, rule)
-            if own is None:
-                continue
-            each = torch.stack([(torch.tensor(own[n]) - wanted[n]).abs() for n in GAPPED]).mean(0)
-            sd = float(each.std()) if len(each) > 1 else None
-            share = 100 * entry["settings"]["share"]
-            found.append((method, share, float(each.mean()), sd))
+            own = gaps_of(content, entry["name"], method, rule)
+            if own is not None:
+                found.append((method, 100 * entry["settings"]["share"], own.average, own.se))
     return found
 
 
@@ -122,10 +113,3 @@ def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
             if known:
                 found.append((choice["method"], shares[choice["forget_set"]], known))
     return found
-
-
-def _gapped(
-    content: Content, forget_set: str, method: str, rule: str | None
-) -> dict[str, list[float]]:
-    own = cells_of(content, forget_set, method, rule)
-    return {name: values_of(own, name) for name in GAPPED} if own else None  # type: ignore[return-value]

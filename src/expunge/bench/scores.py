@@ -105,9 +105,7 @@ def _attack(signal: str) -> Callable[[Cell, Judge], dict[str, Any]]:
     """A forgotten row is called a member the lower its signal is, against test rows like it."""
 
     def measured(cell: Cell, judge: Judge) -> dict[str, Any]:
-        forget = cell["forget"]
-        like = torch.isin(cell["test"].targets, forget.targets)
-        others = cell["test"].only(like) if like.any() else cell["test"]
+        forget, others = cell["forget"], unseen_like(cell)
         pairs = [
             auc(-getattr(forget, signal)[k].double(), -getattr(others, signal)[k].double())
             for k in range(len(forget.margin))
@@ -118,6 +116,12 @@ def _attack(signal: str) -> Callable[[Cell, Judge], dict[str, Any]]:
         }
 
     return measured
+
+
+def unseen_like(cell: Cell) -> Answers:
+    """Answers on the test rows of the forgotten rows' classes, or on all where there are none."""
+    like = torch.isin(cell["test"].targets, cell["forget"].targets)
+    return cell["test"].only(like) if like.any() else cell["test"]
 
 
 def _ulira(pick: Callable[[Any], Mapping[str, Any]]) -> Callable[[Cell, Judge], dict[str, Any]]:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import torch
 
-from expunge.audit.gap import gaps
+from expunge.audit.gap import gap
 from expunge.bench.content import (
     ORIGINAL,
     RETRAIN,
     Content,
     cells_of,
+    gaps_of,
     names_of,
     rules_of,
     values_of,
@@ -33,16 +34,14 @@ def tables(content: Content) -> Iterator[Grid]:
             yield Grid(
                 f"{content['name']}: {forget_set}, settings chosen {_by(rule)}",
                 columns,
-                tuple(_lines(content, forget_set, rule, average, gapped)),
+                tuple(_lines(content, forget_set, rule, average)),
                 units={**{n: METRICS[n].unit for n in asked}, SECONDS: "s", ROWS: "of retraining"},
                 missing=_missing(content, forget_set, rule, columns),
                 smallest=(AVERAGE, SECONDS, ROWS, *(("KLoM",) if "KLoM" in asked else ())),
             )
 
 
-def _lines(
-    content: Content, forget_set: str, rule: str, average: list[str], gapped: list[str]
-) -> Iterator[Line]:
+def _lines(content: Content, forget_set: str, rule: str, average: list[str]) -> Iterator[Line]:
     retrained = cells_of(content, forget_set, RETRAIN, None)
     names = [e["label"] for e in content["config"]["contestants"]]
     for method in (RETRAIN, ORIGINAL, *names):
@@ -50,10 +49,8 @@ def _lines(
         cells: dict[str, Cell | None] = {}
         for name in (n for n in METRICS if n in content["config"]["metrics"]):
             cells[name] = _cell(name, own, retrained, method == RETRAIN)
-        if average and own and all(cells[name] for name in gapped):
-            found = gaps(
-                *({n: torch.tensor(values_of(c, n)) for n in gapped} for c in (own, retrained))
-            )
+        found = gaps_of(content, forget_set, method, rule if method in names else None)
+        if average and found:
             cells[AVERAGE] = Cell(found.average, found.se)
         if own and method != ORIGINAL:
             cells[SECONDS] = _plain([cell["cost"]["seconds"] for cell in own])
@@ -73,10 +70,10 @@ def _cell(name: str, own: list[Content], retrained: list[Content], reference: bo
         spread = se["mean"] if isinstance(se, dict) else se
         wanted = [cell["scores"].get(name) for cell in retrained]
         mean = sum(known) / len(known)
-        gap = None
+        apart = None
         if not reference and all(w and w["value"] is not None for w in wanted):
-            gap = mean - sum(w["value"] for w in wanted) / len(wanted)
-        return Cell(mean, spread, len(known), gap)
+            apart = mean - sum(w["value"] for w in wanted) / len(wanted)
+        return Cell(mean, spread, len(known), apart)
     values = values_of(own, name)
     if any(value is None for value in values):  # a loss that was never relearnt has no mean
         return None
@@ -85,12 +82,8 @@ def _cell(name: str, own: list[Content], retrained: list[Content], reference: bo
     wanted = [value for value in values_of(retrained, name) if value is not None]
     if reference or len(wanted) < len(values_of(retrained, name)):
         return Cell(float(whole.mean()), sd, len(whole))
-    other = torch.tensor(wanted, dtype=torch.float64)
-    gap = float(whole.mean() - other.mean())
-    if len(whole) < 2 or len(other) < 2:
-        return Cell(float(whole.mean()), sd, len(whole), gap)
-    se = float((whole.var() / len(whole) + other.var() / len(other)).sqrt())
-    return Cell(float(whole.mean()), sd, len(whole), gap, se)
+    found = gap(whole, torch.tensor(wanted, dtype=torch.float64))
+    return Cell(found.mean, found.sd, len(whole), found.gap, found.se)
 
 
 def _plain(values: list[float | None]) -> Cell | None:

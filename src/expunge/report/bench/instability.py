@@ -30,7 +30,7 @@ from expunge.report.figure.canvas import (
 )
 from expunge.report.words import NOT_MEASURED, number
 
-Share = tuple[str, float, float, float | None]  # method, forgetting share in %, mean, sd
+Share = tuple[str, float, float, float | None]  # method, forgetting share in %, gap, its standard error
 Spread = tuple[str, float, Sequence[float]]  # label, forgetting share in %, one gap a strength
 
 PANEL = 2.9, 2.3  # inches, at least; it grows with the list of methods
@@ -51,8 +51,8 @@ def instability(
     """Gaps to retraining as SVG: by forgetting share, and by strength with and without a mask.
 
     Args:
-        shares: (method, forgetting share in %, mean, sd) of the average gap in percentage points
-            over seeds; sd is None with one seed.
+        shares: (method, forgetting share in %, mean, se) of the average gap in percentage points
+            over seeds; se, its standard error, is None with one seed.
         spreads: (label, forgetting share in %, values): average gaps in percentage points, one a
             strength alpha; each label has a box at each share.
         title: what was run; said to those who do not see the figure.
@@ -99,7 +99,7 @@ def draw_instability(
             for left, top in corners
         )
         _lines(lines, shares, methods)
-        panel_title(lines, "By forgetting share", "mean ± standard deviation over seeds")
+        panel_title(lines, "By forgetting share", "with standard errors")
         _boxes(boxes, spreads)
         panel_title(boxes, "By strength", "each point is one strength alpha")
         return figure
@@ -110,16 +110,16 @@ def _lines(axes: Axes, shares: Sequence[Share], methods: Sequence[str]) -> None:
     places = _ground(
         axes,
         [share for _, share, *_ in shares],
-        [mean for *_, mean, _ in shares] + [mean + (sd or 0) for *_, mean, sd in shares],
+        [mean for *_, mean, _ in shares] + [mean + (se or 0) for *_, mean, se in shares],
     )
     ends = []
     styles = zip(methods, cycle(COLOURS), cycle(MARKERS[:-1]), strict=False)
     for index, (method, colour, marker) in enumerate(styles):
-        found = sorted((places[s], mean, sd or 0.0) for m, s, mean, sd in shares if m == method)
+        found = sorted((places[s], mean, se or 0.0) for m, s, mean, se in shares if m == method)
         # Aside by less than a mark, or the bars of methods that are equally good would coincide.
         x = np.array([place for place, _, _ in found]) + 0.012 * (index - (len(methods) - 1) / 2)
-        y, sd = np.array([mean for _, mean, _ in found]), np.array([sd for *_, sd in found])
-        axes.vlines(x, y - sd, y + sd, color=colour, linewidth=0.8, zorder=2.5)
+        y, se = np.array([mean for _, mean, _ in found]), np.array([se for *_, se in found])
+        axes.vlines(x, y - se, y + se, color=colour, linewidth=0.8, zorder=2.5)
         style = {"markersize": marker_size(marker), "markeredgewidth": 0, "linewidth": 1.1}
         axes.plot(x, y, color=colour, marker=marker, zorder=3, **style)
         last = float(x[-1]), float(y[-1])
@@ -194,7 +194,7 @@ def _check(shares: Sequence[Share], spreads: Sequence[Spread]) -> None:
             expected="at least one entry, and one for each name and share",
             cure="average over seeds first, or leave the figure out",
         )
-    rows = [(name, [share, mean, sd or 0.0]) for name, share, mean, sd in shares]
+    rows = [(name, [share, mean, se or 0.0]) for name, share, mean, se in shares]
     rows += [(name, [share, *values]) for name, share, values in spreads]
     for name, values in rows:
         if len(values) < 2 or not all(isfinite(value) and value >= 0 for value in values):
