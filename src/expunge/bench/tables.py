@@ -37,6 +37,8 @@ def tables(content: Content) -> Iterator[Grid]:
                 tuple(_lines(content, forget_set, rule, average)),
                 units={**{n: METRICS[n].unit for n in asked}, SECONDS: "s", ROWS: "of retraining"},
                 missing=_missing(content, forget_set, rule, columns),
+                errors=(AVERAGE, "KLoM", *(name for name in asked if name.startswith("U-LiRA"))),
+                aside=(ORIGINAL,),
                 smallest=(AVERAGE, SECONDS, ROWS, *(("KLoM",) if "KLoM" in asked else ())),
             )
 
@@ -44,21 +46,24 @@ def tables(content: Content) -> Iterator[Grid]:
 def _lines(content: Content, forget_set: str, rule: str, average: list[str]) -> Iterator[Line]:
     retrained = cells_of(content, forget_set, RETRAIN, None)
     names = [e["label"] for e in content["config"]["contestants"]]
+    models = content["config"]["members"]
     for method in (RETRAIN, ORIGINAL, *names):
         own = cells_of(content, forget_set, method, rule if method in names else None)
         cells: dict[str, Cell | None] = {}
         for name in (n for n in METRICS if n in content["config"]["metrics"]):
-            cells[name] = _cell(name, own, retrained, method == RETRAIN)
+            cells[name] = _cell(name, own, retrained, method == RETRAIN, models)
         found = gaps_of(content, forget_set, method, rule if method in names else None)
         if average and found:
-            cells[AVERAGE] = Cell(found.average, found.se)
+            cells[AVERAGE] = Cell(found.average, found.se, models * len(own))
         if own and method != ORIGINAL:
-            cells[SECONDS] = _plain([cell["cost"]["seconds"] for cell in own])
-            cells[ROWS] = _plain([cell["cost"]["relative_to_retrain"] for cell in own])
+            cells[SECONDS] = _plain([cell["cost"]["seconds"] for cell in own], models)
+            cells[ROWS] = _plain([cell["cost"]["relative_to_retrain"] for cell in own], models)
         yield Line(method, cells, note=_note(method, content))
 
 
-def _cell(name: str, own: list[Content], retrained: list[Content], reference: bool) -> Cell | None:
+def _cell(
+    name: str, own: list[Content], retrained: list[Content], reference: bool, models: int
+) -> Cell | None:
     joint = [cell["scores"].get(name) for cell in own]
     if not joint or any(score is None for score in joint):
         return None
@@ -73,7 +78,7 @@ def _cell(name: str, own: list[Content], retrained: list[Content], reference: bo
         apart = None
         if not reference and all(w and w["value"] is not None for w in wanted):
             apart = mean - sum(w["value"] for w in wanted) / len(wanted)
-        return Cell(mean, spread, len(known), apart)
+        return Cell(mean, spread, models * len(known), apart)
     values = values_of(own, name)
     if any(value is None for value in values):  # a loss that was never relearnt has no mean
         return None
@@ -86,12 +91,14 @@ def _cell(name: str, own: list[Content], retrained: list[Content], reference: bo
     return Cell(found.mean, found.sd, len(whole), found.gap, found.se)
 
 
-def _plain(values: list[float | None]) -> Cell | None:
+def _plain(values: list[float | None], models: int) -> Cell | None:
+    """A number of each seed, the mean over its models."""
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return None
     whole = torch.tensor(known, dtype=torch.float64)
-    return Cell(float(whole.mean()), float(whole.std()) if len(whole) > 1 else None, len(whole))
+    sd = float(whole.std()) if len(whole) > 1 else None
+    return Cell(float(whole.mean()), sd, models * len(whole))
 
 
 def _missing(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from expunge.report.bench.grid import Cell, Grid, Line
+from expunge.report.bench.grid import Grid, Line
 from expunge.report.words import NOT_MEASURED, listing
 
 Mark = Callable[[str], str]  # the text of a footnote -> its letter
@@ -112,8 +112,7 @@ def _heading(grid: Grid, column: str) -> str:
 
 
 def _notes(grid: Grid) -> Iterator[str]:
-    cells = [cell for line in grid.lines for cell in line.cells.values() if cell is not None]
-    yield from filter(None, [_seeds(cells)])
+    yield from _spread(grid)
     if any(grid.has_gaps(column) for column in grid.columns):
         yield f"In brackets the gap: the mean less that of {grid.reference}; nearer to 0 is better."
     kinds = []
@@ -123,17 +122,27 @@ def _notes(grid: Grid) -> Iterator[str]:
     if lowest:
         kinds.append(f"the smallest {listing(lowest)}")
     if kinds:
-        yield f"Bold: {listing(kinds)}, {grid.reference} aside; equal entries are all bold."
+        aside = listing([grid.reference, *(m for m in grid.aside if _present(grid, m))])
+        yield f"Bold: {listing(kinds)}, {aside} aside; equal entries are all bold."
 
 
-def _seeds(cells: list[Cell]) -> str:
-    counts = sorted({cell.n for cell in cells})
+def _present(grid: Grid, method: str) -> bool:
+    return any(line.method == method for line in grid.lines)
+
+
+def _spread(grid: Grid) -> Iterator[str]:
+    """Over how many models a number is, and what its spread is."""
+    cells = {c: [cell for line in grid.lines if (cell := line.cells.get(c))] for c in grid.columns}
+    counts = sorted({cell.n for own in cells.values() for cell in own})
     if not counts:
-        return ""
-    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    word = "seed" if counts == [1] else "seeds"
-    spread = any(cell.sd is not None for cell in cells)
-    return f"Mean {'± standard deviation ' if spread else ''}over {seeds} {word}."
+        return
+    models = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    spread = [c for c, own in cells.items() if any(cell.sd is not None for cell in own)]
+    deviation = "± standard deviation " if set(spread) - set(grid.errors) else ""
+    yield f"Mean {deviation}over {models} model{'' if counts == [1] else 's'}."
+    errors = [column for column in spread if column in grid.errors]
+    if errors:
+        yield f"The spread of {listing(errors)} is the standard error."
 
 
 def _sentence(text: str) -> str:

@@ -110,7 +110,8 @@ GLOSSARY = (
     ),
     Term(
         "±",
-        "One standard deviation over seeds. Two methods whose values differ by less are not told "
-        "apart.",
+        "One standard deviation over models, or the standard error of a number that all models "
+        "have together (average gap, KLoM, U-LiRA). Two methods whose values differ by less are "
+        "not told apart.",
     ),
 )

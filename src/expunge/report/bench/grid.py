@@ -1,7 +1,7 @@
 """One table of a benchmark as data: a line a method, and which entry of a column is the best.
 
 After Table 1 of the SalUn paper (Fan et al. 2024, arXiv 2310.12508): one line a method, retraining
-first, each entry a mean over seeds, its spread, and the gap to retraining. Differs: gaps keep
+first, each entry a mean over models, its spread, and the gap to retraining. Differs: gaps keep
 their sign, and what was not measured says why.
 """
 
@@ -21,9 +21,10 @@ class Cell:
     """A measured entry.
 
     Attributes:
-        mean: over seeds, in the column's unit.
-        sd: standard deviation over seeds, in the same unit; None with one seed.
-        n: seeds.
+        mean: over models, in the column's unit; or one number for all of them together.
+        sd: standard deviation over models, in the same unit; None with one model. In the columns
+            of `Grid.errors`, the standard error of a number that all models have together.
+        n: models.
         gap: signed difference of the mean to that of the reference; None if not measured.
         gap_se: standard error of the gap; None if not known.
     """
@@ -62,6 +63,8 @@ class Grid:
         units: of columns, where they have one, e.g. "%" or "min".
         missing: why something was not measured, by column or by "method/column".
         smallest: columns in which the smallest value is best.
+        errors: columns whose spread is a standard error.
+        aside: methods beside the reference that are never the best, e.g. doing nothing.
 
     Raises:
         BadInput: no or twice the same column or method, no line of the reference, a cell or a
@@ -75,6 +78,8 @@ class Grid:
     units: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     smallest: tuple[str, ...] = SMALLEST
+    errors: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         methods = tuple(line.method for line in self.lines)
@@ -126,7 +131,7 @@ class Grid:
         return text.removeprefix("-") if float(text) == 0 else text  # no minus zero
 
     def best(self, column: str) -> frozenset[str]:
-        """The methods, other than the reference, whose entry is the best of a column.
+        """The methods whose entry is the best of a column; not the reference nor those aside.
 
         Best is the smallest absolute gap, or in the columns of `smallest` the smallest value.
         Entries that read the same are equally good; what was not measured cannot be best.
@@ -141,7 +146,7 @@ class Grid:
         for line in self.lines:
             cell = line.cells.get(column)
             value = None if cell is None else cell.mean if column in self.smallest else cell.gap
-            if value is not None and line.method != self.reference:
+            if value is not None and line.method not in (self.reference, *self.aside):
                 amount = value if column in self.smallest else abs(value)
                 shown[line.method] = float(self.rounded(column, amount))
         return frozenset(m for m, value in shown.items() if value == min(shown.values()))
@@ -182,6 +187,6 @@ def _check(where: str, cell: Cell | None) -> None:
     if not finite or (cell.sd or 0) < 0 or (cell.gap_se or 0) < 0 or cell.n < 1:
         raise BadInput(
             f"{where} is {cell}",
-            expected="finite numbers, spreads of at least 0, at least one seed",
+            expected="finite numbers, spreads of at least 0, at least one model",
             cure="give None for what was not measured, with the reason in `missing`",
         )

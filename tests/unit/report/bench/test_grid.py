@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -91,11 +92,11 @@ def test_reasons_are_footnotes_that_share_a_letter():
 
 def test_notes_say_what_the_numbers_are():
     notes = " ".join(sheet(grid()).notes)
-    assert "Mean ± standard deviation over 3 seeds." in notes
+    assert "Mean ± standard deviation over 3 models." in notes
     assert "the mean less that of retrain; nearer to 0 is better" in notes
     assert "the smallest gap of its column and the smallest Avg. Gap and RTE" in notes
     single = Grid("t", ("UA",), (Line("retrain", {"UA": Cell(5.0)}),))
-    assert sheet(single).notes == ("Mean over 1 seed.",)
+    assert sheet(single).notes == ("Mean over 1 model.",)
     assert sheet(Grid("t", ("UA",), (Line("retrain", {}),))).notes == ()
 
 
@@ -123,9 +124,21 @@ def test_nineteen_methods_fit():
         ({"missing": {"dmm/UA": "x"}}, "a reason names 'dmm/UA'.*or method/column"),
         ({"lines": (Line("retrain", {"UA": Cell(math.nan)}),)}, "retrain/UA is .*give None"),
         ({"lines": (Line("retrain", {"UA": Cell(1.0, -0.1)}),)}, "spreads of at least 0"),
-        ({"lines": (Line("retrain", {"UA": Cell(1.0, n=0)}),)}, "at least one seed"),
+        ({"lines": (Line("retrain", {"UA": Cell(1.0, n=0)}),)}, "at least one model"),
     ],
 )
 def test_bad_tables_are_refused(given, message):
     with pytest.raises(BadInput, match=message):
         Grid(**{"title": "t", "columns": ("UA",), "lines": (Line("retrain", {}),), **given})
+
+
+def test_doing_nothing_is_never_the_best_and_errors_are_called_so():
+    lines = (line("original", 5.3, 0.06, 0.1, 1), line("salun", 2.85, -2.39, 1.15, 2.66))
+    made = grid(*lines, aside=("original",), errors=("Avg. Gap",))
+    assert made.best("UA") == made.best("Avg. Gap") == {"salun"}
+    notes = " ".join(sheet(made).notes)
+    assert "retrain and original aside" in notes
+    assert "standard error" not in notes, "no average gap has a spread here"
+    own = replace(lines[1], cells={**lines[1].cells, "Avg. Gap": Cell(1.1, 0.4, 3)})
+    notes = " ".join(sheet(grid(own, errors=("Avg. Gap",))).notes)
+    assert "The spread of Avg. Gap is the standard error." in notes
