@@ -16,9 +16,17 @@ from expunge import store
 FOLDER = Path(__file__).parent
 
 
-def arguments(name: str, what: str) -> argparse.Namespace:
-    """The flags that every benchmark takes."""
-    parser = argparse.ArgumentParser(prog=name, description=what)
+def arguments(
+    name: str, what: str, *, plots: bool = False, problems: tuple[str, ...] = ()
+) -> argparse.Namespace:
+    """The flags that every benchmark takes; some draw, some have several problems."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=name, description=what, formatter_class=layout)
+    if plots:
+        again = "only make the tables and figures again"
+        parser.add_argument("--plot", action="store_true", help=again)
+    if problems:
+        parser.add_argument("--problem", choices=problems, default=problems[0])
     parser.add_argument("--out", type=Path, default=FOLDER / "results" / f"{name}.json")
     parser.add_argument("--store", type=Path, default=FOLDER / "results" / ".store")
     parser.add_argument("--quick", action="store_true", help="ten seconds, proves nothing")

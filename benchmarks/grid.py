@@ -1,0 +1,57 @@
+"""What benchmarks that are a config of `expunge bench` share: to run it, or draw it again."""
+
+import argparse
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import result
+
+from expunge.bench.config import parse
+from expunge.bench.drawn import draw
+from expunge.bench.run import run
+from expunge.bench.scored import load
+from expunge.maker import Workshop
+from expunge.problem import Problem
+from expunge.store import Store
+from expunge.zoo.problems import problem
+
+Content = dict[str, Any]
+
+
+def content_of(
+    flags: argparse.Namespace,
+    name: str,
+    small: Callable[[Content], Content],
+    shorter: Callable[[Problem], Problem] = lambda base: base,
+) -> Content:
+    """bench.json of configs/NAME.toml, whose files lie beside the result file, in a folder.
+
+    Args:
+        flags: of `result.arguments`; with `plot` only tables and figures are made again.
+        name: of the config.
+        small: with `quick`, the config that is run in its place.
+        shorter: with `quick`, the problem that is trained in its place.
+    """
+    folder: Path = flags.out.with_suffix("")
+    if flags.plot:
+        content = load(folder)
+    else:
+        asked = tomllib.loads((result.FOLDER / "configs" / f"{name}.toml").read_text())
+        config = parse(small(asked) if flags.quick else asked, name)
+        base = problem(config.problem, **config.options)
+        workshop = Workshop(Store(flags.store), jobs=flags.jobs)
+        command = f"python benchmarks/{name.partition('-')[0]}.py"
+        content = run(
+            config, shorter(base) if flags.quick else base, folder, workshop, command=command
+        )
+    draw(content, folder)
+    return content
+
+
+def only(asked: Content, methods: set[str], **changes: Any) -> Content:
+    """A smaller config: these methods, one trial each, and other changes."""
+    kept = [entry for entry in asked["method"] if entry["name"] in methods]
+    tuning = {**asked["tuning"], "trials": 1, "budget": 10.0}
+    return {**asked, "method": kept, "tuning": tuning, "judged_rows": 100, **changes}

@@ -1,0 +1,102 @@
+"""KLoM against compute for every method, after Figure 1 of the Datamodel Matching paper.
+
+100 models of hand-written digits (or, with --problem fashion, of Fashion-MNIST with a perceptron)
+forget random rows and one end of a class's first principal component. Six or eight trials a
+method; a second group of retrained models chooses, the first one judges, and all trials are in the
+figure, above the noise of KLoM among retrained models. Claims, on the principled set: oracle
+matching is as near as retraining can be told from itself (the verdict's limit, 1.0 above the
+noise); dmm has at most half the mean of the three 95th percentiles of the best method without
+attribution; and all methods without attribution are beyond that limit.
+
+Run: python benchmarks/pareto.py [--problem fashion] (20 and 60 minutes on two cores; it resumes).
+"""
+
+from dataclasses import replace
+from math import hypot
+
+import grid
+import result
+
+from expunge.bench.content import Content, cells_of
+from expunge.methods import METHODS
+from expunge.problem import Problem
+
+LIMIT = 1.0  # above the noise, as in the verdict
+RULE = "oracle"
+QUICK = {"gradient-ascent", "scrub", "oracle-matching", "dmm"}
+
+
+def main() -> None:
+    flags = result.arguments(
+        "pareto_digits", __doc__ or "", plots=True, problems=("digits", "fashion")
+    )
+    if flags.problem != "digits" and flags.out.stem == "pareto_digits":
+        flags.out = flags.out.with_name(f"pareto_{flags.problem}.json")
+    content = grid.content_of(flags, f"pareto_{flags.problem}", small, shorter)
+    principled = content["config"]["forget"][-1]["name"]
+    noise = klom(content, principled, "retrain", None)
+    assert noise is not None
+    best = {e["label"]: klom(content, principled, e["label"], RULE) for e in contestants(content)}
+    known = {label: found for label, found in best.items() if found is not None}
+    free = {e["label"] for e in contestants(content) if not METHODS[e["name"]].needs} & set(known)
+    rival = min(free, key=lambda label: known[label][0])
+    claims = [
+        compare("oracle-matching's KLoM less the noise", known["oracle-matching"], noise, LIMIT),
+        compare(f"dmm's KLoM less half of {rival}'s", known["dmm"], half(known[rival]), 0.0),
+        compare(f"the noise less the best without attribution, {rival}", noise, known[rival], -1.0),
+    ]
+    result.write(
+        flags.out,
+        claims,
+        files=flags.out.stem,
+        forget_set=principled,
+        noise=noise,
+        chosen=known,
+        members=content["config"]["members"],
+        half_models=content["config"]["half_models"],
+        quick=flags.quick,
+    )
+
+
+def contestants(content: Content) -> list[dict]:
+    """The methods of a benchmark."""
+    return content["config"]["contestants"]
+
+
+def klom(
+    content: Content, forget_set: str, label: str, rule: str | None
+) -> tuple[float, float] | None:
+    """Mean of the three 95th percentiles and its standard error; None if none was measured."""
+    cells = cells_of(content, forget_set, label, rule)
+    found = cells[0]["scores"]["KLoM"] if cells else None
+    return None if found is None or found["hidden"] else (found["value"], found["se"]["mean"])
+
+
+def half(found: tuple[float, float]) -> tuple[float, float]:
+    """Half of a number and of its error."""
+    return found[0] / 2, found[1] / 2
+
+
+def compare(
+    name: str, ours: tuple[float, float], theirs: tuple[float, float], target: float
+) -> dict:
+    """A claim that a difference is at most a target, with two standard errors each way."""
+    value, se = ours[0] - theirs[0], hypot(ours[1], theirs[1])
+    return result.claim(name, value, target, [value - 2 * se, value + 2 * se])
+
+
+def small(asked: dict) -> dict:
+    """Fifty models of digits, the principled set alone."""
+    sets = [{**asked["forget"][-1], "count": 30}]
+    sizes = {"problem": "digits", "members": 50, "half_models": 60}
+    return grid.only(asked, QUICK, forget=sets, **sizes)
+
+
+def shorter(base: Problem) -> Problem:
+    """Three epochs of training."""
+    assert base.recipe is not None
+    return replace(base, recipe=replace(base.recipe, epochs=3))
+
+
+if __name__ == "__main__":
+    main()
