@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.halfway import Halfway, Spent
 from expunge.recipe import constant
 from expunge.rng import Draws, seeded
 
@@ -82,6 +83,7 @@ def descend(
     training: bool = True,
     after: Callable[[int, Ensemble], None] | None = None,
     watch: Callable[[int, Ensemble], None] | None = None,
+    halfway: Halfway | None = None,
 ) -> Cost:
     """Gradient steps on the members of one group, in place.
 
@@ -105,6 +107,7 @@ def descend(
         training: False descends in evaluation mode: batch norm's statistics stay.
         after: called with the step's number and the models after each step; may change them.
         watch: only looks: called with 0 before the first step, then with the number of steps done.
+        halfway: keeps and resumes a long run; the feeds must begin after its steps.
 
     Returns:
         What was spent on each member.
@@ -123,14 +126,14 @@ def descend(
     frozen = frozen_weights(models, mask)
     opt = optimizer(list(weights.items()))
     full_rates = [group["lr"] for group in opt.param_groups]
-    rows = done = 0
+    spent = before = halfway.resume(weights, opt) if halfway else Spent()
     autocast = torch.autocast(models.device.type, torch.bfloat16, enabled=precision == "bf16")
     # Only a plain module may draw (dropout); a vmapped one refuses to.
     own = draws.of(models.ids) if models.stacked is None else None
     with models.mode(training), seeded(own.seeds()[0]) if own else nullcontext():
         if watch is not None:
             watch(0, models)
-        for step, feed in enumerate(feeds):
+        for step, feed in enumerate(feeds, start=before.steps):
             if own:
                 torch.manual_seed(own.at("step", step).seeds()[0])
             for group, rate in zip(opt.param_groups, full_rates, strict=True):
@@ -148,11 +151,14 @@ def descend(
                 restore(weights, frozen)
             if watch is not None:
                 watch(step + 1, models)
-            rows += sum(batch.rows.shape[-1] for batch in feed if isinstance(batch, Batch))
-            done += 1
-    assert done == steps, f"{done} feeds for {steps} steps"
+            rows = sum(batch.rows.shape[-1] for batch in feed if isinstance(batch, Batch))
+            seconds = before.seconds + perf_counter() - start
+            spent = Spent(step + 1, spent.rows + rows, seconds)
+            if halfway is not None:
+                halfway.offer(weights, opt, spent)
+    assert spent.steps == steps, f"{spent.steps} feeds for {steps} steps"
     require_finite(weights, models)
-    return Cost(rows, rows, perf_counter() - start)
+    return Cost(spent.rows, spent.rows, spent.seconds)
 
 
 Frozen = dict[str, tuple[Tensor, Tensor]]  # by name: where it may move, and its value before
@@ -219,12 +225,18 @@ def _finish_gradients(
             grad.view(members, -1).mul_(factor[:, None])
 
 
-def require_finite(weights: Mapping[str, Tensor], models: Ensemble) -> None:
-    """Raise BadInput where weights became NaN or infinite."""
+def require_finite(
+    weights: Mapping[str, Tensor],
+    models: Ensemble,
+    *,
+    expected: str = "gradient steps that stay finite",
+    cure: str = "lower the learning rate or the number of steps",
+) -> None:
+    """Raise BadInput, with these words, where weights became NaN or infinite."""
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise BadInput(
                 f"'{name}' became NaN or infinite in members {models.ids[0]} to {models.ids[-1]}",
-                expected="gradient steps that stay finite",
-                cure="lower the learning rate or the number of steps",
+                expected=expected,
+                cure=cure,
             )

@@ -15,6 +15,7 @@ from expunge.data import fingerprints
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
 from expunge.grouping import choose_group
+from expunge.halfway import Halfway
 from expunge.loop import Cost
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -218,8 +219,15 @@ def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
 def _make_block(
     problem: Problem, role: str, ids: Sequence[int], workshop: Workshop, group: int, key: str
 ) -> str:
+    halfway = Halfway(workshop.store, store.key("halfway", of=key))
     models, cost = train(
-        problem, role, ids, seed=workshop.seed, group=group, device=workshop.device
+        problem,
+        role,
+        ids,
+        seed=workshop.seed,
+        group=group,
+        device=workshop.device,
+        halfway=halfway,
     )
     facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
     if role == "subset":
@@ -232,4 +240,5 @@ def _make_block(
     else:
         tensors = models.tensors()
     workshop.store.save(key, tensors, facts)
+    halfway.drop()
     return key

@@ -67,6 +67,11 @@ class Store:
         # the decoder gives names in another order at every read
         return Stored(dict(sorted(decode(content).items())), sealed["facts"])
 
+    def remove(self, key: str) -> None:
+        """Drop the result under `key`, if there is one."""
+        for ending in ("json", "safetensors"):
+            self._path(key, ending).unlink(missing_ok=True)
+
     def keys(self, kind: str) -> Iterator[str]:
         """Keys of all whole results of a kind, sorted."""
         for path in sorted((self.root / kind).glob("*.json")):
@@ -98,8 +103,7 @@ class Store:
             f"the stored result {key} is damaged (its checksum is wrong); it is made again",
             stacklevel=3,
         )
-        for ending in ("json", "safetensors"):
-            self._path(key, ending).unlink(missing_ok=True)
+        self.remove(key)
 
 
 def key(kind: str, **made_by: Any) -> str:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from expunge.data import Batch, augments_itself
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
+from expunge.halfway import Halfway
 from expunge.loop import Cost, descend, epochs
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -29,6 +31,7 @@ def train(
     seed: int,
     group: int = 1,
     device: str = "cpu",
+    halfway: Halfway | None = None,
 ) -> tuple[Ensemble, Cost]:
     """Train the members `ids` of a role from scratch.
 
@@ -40,6 +43,7 @@ def train(
         seed: the seed of the whole evidence.
         group: members trained at once.
         device: e.g. "cpu" or "cuda".
+        halfway: keeps and resumes a training by a recipe of a single group.
 
     Returns:
         The members, and what was spent on each.
@@ -63,7 +67,8 @@ def train(
     for start in range(0, len(ids), group):
         block = tuple(ids[start : start + group])
         own = rows[start : start + group] if role == "subset" else rows
-        part, spent = train_group(problem, recipe, own, block, draws, group, device)
+        single = halfway if len(ids) <= group else None
+        part, spent = train_group(problem, recipe, own, block, draws, group, device, single)
         parts.append(part)
         cost = replace(spent, seconds=cost.seconds + spent.seconds)
     return Ensemble.concat(parts), replace(cost, seconds=cost.seconds / len(ids))
@@ -134,6 +139,7 @@ def train_group(
     draws: Draws,
     group: int,
     device: str,
+    halfway: Halfway | None = None,
 ) -> tuple[Ensemble, Cost]:
     """Train one group by a recipe on `rows`, (n,) or (members, n); see `train`."""
     modules = []
@@ -145,16 +151,23 @@ def train_group(
         modules.append(module.to(device))
     models = Ensemble.stack(modules, ids, group)
     plan = epochs(rows, recipe.batch_size, recipe.epochs, draws.of(ids).at("order"))
-    feeds = training_feeds(problem, recipe, plan, draws.of(ids), device)
-    return models, descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws)
+    done = halfway.spent.steps if halfway else 0
+    feeds = training_feeds(problem, recipe, islice(plan, done, None), draws.of(ids), device, done)
+    cost = descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws, halfway)
+    return models, cost
 
 
 def training_feeds(
-    problem: Problem, recipe: Recipe, plan: Iterable[Tensor], draws: Draws, device: str
+    problem: Problem,
+    recipe: Recipe,
+    plan: Iterable[Tensor],
+    draws: Draws,
+    device: str,
+    first: int = 0,
 ) -> Iterator[tuple[Batch]]:
-    """The batches of a plan as the recipe trains on them: prepared, then augmented."""
+    """The batches of a plan as the recipe trains on them from step `first`: prepared, augmented."""
     planned = (rows.to(device) for rows in plan)
-    for step, batch in enumerate(problem.train.batches(planned, training=True)):
+    for step, batch in enumerate(problem.train.batches(planned, training=True), start=first):
         ready = problem.task.prepare(batch, draws.at("prepare", step), training=True)
         yield (
             ready if recipe.augment is None else recipe.augment(ready, draws.at("augment", step)),
@@ -168,6 +181,7 @@ def descend_by_recipe(
     feeds: Iterable[tuple[Batch]],
     rows: int,
     draws: Draws,
+    halfway: Halfway | None = None,
 ) -> Cost:
     """Train one group in place as the recipe says, its moving average of weights included."""
     task = problem.task
@@ -180,6 +194,11 @@ def descend_by_recipe(
         ).mean()
 
     average = {name: w.detach().clone() for name, w in models.weights().items()}
+
+    if halfway is not None:
+        own = models.tensors() if models.stacked is None else models.stacked
+        halfway.live |= {f"model/{name}": tensor.detach() for name, tensor in own.items()}
+        halfway.live |= {f"average/{name}": tensor for name, tensor in average.items()}
 
     def follow(step: int, models: Ensemble) -> None:
         for name, weight in models.weights().items():
@@ -197,6 +216,7 @@ def descend_by_recipe(
         clip=recipe.clip,
         precision=recipe.precision,
         after=None if recipe.ema is None else follow,
+        halfway=halfway,
     )
     if recipe.ema is not None:
         with torch.no_grad():

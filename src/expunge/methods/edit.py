@@ -53,7 +53,12 @@ def edit(
             for name, value in new.items():
                 weights[name].copy_(value)
         restore(weights, frozen)
-        require_finite(weights, single)
+        require_finite(
+            weights,
+            single,
+            expected="an edit that leaves finite weights",
+            cure="try another --alpha, or look for NaN in the model and its data",
+        )
         parts.append(single)
     made = Ensemble.stack([single.template for single in parts], models.ids, models.group)
     changed = largest_change(models, made)

@@ -1,0 +1,90 @@
+"""A long training goes on where it was killed: what it needs is kept every minute.
+
+Draws depend only on (seed, purpose, member, step), so that tensors, the optimizer's state and the
+number of steps are all of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from expunge.store import Store, Stored
+
+EVERY = 60.0  # seconds; shorter trainings keep nothing
+
+
+class Spent(NamedTuple):
+    """How far a training is: steps done, rows read by each member, and seconds."""
+
+    steps: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Halfway:
+    """One training, in a store.
+
+    Attributes:
+        store: where it is kept.
+        key: under which name.
+        every: seconds from one keeping to the next.
+        live: the tensors that the training changes (weights, buffers, averages), by name; they
+            are put back in place.
+    """
+
+    store: Store
+    key: str
+    every: float = EVERY
+    live: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._last = perf_counter()
+
+    @cached_property
+    def _found(self) -> Stored | None:
+        return self.store.load(self.key)
+
+    @property
+    def spent(self) -> Spent:
+        """What was done before; nothing where nothing is kept."""
+        return Spent(**self._found.facts) if self._found else Spent()
+
+    def resume(self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Spent:
+        """Put tensors and the optimizer's state back as they were; returns what was done."""
+        if self._found is None:
+            return Spent()
+        kept = self._found.tensors
+        with torch.no_grad():
+            for name, tensor in self.live.items():
+                tensor.copy_(kept[f"live/{name}"])
+        for name, weight in weights.items():
+            prefix = f"optimizer/{name}/"
+            for own in (key for key in kept if key.startswith(prefix)):
+                # a step count stays on the CPU, where optimizers expect it
+                where = weight.device if kept[own].ndim else "cpu"
+                optimizer.state[weight][own.removeprefix(prefix)] = kept[own].to(where)
+        return self.spent
+
+    def offer(
+        self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, spent: Spent
+    ) -> None:
+        """Keep the training as it is now, if that was last done long enough ago."""
+        if perf_counter() - self._last < self.every:
+            return
+        tensors = {f"live/{name}": tensor for name, tensor in self.live.items()}
+        for name, weight in weights.items():
+            for part, value in optimizer.state[weight].items():
+                if value is not None:
+                    tensors[f"optimizer/{name}/{part}"] = torch.as_tensor(value)
+        self.store.save(self.key, tensors, spent._asdict())
+        self._last = perf_counter()
+
+    def drop(self) -> None:
+        """Forget it: the training is over, and its result is kept."""
+        self.store.remove(self.key)
