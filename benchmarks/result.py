@@ -20,18 +20,24 @@ def arguments(
     name: str, what: str, *, plots: bool = False, problems: tuple[str, ...] = ()
 ) -> argparse.Namespace:
     """The flags that every benchmark takes; some draw, some have several problems."""
+    made = parser(name, what, plots=plots)
+    if problems:
+        made.add_argument("--problem", choices=problems, default=problems[0])
+    return made.parse_args()
+
+
+def parser(name: str, what: str, *, plots: bool = False) -> argparse.ArgumentParser:
+    """The parser of `arguments`, for a benchmark that takes flags of its own."""
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=name, description=what, formatter_class=layout)
+    made = argparse.ArgumentParser(prog=name, description=what, formatter_class=layout)
+    made.add_argument("--out", type=Path, default=FOLDER / "results" / f"{name}.json")
+    made.add_argument("--store", type=Path, default=FOLDER / "results" / ".store")
+    made.add_argument("--quick", action="store_true", help="ten seconds, proves nothing")
+    made.add_argument("--jobs", type=int, default=None)
     if plots:
         again = "only make the tables and figures again"
-        parser.add_argument("--plot", action="store_true", help=again)
-    if problems:
-        parser.add_argument("--problem", choices=problems, default=problems[0])
-    parser.add_argument("--out", type=Path, default=FOLDER / "results" / f"{name}.json")
-    parser.add_argument("--store", type=Path, default=FOLDER / "results" / ".store")
-    parser.add_argument("--quick", action="store_true", help="ten seconds, proves nothing")
-    parser.add_argument("--jobs", type=int, default=None)
-    return parser.parse_args()
+        made.add_argument("--plot", action="store_true", help=again)
+    return made
 
 
 def claim(name: str, value: float, target: float, interval: list[float] | None = None) -> dict:

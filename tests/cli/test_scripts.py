@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CIFAR10 = Path(os.environ.get("EXPUNGE_DATA", ""), "cifar10/test-00000-of-00001.parquet")
 
 
 def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
@@ -31,3 +32,43 @@ def test_a_benchmark_runs_quickly(tmp_path, name):
     for claim in result["claims"]:
         assert set(claim) == {"name", "value", "interval", "target", "holds"}
     assert {"machine", "versions", "commit"} <= set(result)
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_every_metric_is_written_verified_and_drawn(tmp_path):
+    config, out = ROOT / "benchmarks/configs/digits_all_metrics.toml", tmp_path / "out"
+    expunge = [Path(sys.executable).with_name("expunge")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*expunge, "bench", config, "--out", out], env=env, check=True, timeout=900)
+    content = json.loads((out / "bench.json").read_text())
+    names = content["config"]["metrics"]
+    for cell in content["cells"]:
+        if cell["method"] != "oracle" and cell["forget_set"] == "random 10 %":
+            missing = [name for name in names if cell["scores"][name] is None]
+            assert not missing, (cell["method"], missing, cell["not_measured"])
+    for figure in ("klom-against-compute--random-10", "instability", "when-to-stop--random-10"):
+        assert (out / f"{figure}.svg").is_file(), figure
+    said = subprocess.run(
+        [*expunge, "verify", out], env=env, check=True, capture_output=True, text=True, timeout=300
+    )
+    assert "bench.json" in said.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CIFAR10.is_file(), reason="EXPUNGE_DATA has no CIFAR-10")
+def test_the_cifar10_table_is_made_in_pieces(tmp_path):
+    script = ROOT / "benchmarks/cifar10_table.py"
+    words = ["--quick", "--out", tmp_path / "r.json", "--store", tmp_path / "store"]
+    command = [sys.executable, script, *map(str, words)]
+    first = subprocess.run(
+        [*command, "--minutes", "0.3"], capture_output=True, text=True, timeout=300
+    )
+    assert first.returncode == 1
+    assert "The same command goes on" in first.stderr
+    assert not (tmp_path / "r.json").exists()
+    begun = len(list((tmp_path / "store").rglob("*.json")))
+    assert begun, "the first piece kept nothing"
+    subprocess.run(command, check=True, timeout=600)
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["ours"].keys() >= {"retrain", "original", "salun", "scrub", "ssd"}
+    assert "| salun |" in (tmp_path / "r/beside.md").read_text()
