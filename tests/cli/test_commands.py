@@ -236,3 +236,10 @@ def test_other_inputs_that_cannot_be_used(folder, forgotten):
     (folder / "file").write_text("in the way")
     ask = ("forget", *ASK, "--rows", "rows.csv", "--method", "fine-tune", "--out", "file/sub")
     assert "cannot write" in run(*ask, cwd=folder).stderr
+
+
+def test_bench_says_what_is_missing(tmp_path):
+    for words, said in ((["bench"], "no config was given"), (["bench", "--draw"], "there is no")):
+        refused = run(*words, "--out", "x", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert said in refused.stderr

@@ -20,6 +20,7 @@ from expunge.contract.problems import (
     tiny64,
 )
 from expunge.curvature.fisher import expected_fisher, squared_gradients
+from expunge.curvature.memory import free_bytes
 from expunge.curvature.point import Point
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product
 from expunge.curvature.saliency import saliency_mask
@@ -264,3 +265,18 @@ def test_optima_are_where_the_gradient_and_the_penalty_cancel():
         slope = Point(problem.task, problem.train, module).gradient(rows)["weight"]
         penalty = problem.recipe.l2 * len(rows) * theta
         assert torch.allclose(slope.reshape(penalty.shape), -penalty, atol=1e-9)
+
+
+# ---- memory
+
+
+def test_free_memory_is_what_linux_calls_available(tmp_path, monkeypatch):
+    told = tmp_path / "meminfo"
+    monkeypatch.setattr("expunge.curvature.memory.MEMINFO", told)
+    cpu = torch.device("cpu")
+    assert free_bytes(cpu) is None
+    told.write_text("MemTotal: 9 kB\nMemFree: 2 kB\nMemAvailable:   5 kB\nHugePages_Total: 0\n")
+    assert free_bytes(cpu) == 5 * 1024
+    told.write_text("MemTotal: 9 kB\n")
+    assert free_bytes(cpu) is None
+    assert free_bytes(torch.device("meta")) is None

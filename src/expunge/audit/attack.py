@@ -116,17 +116,20 @@ def auc(members: Tensor, others: Tensor) -> tuple[float, float]:
     """Area under the curve and its standard error, without the conditions of `attack`.
 
     Args:
-        members: (a,) scores, a >= 2.
-        others: (b,) scores, b >= 2.
+        members: (a,) scores, a >= 1.
+        others: (b,) scores, b >= 1.
 
     Returns:
-        The area, from 0 to 1, and DeLong's standard error.
+        The area, from 0 to 1, and DeLong's standard error. A group of one row shows no variance;
+        the largest that shares of this mean can have, area (1 - area), stands in for it.
     """
     # share of the other group that lies below a row, ties counting half
     over = _below(others, members) / len(others)
     under = _below(members, others) / len(members)
-    error = (over.var() / len(members) + under.var() / len(others)).sqrt()
-    return float(over.mean()), float(error)
+    area = over.mean()
+    spread = [x.var() if len(x) > 1 else area * (1 - area) for x in (over, under)]
+    error = (spread[0] / len(members) + spread[1] / len(others)).sqrt()
+    return float(area), float(error)
 
 
 def _below(ranked: Tensor, values: Tensor) -> Tensor:

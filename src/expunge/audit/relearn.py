@@ -35,7 +35,7 @@ def relearn_time(
             before any step.
         goal: (members,) losses to be reached, in nats.
         tolerance: added to the goal, in nats.
-        convention: "expunge", or "published" for comparison with numbers of the public code.
+        convention: "expunge", or "paper" for comparison with numbers of the public code.
 
     Returns:
         (members,) steps, float64; 0 where the goal was met from the start.
@@ -44,11 +44,9 @@ def relearn_time(
         BadInput: wrong shapes, a NaN, a goal that is not finite, a negative tolerance, or an
             unknown convention.
     """
-    if convention not in ("expunge", "published"):
+    if convention not in ("expunge", "paper"):
         raise BadInput(
-            f"convention {convention!r}",
-            expected='"expunge" or "published"',
-            cure="name one of them",
+            f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"
         )
     if losses.ndim != 2 or 0 in losses.shape or tuple(goal.shape) != losses.shape[:1]:
         raise BadInput(

@@ -3,7 +3,7 @@
 ZRF = 1 - mean over rows of JS(softmax of the model, softmax of a randomly initialised model), with
 JS(p, q) = KL(p || m) / 2 + KL(q || m) / 2 and m = (p + q) / 2, in bits, so that it lies in [0, 1].
 Source: Chundawat et al. 2023, Can Bad Teaching Induce Forgetting?, arXiv 2205.08096.
-Differs from its public code, unless asked for `convention="published"`: there the arguments of the
+Differs from its public code, unless asked for `convention="paper"`: there the arguments of the
 divergence are turned around (KL(m || p), which has no bound), logarithms are natural, and the
 mean runs over classes as well as rows: the divergence is divided by C, and all is close to 1.
 What it does not say: answering at random is no goal. A retrained model classifies many forgotten
@@ -26,20 +26,18 @@ def zrf(outputs: Tensor, random_outputs: Tensor, convention: str = "expunge") ->
     Args:
         outputs: (members, rows, C) logits or log-probabilities on the forgotten rows.
         random_outputs: (1, rows, C) of one randomly initialised model, or (members, rows, C).
-        convention: "expunge", or "published" for comparison with numbers of the public code.
+        convention: "expunge", or "paper" for comparison with numbers of the public code.
 
     Returns:
-        (members,) float64, from 0 (nothing in common) to 1 (the same answers); "published" values
-        have no lower bound.
+        (members,) float64, from 0 (nothing in common) to 1 (the same answers); "paper" values have
+        no lower bound.
 
     Raises:
         BadInput: wrong shapes, no rows, outputs that are not finite, or an unknown convention.
     """
-    if convention not in ("expunge", "published"):
+    if convention not in ("expunge", "paper"):
         raise BadInput(
-            f"convention {convention!r}",
-            expected='"expunge" or "published"',
-            cure="name one of them",
+            f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"
         )
     if outputs.ndim == 3 and not outputs.shape[1]:
         raise BadInput(

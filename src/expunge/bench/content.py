@@ -29,8 +29,13 @@ def values_of(cells: list[Content], name: str) -> list[float]:
 
 def gaps_of(content: Content, forget_set: str, method: str, rule: str | None) -> Gaps | None:
     """UA, RA, TA and MIA against retraining; None where one of them was not measured."""
-    own = cells_of(content, forget_set, method, rule)
-    retrained = cells_of(content, forget_set, RETRAIN, None)
+    return gaps_between(
+        cells_of(content, forget_set, method, rule), cells_of(content, forget_set, RETRAIN, None)
+    )
+
+
+def gaps_between(own: list[Content], retrained: list[Content]) -> Gaps | None:
+    """As `gaps_of`, of any cells."""
     if not own or any(cell["scores"].get(name) is None for cell in own for name in GAPPED):
         return None
     both = ({n: torch.tensor(values_of(c, n)) for n in GAPPED} for c in (own, retrained))

@@ -6,11 +6,13 @@ from expunge.bench.content import (
     ORIGINAL,
     RETRAIN,
     Content,
+    cells_of,
+    gaps_between,
     gaps_of,
     names_of,
     rules_of,
 )
-from expunge.bench.metrics import GAPPED
+from expunge.bench.metrics import GAPPED, METRICS
 from expunge.methods import METHODS
 from expunge.report.bench.frontier import frontier
 from expunge.report.bench.instability import instability
@@ -108,8 +110,26 @@ def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
     influence = [e["label"] for e in content["config"]["contestants"] if e["name"] == "influence"]
     for choice in content["choices"]:
         if choice["forget_set"] in shares and choice["method"] in influence:
-            values = [t["scores"].get("oracle") for t in choice["trials"]]
-            known = [value for value in values if value is not None]
+            known = _gaps_of_trials(content, choice)
             if known:
                 found.append((choice["method"], shares[choice["forget_set"]], known))
     return found
+
+
+def _gaps_of_trials(content: Content, choice: Content) -> list[float]:
+    """Of trials on a judged seed, by its judges; of others, by the retrained models that chose."""
+    tuning = content["config"]["tuning"]
+    if not tuning or tuning["seed"] in content["config"]["seeds"]:
+        name = choice["forget_set"]
+        retrained = cells_of(content, name, RETRAIN, None)
+        own = [
+            c
+            for c in content["cells"]
+            if (c["forget_set"], c["method"]) == (name, choice["method"])
+        ]
+        gaps = [gaps_between([c], [r for r in retrained if r["seed"] == c["seed"]]) for c in own]
+        return [found.average for found in gaps if found is not None]
+    if content["config"]["members"] >= METRICS["KLoM"].members:
+        return []  # these were chosen by KLoM
+    scores = [trial["scores"].get("oracle") for trial in choice["trials"]]
+    return [score for score in scores if score is not None]

@@ -6,7 +6,9 @@ import typer
 
 
 def bench(
-    config: Path = typer.Argument(..., help="TOML file; docs/bench.md explains it."),
+    config: Path = typer.Argument(
+        None, help="TOML file; docs/bench.md explains it. Not needed with --draw."
+    ),
     out: Path = typer.Option(Path("expunge-bench"), help="Folder of the results."),
     data: Path = typer.Option(
         None, help="Folder of the data sets; default the one that EXPUNGE_DATA names."
@@ -38,6 +40,7 @@ def bench(
     from expunge.bench.run import run
     from expunge.bench.scored import load
     from expunge.cli.inputs import load_problem
+    from expunge.errors import BadInput
     from expunge.maker import Workshop
     from expunge.store import Store
     from expunge.zoo.problems import problem
@@ -45,6 +48,10 @@ def bench(
     start, console = perf_counter(), Console(highlight=False)
     if only_draw:
         content = load(out)
+    elif config is None:
+        raise BadInput(
+            "no config was given", expected="a TOML file, or --draw", cure="see docs/bench.md"
+        )
     else:
         asked = read(config)
         if ".py" in asked.problem:

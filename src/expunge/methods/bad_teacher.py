@@ -3,9 +3,9 @@
 Source: Chundawat et al. 2023, "Can Bad Teaching Induce Forgetting?", arXiv 2205.08096: KL to the
 answers of a randomly initialised model on forgotten rows and to those of the original on a share
 of the retained rows, mixed in one stream. Differs: the divergence is summed over classes (the
-released code divides it by their number), and the student is in training mode. Each model has an
-untrained teacher of its own. Cost: 5 x epochs x (|F| + share x |R|) row units, the teachers' two
-forward passes included.
+released code divides it by their number) and multiplied by temperature squared (there: not), and
+the student is in training mode. Each model has an untrained teacher of its own. Cost: 5 x epochs x
+(|F| + share x |R|) row units, the teachers' two forward passes included.
 """
 
 from dataclasses import dataclass, replace

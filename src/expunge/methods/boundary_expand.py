@@ -45,7 +45,10 @@ class Widened:
 
 @dataclass(frozen=True)
 class BoundaryExpand(OverForget):
-    """Train the forgotten rows into an extra class, which is then removed."""
+    """Train the forgotten rows into an extra class, which is then removed.
+
+    It cannot be looked at while it descends: the models then have one class more than the task.
+    """
 
     name: ClassVar[str] = "boundary-expand"
     source: ClassVar[str] = "Chen et al. 2023, arXiv 2303.11570"
@@ -68,6 +71,12 @@ class BoundaryExpand(OverForget):
         """See `Method`; with `keep_class` the result is a `Widened`."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
+        if given.watch is not None:
+            raise BadInput(
+                "boundary-expand, to be looked at while it descends",
+                expected="a method whose models keep their classes meanwhile",
+                cure="choose boundary-shrink, which changes no layer",
+            )
         task = _wider(problem.task)
         head, extra = last_layer(models.template, task.classes - 1), task.classes - 1
         frozen_weights(models, given.mask)  # refuses a mask by the shape that the caller knows
@@ -85,7 +94,7 @@ class BoundaryExpand(OverForget):
         result = self.tuned(
             replace(problem, task=task),
             wide,
-            replace(given, mask=_wider_mask(given, head), watch=None),
+            replace(given, mask=_wider_mask(given, head)),
             objective,
             seed=seed,
             augment=False,
@@ -113,7 +122,16 @@ def last_layer(module: nn.Module, classes: int) -> str:
             expected="a model that ends with nn.Linear(..., classes)",
             cure="choose boundary-shrink, which changes no layer",
         )
-    return fitting[-1]
+    head = fitting[-1]
+    own = list(module.get_submodule(head).parameters())
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if name.rpartition(".")[0] != head and any(parameter is one for one in own):
+            raise BadInput(
+                f"boundary-expand on '{head}', whose weights are also '{name}'",
+                expected="a last layer with weights of its own, which alone gets a class more",
+                cure="choose boundary-shrink, which changes no layer",
+            )
+    return head
 
 
 def widened(module: nn.Module, head: str, seed: int) -> nn.Module:

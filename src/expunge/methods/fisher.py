@@ -5,10 +5,11 @@ code: each weight becomes a draw from N(mu, v) with v = alpha x min(1 / (I + 1e-
 expected diagonal Fisher information of the retained rows; the variance is averaged over the
 inputs of a unit; in the last layer 1 / (I + 1e-8) is at most 100 and the variance ten times
 larger, as it is for biases and batch norm; of a class that is forgotten whole, mu = 0 and v =
-1e-4 in its row of the last layer. Differs: the last layer is the last parameters whose first axis
-is the number of classes (there: any such); `together` above 1 squares mean gradients as later
-published code did (batches of 32), on another scale. Buffers stay. Cost: 3 x C x |R| row units
-for C classes, or fewer with `samples`.
+1e-4 in its row of the last layer. Differs: that 1e-4 is final (the code multiplies it by ten with
+the rest of the layer: 1e-3); the last layer is the last parameters whose first axis is the number
+of classes (there: any such); `together` above 1 squares mean gradients as later published code did
+(batches of 32), on another scale. Buffers stay. Cost: 3 x C x |R| row units for C classes, or fewer
+with `samples`.
 """
 
 from dataclasses import dataclass

@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from expunge.curvature.memory import free_bytes
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product
 from expunge.curvature.woodfisher import running_woodfisher, woodfisher
@@ -79,6 +80,12 @@ class Influence:
                 expected="damping above 0: the matrix of so few rows has no inverse",
                 cure="leave --damping out, or use --curvature gauss-newton",
             )
+        if self.curvature == "gauss-newton" and self.running:
+            raise BadInput(
+                "influence with running and curvature = gauss-newton",
+                expected="the Fisher matrix, which the recursion is made for",
+                cure="leave --running out, or --curvature",
+            )
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -87,6 +94,8 @@ class Influence:
         draws = Draws((seed, "unlearn", self.name))
 
         def moved(point: Point, draws: Draws) -> Weights:
+            if self.curvature == "fisher":
+                _require_room(point, sampled(problem.retain, self.samples))
             step = self._solve(problem, point, self._effect(problem, point), draws)
             return {name: w + self.alpha * step[name] for name, w in point.weights.items()}
 
@@ -123,19 +132,31 @@ class Influence:
                 self.iterations,
             )
         rows = sample(problem.retain, self.samples, draws)
-        gradients = torch.cat(
-            [
-                torch.cat([g.flatten(1) for g in part.values()], dim=1)
-                for part in point.row_gradients(rows)
-            ]
-        )
         vector = torch.cat([v.flatten() for v in goal.values()])
+        gradients, done = vector.new_empty(len(rows), len(vector)), 0  # there is no room for two
+        for part in point.row_gradients(rows):
+            flat = torch.cat([g.flatten(1) for g in part.values()], dim=1)
+            gradients[done : done + len(flat)] = flat
+            done += len(flat)
         found = (
             running_woodfisher(gradients, vector)
             if self.running
             else woodfisher(gradients, vector, self.damping)
         )
         return _unflattened(found, goal)
+
+
+def _require_room(point: Point, rows: int) -> None:
+    """Refuse, before any work, gradients of rows that do not fit into memory together."""
+    weights = list(point.weights.values())
+    needed = rows * sum(w.numel() * w.element_size() for w in weights)
+    free = free_bytes(weights[0].device)
+    if free is not None and needed > free:
+        raise BadInput(
+            f"influence with {rows:,} gradients of {point.size:,} weights, {needed / 1e9:.1f} GB",
+            expected=f"at most the {free / 1e9:.1f} GB that are free on {weights[0].device}",
+            cure="lower --samples or use --curvature gauss-newton",
+        )
 
 
 def _unflattened(vector: Tensor, like: Weights) -> Weights:

@@ -3,16 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
-
 from expunge.curvature.saliency import saliency_mask
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost
+from expunge.loop import Cost, frozen_weights
 from expunge.methods.method import Claim, Given, Method, Result, unchanged
 from expunge.problem import Problem
-
-Mask = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,7 @@ class Masked:
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        mask, cost = saliency_mask(problem, models, self.share)
-        both = replace(given, mask=intersection(mask, given.mask))
+        both, cost = salient(problem, models, given, self.share)
         result = self.inner(problem, models, both, seed=seed)
         return replace(result, cost=result.cost + cost)
 
@@ -100,10 +95,17 @@ def masked(method: Method, mask: str) -> Method:
     return made
 
 
-def intersection(mask: Mask, other: Mask | None) -> Mask:
-    """Weights that both masks let go; a parameter that `other` does not name is as in `mask`."""
-    both = dict(mask)
-    for name, may_move in (other or {}).items():
-        # a name or a shape that no model has is refused by whoever uses the mask
-        both[name] = both[name] & may_move.to(both[name].device) if name in both else may_move
-    return both
+def salient(problem: Problem, models: Ensemble, given: Given, share: float) -> tuple[Given, Cost]:
+    """What is given, its mask narrowed to the weights that matter most; and the cost of that.
+
+    Only weights that both masks let go may move; a parameter that the caller's does not name is as
+    in the saliency mask.
+
+    Raises:
+        BadInput: before any work, a mask of the caller's that does not fit the models.
+    """
+    frozen_weights(models, given.mask)
+    mask, cost = saliency_mask(problem, models, share)
+    for name, may_move in (given.mask or {}).items():
+        mask[name] = mask[name] & may_move.to(mask[name].device)
+    return replace(given, mask=mask), cost

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
 from expunge.loop import Cost, epochs
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.passing import OverBoth, training_loss
@@ -49,6 +50,15 @@ class RandomLabel(OverBoth):
     true_label: bool = setting(
         False, "as published code: the label that is drawn may be the true one"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sequential and self.alpha != type(self).alpha:
+            raise BadInput(
+                f"{self.name} with sequential and alpha = {self.alpha:g}",
+                expected="no alpha: relabelled and retained rows then share no step to be weighed",
+                cure="leave --alpha out, or --sequential",
+            )
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

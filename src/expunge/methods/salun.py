@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from expunge.curvature.saliency import saliency_mask
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, frozen_weights, restore
-from expunge.methods.masked import intersection
+from expunge.methods.masked import salient
 from expunge.methods.method import Claim, Given, Result, unchanged
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.setting import setting
@@ -44,9 +43,7 @@ class SalUn(RandomLabel):
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        frozen_weights(models, given.mask)  # refuses, before any work, a mask that does not fit
-        mask, cost = saliency_mask(problem, models, self.share)
-        both = replace(given, mask=intersection(mask, given.mask))
+        both, cost = salient(problem, models, given, self.share)
 
         def kept(before: Ensemble) -> Callable[[int, Ensemble], None]:
             # the published leak is of the saliency mask; the caller's holds in any case

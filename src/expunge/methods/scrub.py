@@ -6,8 +6,10 @@ the first `ascent_epochs` epochs a pass over the forgotten rows that ascends KL(
 student); in every epoch a pass over the retained rows that descends gamma x loss + alpha x
 KL(original || student), both with temperature. With `rewind` (SCRUB+R) the weights of that epoch
 come back whose error on forgotten rows is nearest to the final model's error on validation rows
-of the same classes. Differs: SGD with momentum 0.9 (the released code also uses Adam), the
-learning rate stays, weight decay only as the recipe's l2; its penalty and clipping are left out.
+of the same classes. Without batch norm or dropout the whole first pass over the forgotten rows
+moves nothing: student and original are still the same, where the divergence has no slope. Differs:
+SGD with momentum 0.9 (the released code also uses Adam), the learning rate stays, weight decay only
+as the recipe's l2; its penalty and clipping are left out.
 Cost: 4 x (epochs x |R| + ascent_epochs x |F|) row units, the original's forward pass included;
 rewinding reads |F| rows more an epoch.
 """

@@ -64,6 +64,17 @@ def test_scores_that_are_all_equal_say_nothing():
     assert found.tpr_at[0].tpr == 0  # nobody above the threshold: never more alarms than promised
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_error_of_an_area_of_one_row_takes_the_largest_variance():
+    four = torch.tensor([0.0, 1.0, 2.0, 3.0]).double()
+    area, error = auc(torch.tensor([2.5]).double(), four)  # above three of four: 0, 1 or 1 each
+    assert area == 0.75
+    assert error == pytest.approx(math.sqrt(0.75 * 0.25 / 1 + 0.25 / 4), abs=1e-12)
+    assert auc(four, torch.tensor([2.5]).double()) == pytest.approx((0.25, error), abs=1e-12)
+    assert auc(four[:1], four[1:2]) == (0, 0)
+    assert auc(four[:1], four[:1]) == pytest.approx((0.5, math.sqrt(0.5)), abs=1e-12)
+
+
 def test_groups_that_do_not_overlap_are_told_apart_entirely():
     found = attack(draw(50, 100.0), draw(200, 0.0, 1), fprs=(0.01,))
     assert (found.auc, found.auc_se, found.accuracy, found.advantage) == (1, 0, 1, 1)

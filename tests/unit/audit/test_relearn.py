@@ -55,20 +55,20 @@ def published(losses, goal):
 
 
 @pytest.mark.parametrize("at", [0, 1, 57, 98, 99, 100, 150, None])
-def test_the_published_convention_counts_readings_and_stops_at_100(at):
+def test_the_paper_convention_counts_readings_and_stops_at_100(at):
     losses = torch.ones(1, 160)
     if at is not None:
         losses[0, at:] = 0.5
-    found = relearn_time(losses, torch.tensor([0.5]), convention="published").item()
+    found = relearn_time(losses, torch.tensor([0.5]), convention="paper").item()
     assert found == published(losses[0].tolist(), 0.5)
 
 
 def test_the_published_number_of_a_short_run_is_unknown():
     losses = torch.ones(2, 99)
     losses[0, 98] = 0
-    found = relearn_time(losses, torch.zeros(2), convention="published")
+    found = relearn_time(losses, torch.zeros(2), convention="paper")
     assert found.tolist() == [99, INF]
-    assert relearn_time(torch.ones(1, 100), torch.zeros(1), convention="published").item() == 100
+    assert relearn_time(torch.ones(1, 100), torch.zeros(1), convention="paper").item() == 100
 
 
 def test_a_run_that_diverges_has_not_come_back():
@@ -87,5 +87,5 @@ def test_what_does_not_fit_is_refused():
         relearn_time(x, x[:, 0] * INF)
     with pytest.raises(BadInput, match="tolerance=-1"):
         relearn_time(x, x[:, 0], tolerance=-1)
-    with pytest.raises(BadInput, match="convention 'paper'"):
-        relearn_time(x, x[:, 0], convention="paper")
+    with pytest.raises(BadInput, match="convention 'published'"):
+        relearn_time(x, x[:, 0], convention="published")

@@ -56,10 +56,10 @@ def test_between_0_and_1_and_symmetric(z, w, order):
     assert ((value >= 0) & (value <= 1)).all()
     torch.testing.assert_close(js(w, z), value)
     torch.testing.assert_close(js(z[..., order], w[..., order]), value)
-    assert zrf(z, w, convention="published").isfinite().all()
+    assert zrf(z, w, convention="paper").isfinite().all()
 
 
-def test_the_published_convention_is_the_public_rule():
+def test_the_paper_convention_is_the_public_rule():
     z, w = draw(2, 6, 5, seed=1), draw(1, 6, 5, seed=2)
     wanted = []
     for one in z:
@@ -67,9 +67,9 @@ def test_the_published_convention_is_the_public_rule():
         m = (p + q) / 2
         halves = [kl_div(x.log(), m, reduction="none").mean() for x in (p, q)]
         wanted.append(1 - sum(halves).item() / 2)
-    np.testing.assert_allclose(zrf(z, w, convention="published"), wanted, rtol=1e-12)
+    np.testing.assert_allclose(zrf(z, w, convention="paper"), wanted, rtol=1e-12)
     # turned around it has no bound: m = (3/4, 1/4), and log p_1 = -1,000
-    far = zrf(torch.tensor([[[1e3, 0.0]]]), torch.zeros(1, 1, 2), convention="published")
+    far = zrf(torch.tensor([[[1e3, 0.0]]]), torch.zeros(1, 1, 2), convention="paper")
     half = math.log(2) / 2
     nats = 0.75 * (math.log(0.75) + half) + 0.25 * (math.log(0.25) + 500 + half)
     assert far.item() == pytest.approx(1 - nats / 2)
@@ -86,5 +86,5 @@ def test_what_cannot_be_compared_is_refused():
         zrf(z[:, :0], z[:, :0])
     with pytest.raises(BadInput, match="1 random outputs are NaN"):
         js(z, torch.where(torch.arange(24).view(2, 3, 4) == 5, math.nan, z))
-    with pytest.raises(BadInput, match="convention 'paper'"):
-        zrf(z, z, convention="paper")
+    with pytest.raises(BadInput, match="convention 'published'"):
+        zrf(z, z, convention="published")

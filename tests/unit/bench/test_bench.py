@@ -23,6 +23,7 @@ CONTENT = {
     "judged_rows": 20,
     "relearning": 2,
     "metrics": ["UA", "RA", "TA", "MIA", "loss AUC", "ZRF", "relearn", "KLoM"],
+    "figures": ["shares", "spread"],
     "tuning": {"trials": 2, "seed": 9},
     "forget": [
         {"name": "some", "kind": "random", "share": 0.2},
@@ -33,6 +34,7 @@ CONTENT = {
         {"name": "ssd", "mask": "saliency:0.5", "settings": {"alpha": [0.5, 1.0]}},
         {"name": "gradient-ascent", "settings": {"lr": [0.01, 1e30]}},
         {"name": "boundary-expand", "settings": {"epochs": 1, "keep_class": True}},
+        {"name": "influence", "settings": {"samples": 20, "alpha": [0.1, 1.0]}},
     ],
 }
 
@@ -50,7 +52,7 @@ def test_every_cell_is_there_with_its_scores(done):
     lines = {(c["forget_set"], c["seed"], c["method"]) for c in content["cells"]}
     labels = {c["method"] for c in content["cells"]}
     assert {"oracle", "original", "retrain", "fine-tune", "ssd + mask"} <= labels
-    assert len(lines) == 2 * 2 * (3 + 4)
+    assert len(lines) == 2 * 2 * (3 + 5)
     for cell in content["cells"]:
         assert cell["scores"]["KLoM"] is None
         assert "needs 50 models" in cell["not_measured"]["KLoM"] or cell["method"] == "oracle"
@@ -102,6 +104,7 @@ def test_tables_name_every_method_and_what_is_missing(done, tmp_path):
     for name in ("tables.md", "tables.tex", "index.html"):
         assert all(word in written[name] for word in ("fine-tune", "boundary-expand", "retrain"))
     assert "not measured" in written["tables.md"]
+    assert "one strength alpha" in written["instability.svg"]
     assert "needs 50 models on each side, has 1" in written["tables.md"]
 
 

@@ -203,3 +203,34 @@ def test_a_model_without_a_linear_head_is_refused():
 def test_a_regression_is_refused():
     with pytest.raises(BadInput, match="boundary-expand on a regression.*no classes to add to"):
         method("boundary-expand")(ridge(), model(start(classes=1)), seed=0)
+
+
+class Tied(nn.Module):
+    """Its head has the weight of an embedding, or is a layer that is there twice."""
+
+    def __init__(self, twice: bool) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+        if twice:
+            self.also = self.head
+        else:
+            self.classes = nn.Embedding(3, 6)
+            self.classes.weight = self.head.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+@pytest.mark.parametrize(("twice", "other"), [(False, "classes.weight"), (True, "also.weight")])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_head_whose_weights_stand_elsewhere_too_is_refused(twice, other, members):
+    with seeded(0):
+        made = Ensemble.stack([Tied(twice).double() for _ in range(members)], range(members), 1)
+    with pytest.raises(BadInput, match=f"'head', whose weights are also '{other}.*boundary-shrink"):
+        method("boundary-expand")(logistic(), made, seed=0)
+
+
+def test_looking_on_is_refused():
+    given = Given(watch=lambda before: lambda step, group: None)
+    with pytest.raises(BadInput, match="looked at while it descends.*choose boundary-shrink"):
+        method("boundary-expand")(logistic(), model(start()), given, seed=0)

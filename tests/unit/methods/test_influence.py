@@ -226,3 +226,29 @@ def test_masked_weights_keep_their_bits_and_the_others_move_as_ever():
 def test_a_fisher_matrix_without_damping_is_refused():
     with pytest.raises(BadInput, match="damping = 0 and the Fisher matrix.*no inverse.*gauss-new"):
         method("influence", damping=0)
+
+
+def test_the_published_recursion_of_another_matrix_is_refused():
+    with pytest.raises(BadInput, match="running and curvature = gauss-newton.*leave --running out"):
+        method("influence", curvature="gauss-newton", running=True)
+
+
+def test_gradients_that_do_not_fit_into_memory_are_refused_before_any_work(monkeypatch):
+    """50 gradients of 18 numbers of 8 bytes: 7,200 bytes."""
+    problem, theta = logistic(), start()
+    monkeypatch.setattr("expunge.methods.influence.free_bytes", lambda device: 7199)
+    monkeypatch.setattr(Point, "gradient", None)
+    match = r"50 gradients of 18 weights, 0\.0 GB.*lower --samples or use --curvature gauss-newton"
+    with pytest.raises(BadInput, match=match):
+        step(problem, theta, samples=50)
+
+
+def test_what_fits_or_is_unknown_or_needs_no_gradients_of_rows_is_done(monkeypatch):
+    problem, theta = logistic(), start()
+    for room, how in (
+        (7200, {"samples": 50}),
+        (None, {"samples": 50}),
+        (0, {"curvature": "gauss-newton"}),
+    ):
+        monkeypatch.setattr("expunge.methods.influence.free_bytes", lambda device, room=room: room)
+        assert step(problem, theta, **how).abs().max() > 0

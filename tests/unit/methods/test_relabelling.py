@@ -7,6 +7,7 @@ import torch
 
 from expunge.contract.problems import CLASSES, FORGET, at, linear, logistic, ridge, tiny64
 from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
 from expunge.methods import method
 from expunge.rng import seeded
 
@@ -166,3 +167,10 @@ def test_the_true_label_is_drawn_only_if_allowed(sequential):
     assert never[0] == 0
     assert within(never[1:], 1 / 2)
     assert within(shifts(sequential=sequential, true_label=True), 1 / CLASSES)
+
+
+@pytest.mark.parametrize("name", ["random-label", "salun", "salun-soft"])
+def test_a_weight_between_losses_that_never_meet_is_refused(name):
+    method(name, sequential=True, alpha=1.0)
+    with pytest.raises(BadInput, match=f"{name} with sequential and alpha = 0.4.*--sequential"):
+        method(name, sequential=True, alpha=0.4)

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from expunge.contract.problems import CLASSES, FEATURES, generator, logistic, mlp64, tiny64
+from expunge.curvature.point import Point
 from expunge.curvature.saliency import saliency_mask
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
+from expunge.methods.masked import masked
 from expunge.rng import seeded
 
 from .by_hand import WHOLE, model, models, pull, rows_of, start, two_classes, weight
@@ -34,7 +36,8 @@ def with_l2(l2: float):
 @pytest.mark.parametrize("legacy", [False, True])
 def test_with_every_weight_free_it_is_random_label(sequential, legacy):
     problem, made = with_l2(0.1), networks()
-    how = {**SHORT, "sequential": sequential, "true_label": True, "alpha": 0.4}
+    weights = {} if sequential else {"alpha": 0.4}
+    how = {**SHORT, "sequential": sequential, "true_label": True, **weights}
     one = method("salun", share=1.0, legacy=legacy, **how)(problem, made, seed=0).models
     two = method("random-label", **how)(problem, made, seed=0).models
     for name, found in one.tensors().items():
@@ -147,9 +150,12 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("name", MISFITS)
-def test_a_mask_that_does_not_fit_is_refused(name):
-    with pytest.raises(BadInput, match=f"a mask for '{name}'"):
-        method("salun", **SHORT)(tiny64(), networks(), Given(mask={name: MISFITS[name]}), seed=0)
+def test_a_mask_that_does_not_fit_is_refused_before_any_work(name, monkeypatch):
+    monkeypatch.setattr(Point, "gradient", None)
+    given = Given(mask={name: MISFITS[name]})
+    for chosen in (method("salun", **SHORT), masked(method("fine-tune"), "saliency:0.5")):
+        with pytest.raises(BadInput, match=f"a mask for '{name}'.*make the mask from the model's"):
+            chosen(tiny64(), networks(), given, seed=0)
 
 
 def test_the_mask_is_paid_for():

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from expunge.report.bench.cost_axis import CostAxis
 from expunge.report.bench.ends import LINE, End, marker_size, name_ends, room
 from expunge.report.bench.trial import AVERAGE, Point, check, value
 from expunge.report.document import GROUPS
@@ -28,6 +27,7 @@ from expunge.report.figure.canvas import (
     shorten,
     svg,
 )
+from expunge.report.figure.cost_axis import CostAxis
 from expunge.report.words import NOT_MEASURED, number, retrainings
 
 LARGEST = 11.51  # nats: no KLoM is larger
@@ -70,7 +70,7 @@ def frontier(
         members: models in each of these groups.
         title: what was run; said to those who do not see the figure.
         original: 95th percentiles of the models as they were: "do nothing".
-        attributed: methods that need an attribution, whose cost is not on the axis.
+        attributed: methods that need an attribution or teachers, whose cost is not on the axis.
         reference: the method that retrains, drawn in black.
         columns: panels side by side; 1 suits a narrow window.
 
@@ -128,7 +128,7 @@ def draw_frontier(
             name_ends(axes, ends)
             panel_title(axes, "Mean of three" if group == AVERAGE else group.capitalize())
         if attributed:
-            note = "† needs an attribution, whose cost is not on the axis"
+            note = "† needs an attribution or teachers, whose cost is not on the axis"
             figure.text(0.1 / size[0], 0.08 / size[1], note, fontsize=8, color=MUTED)
         return figure
 
@@ -171,6 +171,7 @@ def _panel(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("KLoM, 95th percentile")
+    axes.set_xlabel("compute, in retrainings")
     if not ends:
         middle = {"ha": "center", "va": "center", "color": MUTED, "transform": axes.transAxes}
         axes.text(0.5, 0.5, NOT_MEASURED, **middle)

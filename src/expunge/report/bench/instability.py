@@ -30,7 +30,9 @@ from expunge.report.figure.canvas import (
 )
 from expunge.report.words import NOT_MEASURED, number
 
-Share = tuple[str, float, float, float | None]  # method, forgetting share in %, gap, its standard error
+Share = tuple[
+    str, float, float, float | None
+]  # method, forgetting share in %, gap, its standard error
 Spread = tuple[str, float, Sequence[float]]  # label, forgetting share in %, one gap a strength
 
 PANEL = 2.9, 2.3  # inches, at least; it grows with the list of methods

@@ -5,9 +5,8 @@ retrainings. Differs: error bars, the null as a band, and the limit of the verdi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import cycle
-from math import ceil, floor, log10
+from math import ceil
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,59 +21,14 @@ from expunge.report.figure.canvas import (
     INK,
     MARKERS,
     MUTED,
-    RULE,
     look,
     panel_title,
     shorten,
     svg,
 )
+from expunge.report.figure.cost_axis import CostAxis
 from expunge.report.figure.labels import apart, beside
 from expunge.report.words import group_word, number, retrainings, spread, title
-
-FREE = 1e-4  # retrainings: what costs less stands at the left edge, over the tick "≈ 0"
-
-
-@dataclass(frozen=True)
-class _CostAxis:
-    """Decades of the cost; what is free stands apart at the left edge."""
-
-    low: int  # decimal exponents
-    high: float
-    free: bool
-
-    @classmethod
-    def of(cls, costs: list[float]) -> "_CostAxis":
-        paid = [log10(cost) for cost in costs if cost >= FREE]
-        return cls(
-            low=min([-1, *(floor(x + 0.15) for x in paid)]),
-            high=max([0.0, *paid]) + 0.3,
-            free=len(paid) < len(costs),
-        )
-
-    def place(self, cost: float) -> float:
-        return log10(cost) if cost >= FREE else self.low - 0.75
-
-    def draw(self, axes: Axes) -> None:
-        left = self.low - (1.1 if self.free else 0.2)
-        axes.set_xlim(left, self.high)
-        decades = range(self.low, int(self.high) + 1)
-        ticks: list[float] = list(decades)
-        labels = [f"{10.0**decade:g}" for decade in decades]
-        if self.free:
-            axes.axvspan(left, self.low - 0.4, color=RULE, alpha=0.45, linewidth=0, zorder=0)
-            ticks, labels = [self.place(0), *ticks], ["≈ 0", *labels]
-        axes.set_xticks(ticks, labels)
-        axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
-        axes.annotate(
-            "one retraining",
-            (0, 1),
-            (0, 3),
-            ("data", "axes fraction"),
-            "offset points",
-            ha="center",
-            fontsize=7.5,
-            color=MUTED,
-        )
 
 
 def pareto(document: Document, columns: int = 2) -> str:
@@ -91,7 +45,7 @@ def pareto(document: Document, columns: int = 2) -> str:
     methods = [name for name in doc.order(document) if drawable(document["methods"][name], metric)]
     if metric is None or not methods:
         return ""
-    axis = _CostAxis.of([doc.share(document["methods"][name]) or 0.0 for name in methods])
+    axis = CostAxis.of([doc.share(document["methods"][name]) or 0.0 for name in methods])
     panels = [*(["average"] if metric == "klom" else []), *doc.GROUPS]
     keys = _keys(document, methods)
     per_row = 2 * columns
@@ -119,7 +73,7 @@ def drawable(entry: Entry, metric: str | None) -> bool:
 
 
 def _panel(
-    axes: Axes, document: Document, metric: str, methods: list[str], group: str, axis: _CostAxis
+    axes: Axes, document: Document, metric: str, methods: list[str], group: str, axis: CostAxis
 ) -> None:
     points, texts, bars, levels = [], [], [], []
     for name, (colour, marker) in zip(methods, _styles(), strict=False):
@@ -138,7 +92,7 @@ def _panel(
         bars.append((low, high))
         levels.append(level)
     lines = _lines(axes, document, metric, group, [high for _, high in bars])
-    beside(axes, points, texts, bars, levels=lines, uprights=[0.0])
+    beside(axes, points, texts, bars, levels=lines, uprights=[1.0])
     panel_title(axes, group_word(document, group).capitalize())
     axes.set_xlabel("cost of this request, in retrainings")
 
@@ -173,7 +127,7 @@ def _lines(
         axes.set_ylim(0, 1.1 * highest)
         axes.yaxis.set_major_locator(MaxNLocator(5))
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = [float(to_axes.transform((0, value))[1]) for value, _ in named]
+    heights = [float(to_axes.transform((1, value))[1]) for value, _ in named]
     for height, place, (value, word) in zip(
         heights, apart(heights, 0.075, 0.0, 1.0), named, strict=True
     ):

@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from expunge.report.figure.canvas import FAINT, MUTED, RULE
 
 FREE = 1e-4  # retrainings: what costs less stands at the left edge, over the tick "≈ 0"
+MOST = 5  # decades that are all named; of more, every other one
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class CostAxis:
 
     def draw(self, axes: Axes) -> None:
         """Give the axes this horizontal axis, with one retraining marked."""
-        left = self._before(0.33 if self.free else 0.03)
+        first = log10(left := self._before(0.33 if self.free else 0.03))
         axes.set_xscale("log")
         axes.set_xlim(left, 10**self.high)
-        names = {
-            10.0**decade: f"{10.0**decade:g}" for decade in range(int(self.low), int(self.high) + 1)
-        }
+        decades = range(int(self.low), int(self.high) + 1)
+        every = 1 if len(decades) <= MOST else 2
+        names = {10.0**x: f"{10.0**x:g}" for x in decades if x % every == 0}
         if self.free:
             strip = {"color": RULE, "alpha": 0.45, "linewidth": 0, "zorder": 0}
             axes.axvspan(left, self._before(0.07), **strip)
@@ -49,17 +50,18 @@ class CostAxis:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(x, "")))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.axvline(1, color=FAINT, linewidth=0.8, zorder=1)
+        # near its line, but clear of the panel's title at the left and of names at the right
+        end = -first / (self.high - first) + 0.15
         axes.annotate(
             "one retraining",
-            (1, 1),
+            (min(max(end, 0.85), 1.0), 1),
             (2, 3),
-            ("data", "axes fraction"),
+            "axes fraction",
             "offset points",
             ha="right",
             fontsize=7.5,
             color=MUTED,
         )
-        axes.set_xlabel("compute, in retrainings")
 
     def _before(self, share: float) -> float:
         """A place left of the decades, by a share of their width: labels never touch."""
