@@ -7,6 +7,8 @@ inverse of damping I + (1/n) sum_j g_j g_j^T, which Woodbury's identity gives fr
 products of gradients at once; that is what is computed here.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def woodfisher(gradients: Tensor, vector: Tensor, damping: float = 1.0) -> Tenso
     return (vector - gradients.T @ inner.to(vector.dtype)) / damping
 
 
-def running_woodfisher(gradients: Tensor, vector: Tensor, count: int = 1000) -> Tensor:
+def running_woodfisher(gradients: Iterable[Tensor], vector: Tensor, count: int = 1000) -> Tensor:
     """The recursion of the published unlearning code, for comparison with its numbers.
 
     It keeps one running vector o in the place of F_{j-1}^-1 g_j (the first gradient, shrunk along),
@@ -37,12 +39,13 @@ def running_woodfisher(gradients: Tensor, vector: Tensor, count: int = 1000) -> 
     for each further gradient g: k -= (k.g) / (count + o.g) o, then o -= (o.g) / (count + o.g) o.
 
     Args:
-        gradients: (n, P), in the order in which rows are read.
+        gradients: n of (P,), in the order in which rows are read; no two are held at a time.
         vector: (P,).
         count: 1000 in the published code.
     """
-    k, o = vector.clone(), gradients[0].clone()
-    for g in gradients[1:]:
+    each = iter(gradients)
+    k, o = vector.clone(), next(each).clone()
+    for g in each:
         along = o.dot(g)
         k = k - k.dot(g) / (count + along) * o
         o = o - along / (count + along) * o

@@ -94,7 +94,7 @@ class Influence:
         draws = Draws((seed, "unlearn", self.name))
 
         def moved(point: Point, draws: Draws) -> Weights:
-            if self.curvature == "fisher":
+            if self.curvature == "fisher" and not self.running:
                 _require_room(point, sampled(problem.retain, self.samples))
             step = self._solve(problem, point, self._effect(problem, point), draws)
             return {name: w + self.alpha * step[name] for name, w in point.weights.items()}
@@ -133,16 +133,18 @@ class Influence:
             )
         rows = sample(problem.retain, self.samples, draws)
         vector = torch.cat([v.flatten() for v in goal.values()])
-        gradients, done = vector.new_empty(len(rows), len(vector)), 0  # there is no room for two
-        for part in point.row_gradients(rows):
-            flat = torch.cat([g.flatten(1) for g in part.values()], dim=1)
-            gradients[done : done + len(flat)] = flat
-            done += len(flat)
-        found = (
-            running_woodfisher(gradients, vector)
-            if self.running
-            else woodfisher(gradients, vector, self.damping)
+        parts = (
+            torch.cat([g.flatten(1) for g in part.values()], dim=1)
+            for part in point.row_gradients(rows)
         )
+        if self.running:
+            found = running_woodfisher((row for part in parts for row in part), vector)
+        else:
+            gradients, done = vector.new_empty(len(rows), len(vector)), 0  # no room for two
+            for part in parts:
+                gradients[done : done + len(part)] = part
+                done += len(part)
+            found = woodfisher(gradients, vector, self.damping)
         return _unflattened(found, goal)
 
 

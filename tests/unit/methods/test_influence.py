@@ -249,6 +249,7 @@ def test_what_fits_or_is_unknown_or_needs_no_gradients_of_rows_is_done(monkeypat
         (7200, {"samples": 50}),
         (None, {"samples": 50}),
         (0, {"curvature": "gauss-newton"}),
+        (0, {"samples": 50, "running": True}),  # one after the other
     ):
         monkeypatch.setattr("expunge.methods.influence.free_bytes", lambda device, room=room: room)
         assert step(problem, theta, **how).abs().max() > 0
