@@ -9,8 +9,8 @@ steps. Cost: 3 rows a row and step, plus one forward row for each row that needs
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, endless
 from expunge.methods.method import Given, Result
+from expunge.methods.setting import check, setting
 from expunge.methods.tuning import descent_cost, tune
 from expunge.problem import Problem
 from expunge.recipe import linear
@@ -27,77 +28,101 @@ from expunge.rng import Draws
 LOSSES = ("outputs", "distribution")
 
 
-def match(
-    problem: Problem,
-    models: Ensemble,
-    given: Given,
-    targets: Callable[[Tensor], Tensor],
-    *,
-    steps: int,
-    lr: float,
-    forget_batch_size: int,
-    retain_batch_size: int,
-    loss: str,
-    draws: Draws,
-) -> Result:
-    """The models after matching `targets` on forgotten and retained rows.
+@dataclass(frozen=True)
+class Matching:
+    """A method that matches targets on forgotten and retained rows; a subclass says which."""
 
-    Args:
-        problem: the rows.
-        models: the students, not changed.
-        given: its mask is honoured.
-        targets: row numbers (rows,) -> outputs to match, (members, rows, C), as in models.
-        steps: Adam steps, the learning rate falling to zero.
-        lr: learning rate at the start.
-        forget_batch_size: forgotten rows a step.
-        retain_batch_size: retained rows a step.
-        loss: "outputs", the mean squared error, or "distribution", the task's distance.
-        draws: of the method and seed.
-    """
-    retain = retain_pool(problem, steps, retain_batch_size, draws)
-    known = torch.cat([problem.forget, retain])
-    place = torch.full((len(problem.train),), -1, dtype=torch.int64)
-    place[known] = torch.arange(len(known))
-    table = targets(known) if len(problem.forget) else torch.empty(0)
-    member = {number: k for k, number in enumerate(models.ids)}
-    task = problem.task
+    name: ClassVar[str]
 
-    def objective(model: Any, batch: Batch, target: Tensor) -> Tensor:
-        outputs = task.outputs(model, batch)
-        if loss == "distribution":
-            return task.distance(outputs, target, batch).mean()
-        return (outputs - target).square().mean()
-
-    def with_targets(
-        before: Ensemble, draws: Draws, batches: tuple[Batch, ...]
-    ) -> tuple[Batch, Tensor]:
-        (batch,) = batches
-        own = torch.tensor([member[number] for number in before.ids])
-        wanted = table[own[:, None], place[batch.rows.cpu()]]
-        return batch, wanted.to(batch.rows.device)
-
-    def plans(draws: Draws) -> list:
-        forget = endless(problem.forget, forget_batch_size, draws.at("forget"))
-        kept = endless(retain, retain_batch_size, draws.at("retain"))
-        return [(torch.cat(pair, dim=1) for pair in zip(forget, kept, strict=True))]
-
-    result = tune(
-        problem,
-        models,
-        given,
-        objective,
-        plans,
-        steps=steps,
-        lr=lr,
-        draws=draws,
-        feed=with_targets,
-        optimizer=torch.optim.Adam,
-        schedule=linear,
-        augment=False,
+    steps: int = setting(80, "steps of Adam", unit="steps", typical="20 to 400", least=1)
+    lr: float = setting(
+        0.003, "learning rate at the start; falls to zero", typical="0.0001 to 0.01", least=0
     )
-    if not len(problem.forget):
-        return result
-    return replace(result, cost=result.cost + Cost(forward_rows=len(known)))
+    forget_batch_size: int = setting(
+        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
+    )
+    retain_batch_size: int = setting(
+        32, "retained rows a step", unit="rows", typical="1 to 20 times the forgotten", least=1
+    )
+    loss: str = setting(
+        "outputs",
+        "what is matched: the outputs (squared error) or their distribution (KL)",
+        choices=LOSSES,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def matched(
+        self,
+        problem: Problem,
+        models: Ensemble,
+        given: Given,
+        targets: Callable[[Tensor], Tensor],
+        *,
+        seed: int,
+    ) -> Result:
+        """The models after matching; `models` are the students, not changed.
+
+        Args:
+            problem: the rows.
+            models: the students.
+            given: its mask is honoured.
+            targets: row numbers (rows,) -> outputs to match, (members, rows, C), as in models.
+            seed: of all draws.
+        """
+        draws = Draws((seed, "unlearn", self.name))
+        retain = retain_pool(problem, self.steps, self.retain_batch_size, draws)
+        known = torch.cat([problem.forget, retain])
+        place = torch.full((len(problem.train),), -1, dtype=torch.int64)
+        place[known] = torch.arange(len(known))
+        table = targets(known) if len(problem.forget) else torch.empty(0)
+        member = {number: k for k, number in enumerate(models.ids)}
+        task = problem.task
+
+        def objective(model: Any, batch: Batch, target: Tensor) -> Tensor:
+            outputs = task.outputs(model, batch)
+            if self.loss == "distribution":
+                return task.distance(outputs, target, batch).mean()
+            return (outputs - target).square().mean()
+
+        def with_targets(
+            before: Ensemble, draws: Draws, batches: tuple[Batch, ...]
+        ) -> tuple[Batch, Tensor]:
+            (batch,) = batches
+            own = torch.tensor([member[number] for number in before.ids])
+            wanted = table[own[:, None], place[batch.rows.cpu()]]
+            return batch, wanted.to(batch.rows.device)
+
+        def plans(draws: Draws) -> list:
+            forget = endless(problem.forget, self.forget_batch_size, draws.at("forget"))
+            kept = endless(retain, self.retain_batch_size, draws.at("retain"))
+            return [(torch.cat(pair, dim=1) for pair in zip(forget, kept, strict=True))]
+
+        result = tune(
+            problem,
+            models,
+            given,
+            objective,
+            plans,
+            steps=self.steps,
+            lr=self.lr,
+            draws=draws,
+            feed=with_targets,
+            optimizer=torch.optim.Adam,
+            schedule=linear,
+            augment=False,
+        )
+        if not len(problem.forget):
+            return result
+        return replace(result, cost=result.cost + Cost(forward_rows=len(known)))
+
+    def price(self, problem: Problem) -> Cost:
+        """See `Method`."""
+        forget, retain = len(problem.forget), len(problem.retain)
+        pool = forget + min(retain, self.steps * self.retain_batch_size)
+        rows = min(self.forget_batch_size, forget) + min(self.retain_batch_size, retain)
+        return descent_cost(self.steps, rows) + Cost(forward_rows=pool)
 
 
 def retain_pool(problem: Problem, steps: int, batch_size: int, draws: Draws) -> Tensor:
@@ -105,13 +130,3 @@ def retain_pool(problem: Problem, steps: int, batch_size: int, draws: Draws) -> 
     rows = problem.retain
     order = draws.at("pool").permutation(len(rows))
     return rows[order[: min(len(rows), steps * batch_size)]].sort().values
-
-
-def match_cost(
-    problem: Problem, steps: int, forget_batch_size: int, retain_batch_size: int
-) -> Cost:
-    """What `match` will read for one model."""
-    forget, retain = len(problem.forget), len(problem.retain)
-    pool = forget + min(retain, steps * retain_batch_size)
-    rows = min(forget_batch_size, forget) + min(retain_batch_size, retain)
-    return descent_cost(steps, rows) + Cost(forward_rows=pool)

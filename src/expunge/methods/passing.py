@@ -34,72 +34,21 @@ class _Passes:
     def __post_init__(self) -> None:
         check(self)
 
+    def rows(self, problem: Problem) -> Tensor:
+        """The rows that are passed over, (n,) int64."""
+        raise NotImplementedError
+
     def draws(self, seed: int) -> Draws:
         """Every random draw of the method."""
         return Draws((seed, "unlearn", self.name))
 
-
-@dataclass(frozen=True)
-class OverForget(_Passes):
-    """A method that descends an objective on batches of forgotten rows alone."""
-
-    epochs: int = setting(
-        5, "passes over the forgotten rows", unit="epochs", typical="1 to 10", least=1
-    )
-    lr: float = setting(
-        0.001, "learning rate of SGD with momentum 0.9", typical="0.00001 to 0.01", least=0
-    )
-    batch_size: int = setting(
-        64, "forgotten rows a step", unit="rows", typical="32 to 256", least=1
-    )
-
-    def tuned(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        given: Given,
-        objective: Objective,
-        *,
-        seed: int,
-        **how: Any,
-    ) -> Result:
-        """Descend `objective(model, forget)`; see `tune` for the rest."""
-        return tune(
-            problem,
-            models,
-            given,
-            objective,
-            lambda draws: [epochs(problem.forget, self.batch_size, self.epochs, draws)],
-            steps=passes(problem.forget, self.batch_size, self.epochs)[0],
-            lr=self.lr,
-            draws=self.draws(seed),
-            **how,
-        )
-
-    def price(self, problem: Problem) -> Cost:
-        """See `Method`."""
-        return descent_cost(*passes(problem.forget, self.batch_size, self.epochs))
-
-
-@dataclass(frozen=True)
-class OverRetain(_Passes):
-    """A method that descends an objective and the recipe's l2 on batches of retained rows."""
-
-    epochs: int = setting(
-        5, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
-    )
-    lr: float = setting(
-        0.01, "learning rate of SGD with momentum 0.9", typical="0.001 to 0.1", least=0
-    )
-    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
-
     def plans(self, problem: Problem, draws: Draws) -> list[Iterator[Tensor]]:
         """Streams of row numbers, zipped step by step."""
-        return [epochs(problem.retain, self.batch_size, self.epochs, draws)]
+        return [epochs(self.rows(problem), self.batch_size, self.epochs, draws)]
 
     def steps(self, problem: Problem) -> int:
         """Gradient steps."""
-        return passes(problem.retain, self.batch_size, self.epochs)[0]
+        return passes(self.rows(problem), self.batch_size, self.epochs)[0]
 
     def tuned(
         self,
@@ -120,14 +69,63 @@ class OverRetain(_Passes):
             lambda draws: self.plans(problem, draws),
             steps=self.steps(problem),
             lr=self.lr,
-            l2=penalty_of(problem),
             draws=self.draws(seed),
             **how,
         )
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
-        return descent_cost(*passes(problem.retain, self.batch_size, self.epochs))
+        return descent_cost(*passes(self.rows(problem), self.batch_size, self.epochs))
+
+
+@dataclass(frozen=True)
+class OverForget(_Passes):
+    """A method that descends an objective on batches of forgotten rows alone."""
+
+    epochs: int = setting(
+        5, "passes over the forgotten rows", unit="epochs", typical="1 to 10", least=1
+    )
+    lr: float = setting(
+        0.001, "learning rate of SGD with momentum 0.9", typical="0.00001 to 0.01", least=0
+    )
+    batch_size: int = setting(
+        64, "forgotten rows a step", unit="rows", typical="32 to 256", least=1
+    )
+
+    def rows(self, problem: Problem) -> Tensor:
+        """F."""
+        return problem.forget
+
+
+@dataclass(frozen=True)
+class OverRetain(_Passes):
+    """A method that descends an objective and the recipe's l2 on batches of retained rows."""
+
+    epochs: int = setting(
+        5, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
+    )
+    lr: float = setting(
+        0.01, "learning rate of SGD with momentum 0.9", typical="0.001 to 0.1", least=0
+    )
+    batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
+
+    def rows(self, problem: Problem) -> Tensor:
+        """R."""
+        return problem.retain
+
+    def tuned(
+        self,
+        problem: Problem,
+        models: Ensemble,
+        given: Given,
+        objective: Objective,
+        *,
+        seed: int,
+        **how: Any,
+    ) -> Result:
+        """As without the l2."""
+        l2 = penalty_of(problem)
+        return super().tuned(problem, models, given, objective, seed=seed, l2=l2, **how)
 
 
 @dataclass(frozen=True)
