@@ -22,9 +22,14 @@ def build():
     return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
 
 
+def noisy(batch, draws):
+    return batch._replace(inputs=batch.inputs + draws.normal(batch.inputs.shape[1:]))
+
+
 def problem(optimizer):
     base = tiny()
-    return replace(base, recipe=replace(base.recipe, build=build, optimizer=optimizer, ema=0.9))
+    how = {"build": build, "optimizer": optimizer, "ema": 0.9, "augment": noisy}
+    return replace(base, recipe=replace(base.recipe, **how))
 
 
 @pytest.mark.parametrize("ids", [(0,), (0, 1, 2)], ids=["one", "three"])
@@ -53,15 +58,22 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch, optimi
     assert seen[7] == 8, "it went on after the seventh step"
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, again.tensors()[name]), name
-    assert (paid.forward_rows, paid.backward_rows) == (cost.forward_rows, cost.backward_rows)
+    read = len(seen[7:] + seen[:7]) * asked.recipe.batch_size
+    assert paid.forward_rows == paid.backward_rows == cost.forward_rows == read
 
 
-def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path):
+def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path, monkeypatch):
     store = Store(tmp_path)
     train(tiny(), "original", (0,), seed=0, halfway=Halfway(store, "halfway/x"))
     assert store.load("halfway/x") is None
+    kept, offer = [], Halfway.offer
+
+    def at_once(self, *words):
+        self._last = -self.every
+        offer(self, *words)
+        kept.append(list((tmp_path / "halfway").glob("*.json")))
+
+    monkeypatch.setattr(Halfway, "offer", at_once)
     Maker(tiny(), Workshop(store, jobs=1, group=1, progress=False)).make({"original": 1})
+    assert all(kept), "each step was kept"
     assert not list((tmp_path / "halfway").glob("*"))
-    store.save("halfway/x", {}, {})
-    Halfway(store, "halfway/x").drop()
-    assert store.load("halfway/x") is None

@@ -8,9 +8,12 @@ import torch
 from expunge.bench.answers import answers
 from expunge.bench.choice import oracle_free
 from expunge.bench.config import parse
+from expunge.bench.content import gaps_of
 from expunge.bench.drawn import draw
 from expunge.bench.run import run
 from expunge.bench.scored import verify
+from expunge.bench.scores import unseen_like
+from expunge.bench.stopping import judged
 from expunge.contract.problems import ridge, tiny
 from expunge.errors import BadInput
 from expunge.maker import Workshop
@@ -157,6 +160,62 @@ def test_a_config_that_cannot_be_run_is_refused_before_any_work(content, match):
 def test_a_regression_has_no_benchmark(tmp_path, workshop):
     with pytest.raises(BadInput, match="a benchmark of a regression"):
         run(parse(CONTENT), ridge(), tmp_path, workshop)
+
+
+def cell(margin, targets=(0, 0)):
+    """Forgotten and test rows on which models have these margins."""
+    z = torch.tensor(margin, dtype=torch.float64)
+    z = torch.stack([z, torch.zeros_like(z)], dim=-1)
+    names = ("forget", "retain", "test")
+    truth = {g: torch.tensor(targets) for g in names} | {
+        f"{g}_rows": torch.arange(2) for g in names
+    }
+    return answers(dict.fromkeys(names, z), truth, None)
+
+
+def test_a_run_is_judged_by_the_oracles_and_from_where_it_began():
+    near = [[0.1 * k - 0.5, 0.1 * k] for k in range(11)]  # means 0 and 0.5
+    oracle, original = cell(near), cell([[5.0, 5.0]])
+    found = {
+        "on": torch.tensor([[5.0, 5.0], [0.0, 0.5]]),
+        "past": torch.tensor([[5.0, 5.0], [-5.0, 0.5]]),
+        "on steps": torch.tensor([0, 3]),
+        "past steps": torch.tensor([0, 4]),
+    }
+    made = judged(found, oracle, original)
+    assert list(made["runs"]) == ["on", "past"]
+    assert made["runs"]["on"]["overshoots"] == [False, False]
+    assert made["runs"]["past"]["overshoots"] == [True, False]
+    assert made["runs"]["past"]["steps"] == [0, 4]
+    sd = torch.tensor([k / 10 for k in range(11)]).double().std()
+    best = float(-sd.log() - torch.tensor(2 * torch.pi).log() / 2)
+    assert made["runs"]["on"]["loglik"][1] == pytest.approx([best, best], rel=1e-4)
+    assert made["band"][1] <= best + 0.2
+
+
+def test_forgotten_rows_are_compared_with_test_rows_of_their_classes():
+    made = cell([[1.0, 2.0]], targets=(0, 1))
+    own = {**made, "forget": made["forget"].only(torch.tensor([False, True]))}
+    assert unseen_like(own).targets.tolist() == [1]
+    other = {**made, "test": made["test"].only(torch.tensor([True, False]))}
+    assert unseen_like({**own, "test": other["test"]}).targets.tolist() == [0]
+
+
+def test_gaps_are_those_to_the_retrained_models_of_the_same_set(done):
+    *_, content = done
+    found = gaps_of(content, "some", "fine-tune", "oracle")
+    own, retrained = (
+        [v for c in content["cells"] if pick(c) for v in c["scores"]["UA"]["values"]]
+        for pick in (
+            lambda c: (
+                (c["forget_set"], c["method"]) == ("some", "fine-tune") and "oracle" in c["rules"]
+            ),
+            lambda c: (c["forget_set"], c["method"]) == ("some", "retrain"),
+        )
+    )
+    assert len(own) == len(retrained) == 2
+    assert found.metrics["UA"].gap == pytest.approx(sum(own) / 2 - sum(retrained) / 2)
+    assert found.metrics["UA"].reference == pytest.approx(sum(retrained) / 2)
 
 
 WATCHED = {
