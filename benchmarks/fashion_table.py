@@ -94,26 +94,30 @@ def steadier(content: Content) -> dict:
         for a, b in zip(gaps["influence + mask"], gaps["influence"], strict=True)
         if a is not None and b is not None
     ]
-    value, each = apart(both), [apart(both[:k] + both[k + 1 :]) for k in range(len(both))]
-    n = len(both)
-    se = ((n - 1) / n * sum((one - sum(each) / n) ** 2 for one in each)) ** 0.5 if n > 2 else None
     name = "spread of influence's gap over its strength at 10 %, with the mask less without"
+    n = len(both)
+    if n < 3:
+        return result.claim(name, None, 0.0)
+    value, each = apart(both), [apart(both[:k] + both[k + 1 :]) for k in range(n)]
+    se = ((n - 1) / n * sum((one - sum(each) / n) ** 2 for one in each)) ** 0.5
     return result.claim(name, value, 0.0, around(value, se))
 
 
 def apart(both: list[tuple[float, float]]) -> float:
     """Difference of the two standard deviations."""
-    masked, plain = (tensor(side) for side in zip(*both, strict=True)) if both else ([], [])
-    return float(masked.std() - plain.std()) if len(both) > 1 else 0.0
+    masked, plain = (tensor(side) for side in zip(*both, strict=True))
+    return float(masked.std() - plain.std())
 
 
 def far(content: Content) -> dict:
-    """Are all far from retraining on shirts of one make: further than twice what chance gives?"""
+    """Are all far from retraining on shirts of one make: further than chance would bring them?"""
     labels = [e["label"] for e in content["config"]["contestants"]]
     known = [g for m in labels if (g := gaps_of(content, SHIRTS, m, FREE)) is not None]
     best = min(known, key=lambda found: found.average)
-    value = 2 * (best.chance or 0.0) - best.average
-    name = "twice the gap by chance less the best average gap on one way to make a shirt"
+    name = "average gap by chance less the best one on one way to make a shirt"
+    if best.chance is None:
+        return result.claim(name, None, 0.0)
+    value = best.chance - best.average
     return result.claim(name, value, 0.0, around(value, best.se))
 
 

@@ -1,6 +1,7 @@
 """What benchmarks that are a config of `expunge bench` share: to run it, or draw it again."""
 
 import argparse
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ def content_of(
         config = parse(small(asked) if flags.quick else asked, name)
         base = problem(config.problem, **config.options)
         workshop = Workshop(Store(flags.store), jobs=flags.jobs)
-        command = f"python benchmarks/{name.partition('-')[0]}.py"
+        command = " ".join(["python", *sys.argv])
         content = run(
             config, shorter(base) if flags.quick else base, folder, workshop, command=command
         )

@@ -40,14 +40,22 @@ def parser(name: str, what: str, *, plots: bool = False) -> argparse.ArgumentPar
     return made
 
 
-def claim(name: str, value: float, target: float, interval: list[float] | None = None) -> dict:
-    """A claim that a value is at most a target; one that fails stays in the file."""
+def claim(
+    name: str, value: float | None, target: float, interval: list[float] | None = None
+) -> dict:
+    """A claim that a value is at most a target; one that fails stays in the file.
+
+    Where there is an interval and the target lies within, `holds` is None: undecided. So it is
+    where there is no value, because something was not measured.
+    """
+    low, high = interval or (value, value)
+    decided = low is not None and high is not None and not low <= target < high
     return {
         "name": name,
         "value": value,
         "interval": interval,
         "target": target,
-        "holds": value <= target,
+        "holds": high <= target if decided else None,
     }
 
 
@@ -62,8 +70,9 @@ def write(path: Path, claims: list[dict], **facts: Any) -> None:
     }
     store.write_json(path, json.loads(json.dumps(content)))
     for entry in claims:
-        word = "holds" if entry["holds"] else "FAILS"
-        print(f"{word}: {entry['name']}: {entry['value']:.2f} (target {entry['target']:.2f})")
+        word = {True: "holds", False: "FAILS", None: "undecided"}[entry["holds"]]
+        value = "not measured" if entry["value"] is None else f"{entry['value']:.2f}"
+        print(f"{word}: {entry['name']}: {value} (target {entry['target']:.2f})")
 
 
 def _commit() -> str:

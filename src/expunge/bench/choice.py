@@ -13,7 +13,7 @@ import torch
 from expunge.audit.attack import auc
 from expunge.bench.answers import Cell
 from expunge.bench.metrics import GAPPED, METRICS
-from expunge.bench.scores import Judge, klom_of, scores, test_without, unseen_like
+from expunge.bench.scores import Judge, klom_of, scores, unseen_like, without_emptied
 
 
 def oracle_free(cell: Cell, original: Cell, emptied: torch.Tensor) -> float:
@@ -24,7 +24,7 @@ def oracle_free(cell: Cell, original: Cell, emptied: torch.Tensor) -> float:
         original: answers before.
         emptied: classes of which nothing is retained.
     """
-    now, before = (test_without(one, emptied) for one in (cell, original))
+    now, before = (without_emptied(one, emptied) for one in (cell, original))
     lost = sum(
         max(0.0, _accuracy(before, group) - _accuracy(now, group)) for group in ("retain", "test")
     )

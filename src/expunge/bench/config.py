@@ -10,11 +10,26 @@ from typing import Any
 from expunge.audit.distance import MIN_ORACLES
 from expunge.bench.metrics import METRICS
 from expunge.errors import BadInput, nearest
+from expunge.forget_sets import KINDS
 from expunge.methods import Method, masked, method
 from expunge.rng import Draws
 
 RULES = ("oracle-free", "oracle")
+SECOND = 10  # members from which there is a second group of retrained models: U-LiRA needs it
 FIGURES = ("frontier", "shares", "spread")
+
+
+TYPES = {
+    **dict.fromkeys(("name", "problem"), str),
+    **dict.fromkeys(("seeds", "metrics", "figures"), list),
+    **dict.fromkeys(("members", "judged_rows", "relearning", "half_models"), int),
+    **dict.fromkeys(("options", "tuning", "stopping"), dict),
+}
+LEAST = {  # of a number, or of entries in a list
+    **dict.fromkeys(("members", "judged_rows", "trials", "seeds", "metrics", "rules"), 1),
+    "half_models": 20,
+}
+WORDS = {str: "a word", int: "a whole number", float: "a number", dict: "a table", list: "a list"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,7 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     keys = [*Config.__dataclass_fields__, "method"]
     keys.remove("contestants")
     _require(content, keys, ("name", "problem", "forget", "method"), where)
+    _check_types(content, TYPES, where)
     forget = tuple(_forget_set(entry, where) for entry in _tables(content, "forget", where))
     contestants = tuple(_contestant(entry, where) for entry in _tables(content, "method", where))
     tuning = _tuning(content["tuning"], where) if "tuning" in content else None
@@ -162,6 +178,7 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     _check_words(config.metrics, METRICS, f"metrics of {where}")
     _check_words(config.figures, FIGURES, f"figures of {where}")
     _check_trials(config, where)
+    _check_judges(config, where)
     return config
 
 
@@ -170,6 +187,7 @@ def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
     for key in ("name", "kind"):
         if key not in entry:
             raise BadInput(f"{given} without `{key}`", expected="name and kind", cure="add it")
+    _check_words([entry["kind"]], KINDS, f"kind of {given}")
     rest = {k: v for k, v in entry.items() if k not in ("name", "kind")}
     return ForgetSet(entry["name"], entry["kind"], rest)
 
@@ -177,6 +195,7 @@ def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
 def _contestant(entry: Mapping[str, Any], where: str) -> Contestant:
     given = f"a [[method]] of {where}"
     _require(entry, ("name", "label", "mask", "settings"), ("name",), given)
+    _check_types(entry, {"settings": dict, "mask": str, "label": str, "name": str}, given)
     name, mask = entry["name"], entry.get("mask", "")
     label = entry.get("label", f"{name} + mask" if mask else name)
     settings = entry.get("settings", {})
@@ -190,6 +209,7 @@ def _contestant(entry: Mapping[str, Any], where: str) -> Contestant:
 def _tuning(entry: Mapping[str, Any], where: str) -> Tuning:
     given = f"[tuning] of {where}"
     _require(entry, list(Tuning.__dataclass_fields__), ("trials", "seed"), given)
+    _check_types(entry, {"trials": int, "seed": int, "budget": (int, float), "rules": list}, given)
     _check_words(entry.get("rules", RULES), RULES, f"rules of {given}")
     return Tuning(**{**entry, "rules": tuple(entry.get("rules", RULES))})
 
@@ -207,10 +227,10 @@ def _stopping(
     _check_words(entry["methods"], [c.label for c in contestants], f"methods of {given}")
     names = [f.name for f in forget]
     _check_words([entry.get("forget", names[0])], names, f"forget of {given}")
-    if content.get("members", 1) < MIN_ORACLES:
+    if content.get("members", 1) <= MIN_ORACLES:
         raise BadInput(
             f"{given} with members = {content.get('members', 1)}",
-            expected=f"at least {MIN_ORACLES} oracles, for a spread of each row",
+            expected=f"more than {MIN_ORACLES} oracles, for a spread of each row and its null",
             cure="raise members, or leave [stopping] out",
         )
     return Stopping(tuple(entry["methods"]), entry.get("forget", names[0]))
@@ -232,6 +252,18 @@ def _check_trials(config: Config, where: str) -> None:
                 expected="one value a setting, or a [tuning] table with trials and seed",
                 cure="add [tuning]",
             )
+
+
+def _check_judges(config: Config, where: str) -> None:
+    """Who chooses does not judge."""
+    tuning = config.tuning
+    if tuning and tuning.seed in config.seeds and config.members < SECOND:
+        raise BadInput(
+            f"[tuning] of {where} with the judged seed {tuning.seed}, members = {config.members}",
+            expected=f"a seed that is not judged, or at least {SECOND} members: then there are two "
+            "groups of retrained models, one to choose and one to judge",
+            cure="give tuning.seed another value, e.g. 100",
+        )
 
 
 def _tables(content: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
@@ -261,6 +293,21 @@ def _require(
                 f"{given} has no `{key}`",
                 expected=f"at least {', '.join(needed)}",
                 cure="add it; docs/bench.md has an example",
+            )
+
+
+def _check_types(entry: Mapping[str, Any], types: Mapping[str, Any], given: str) -> None:
+    for key in types.keys() & entry.keys():
+        value, least = entry[key], LEAST.get(key, float("-inf"))
+        kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        size = len(value) if fits and isinstance(value, list) else value
+        if not fits or (isinstance(size, int | float) and size < least):
+            enough = f", at least {least}" if key in LEAST else ""
+            raise BadInput(
+                f"`{key}` of {given} is {value!r}",
+                expected=" or ".join(WORDS[kind] for kind in kinds) + enough,
+                cure="correct the value; docs/bench.md explains each key",
             )
 
 

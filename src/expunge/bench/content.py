@@ -8,7 +8,9 @@ from expunge.audit.gap import Gaps, gaps
 from expunge.bench.metrics import GAPPED
 
 Content = dict[str, Any]
-ORIGINAL, RETRAIN = "original", "retrain"  # lines that are no methods under test
+# Lines that are no methods under test: the untouched models, retrained ones, and the retrained
+# ones that judge. The last two are the same models unless there are enough for two groups.
+ORIGINAL, RETRAIN, ORACLE = "original", "retrain", "oracle"
 
 
 def cells_of(content: Content, forget_set: str, method: str, rule: str | None) -> list[Content]:
@@ -28,17 +30,17 @@ def values_of(cells: list[Content], name: str) -> list[float]:
 
 
 def gaps_of(content: Content, forget_set: str, method: str, rule: str | None) -> Gaps | None:
-    """UA, RA, TA and MIA against retraining; None where one of them was not measured."""
+    """UA, RA, TA and MIA against the oracles that judge; None where one was not measured."""
     return gaps_between(
-        cells_of(content, forget_set, method, rule), cells_of(content, forget_set, RETRAIN, None)
+        cells_of(content, forget_set, method, rule), cells_of(content, forget_set, ORACLE, None)
     )
 
 
-def gaps_between(own: list[Content], retrained: list[Content]) -> Gaps | None:
+def gaps_between(own: list[Content], oracles: list[Content]) -> Gaps | None:
     """As `gaps_of`, of any cells."""
     if not own or any(cell["scores"].get(name) is None for cell in own for name in GAPPED):
         return None
-    both = ({n: torch.tensor(values_of(c, n)) for n in GAPPED} for c in (own, retrained))
+    both = ({n: torch.tensor(values_of(c, n)) for n in GAPPED} for c in (own, oracles))
     return gaps(*both)
 
 

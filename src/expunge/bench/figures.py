@@ -3,20 +3,24 @@
 from collections.abc import Iterator
 
 from expunge.bench.content import (
+    ORACLE,
     ORIGINAL,
     RETRAIN,
     Content,
-    cells_of,
     gaps_between,
     gaps_of,
     names_of,
     rules_of,
 )
 from expunge.bench.metrics import GAPPED, METRICS
+from expunge.bench.tables import by
 from expunge.methods import METHODS
+from expunge.report.bench.frontier import CAPTION as FRONTIER
 from expunge.report.bench.frontier import frontier
+from expunge.report.bench.instability import CAPTION as INSTABILITY
 from expunge.report.bench.instability import instability
 from expunge.report.bench.page import Drawing
+from expunge.report.bench.stopping import CAPTION as STOPPING
 from expunge.report.bench.stopping import Run, stopping
 from expunge.report.bench.trial import Point
 
@@ -30,28 +34,30 @@ def figures(content: Content) -> Iterator[Drawing]:
     if "shares" in asked or "spread" in asked:
         shares, spreads = _shares(content), _spreads(content)
         if shares or spreads:
+            judges = _judges_of_trials(content)
             yield Drawing(
                 "Instability",
-                "Left: average gap to retraining against the share of forgotten rows, with its "
-                "standard error. Right: the same gap for each strength of influence "
-                "unlearning, with and without a mask.",
+                f"{INSTABILITY} Settings of the first part were chosen {by(rules_of(content)[0])}; "
+                f"the gaps of the second are {judges}.",
                 instability(shares, spreads, content["name"]),
                 instability(shares, spreads, content["name"], columns=1),
             )
     if content["stopping"]:
         made = {name: Run(**run) for name, run in content["stopping"]["runs"].items()}
         band = tuple(content["stopping"]["band"])
+        share = 100 * content["stopping"]["chance"]
         yield Drawing(
             f"When to stop, {content['config']['stopping']['forget']}",
-            "How likely the retrained models find each forgotten row's margin while a method runs; "
-            "red rows pass the retrained models.",
+            f"{STOPPING} One model, with the settings chosen {by(rules_of(content)[-1])}. Of "
+            f"retrained models themselves {share:.1f} % of the rows would be called so at any one "
+            "look, and more over many.",
             stopping(made, band, content["name"]),
             stopping(made, band, content["name"], columns=1),
         )
 
 
 def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
-    points, noise, before = [], {}, {}
+    points, noise, before, lost = [], {}, {}, 0
     for cell in content["cells"]:
         found = cell["scores"].get("KLoM")
         if cell["forget_set"] != forget_set or not found:
@@ -62,7 +68,9 @@ def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
             noise = parts
         elif cell["method"] == ORIGINAL:
             before = parts
-        if cell["method"] != ORIGINAL and not found["hidden"]:
+        if found["hidden"]:
+            lost += 1
+        elif cell["method"] != ORIGINAL:
             points.append(Point(cell["method"], cell["cost"]["relative_to_retrain"], parts, se))
     if not points or not noise:
         return
@@ -76,9 +84,9 @@ def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
     )
     yield Drawing(
         f"KLoM against compute, {forget_set}",
-        f"95th percentile of KLoM over rows ({members} models on each side; the noise floor "
-        "is that of retrained models among themselves) against compute in retrainings. Every "
-        "trial is a faint point; the line is the best so far.",
+        f"{FRONTIER} {members} models on each side; the noise floor is that of retrained models "
+        f"among themselves. {lost} trials are left out: their models are so far apart that the "
+        "histogram cannot resolve them.",
         wide,
         narrow,
     )
@@ -107,7 +115,11 @@ def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
         for e in content["config"]["forget"]
         if e["kind"] == "random" and "share" in e["settings"]
     }
-    influence = [e["label"] for e in content["config"]["contestants"] if e["name"] == "influence"]
+    influence = [  # those whose strength alone is tuned
+        entry["label"]
+        for entry in content["config"]["contestants"]
+        if entry["name"] == "influence" and list(entry["grid"]) == ["alpha"]
+    ]
     for choice in content["choices"]:
         if choice["forget_set"] in shares and choice["method"] in influence:
             known = _gaps_of_trials(content, choice)
@@ -118,18 +130,32 @@ def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
 
 def _gaps_of_trials(content: Content, choice: Content) -> list[float]:
     """Of trials on a judged seed, by its judges; of others, by the retrained models that chose."""
+    if not _trials_are_judged(content):
+        scores = [trial["scores"].get("oracle") for trial in choice["trials"]]
+        return [score for score in scores if score is not None]
     tuning = content["config"]["tuning"]
-    if not tuning or tuning["seed"] in content["config"]["seeds"]:
-        name = choice["forget_set"]
-        retrained = cells_of(content, name, RETRAIN, None)
-        own = [
-            c
-            for c in content["cells"]
-            if (c["forget_set"], c["method"]) == (name, choice["method"])
+    seed = tuning["seed"] if tuning else content["config"]["seeds"][0]
+    own, oracles = (
+        [
+            cell
+            for cell in content["cells"]
+            if (cell["forget_set"], cell["seed"], cell["method"])
+            == (choice["forget_set"], seed, method)
         ]
-        gaps = [gaps_between([c], [r for r in retrained if r["seed"] == c["seed"]]) for c in own]
-        return [found.average for found in gaps if found is not None]
-    if content["config"]["members"] >= METRICS["KLoM"].members:
-        return []  # these were chosen by KLoM
-    scores = [trial["scores"].get("oracle") for trial in choice["trials"]]
-    return [score for score in scores if score is not None]
+        for method in (choice["method"], ORACLE)
+    )
+    gaps = [gaps_between([cell], oracles) for cell in own]
+    return [found.average for found in gaps if found is not None]
+
+
+def _trials_are_judged(content: Content) -> bool:
+    """Whether trials were made on a judged seed; or were chosen by KLoM, which is no gap."""
+    tuning, members = content["config"]["tuning"], content["config"]["members"]
+    judged = not tuning or tuning["seed"] in content["config"]["seeds"]
+    return judged or members >= METRICS["KLoM"].members
+
+
+def _judges_of_trials(content: Content) -> str:
+    if _trials_are_judged(content):
+        return "those of all trials on the judged models"
+    return "as the retrained models that choose see them, on validation rows"

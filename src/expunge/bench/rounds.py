@@ -13,7 +13,7 @@ from expunge.api.panel import Panel
 from expunge.attribution.fit import Fit
 from expunge.audit.margin import margins
 from expunge.bench.answers import GROUPS, Cell, answers
-from expunge.bench.config import Config, ForgetSet
+from expunge.bench.config import SECOND, Config, ForgetSet
 from expunge.ensemble import ChangeTable, Ensemble
 from expunge.forget_sets import build
 from expunge.loop import Cost
@@ -22,8 +22,6 @@ from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.train import untrained
-
-SECOND = 10  # members from which a second group of oracles is the retrained line: U-LiRA needs it
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,16 @@ class Round:
         return self.panel.targets(self.problem)
 
     @cached_property
-    def blank(self) -> Tensor:
-        """Outputs of untrained models on the forgotten rows, (members, rows, C)."""
+    def blank(self) -> Tensor | None:
+        """Outputs of untrained models on the forgotten rows, (members, rows, C), if asked for."""
+        if "ZRF" not in self.config.metrics:
+            return None
+        device = self.maker.workshop.device
         seeds = Draws((self.seed, "untrained")).of(range(self.config.members)).seeds()
         found = []
         for seed in seeds:
             module = untrained(self.problem, self.maker.template, seed)
-            models = Ensemble.of(module)
+            models = Ensemble.of(module).to(device)
             found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
         return torch.cat(found)
 

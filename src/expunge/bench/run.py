@@ -9,12 +9,13 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.observing import Failed, jobs, result_of, run_jobs
+from expunge.api.observing import Failed, Observed, jobs, result_of, run_jobs
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
 from expunge.bench.answers import Cell
 from expunge.bench.columns import Reader, Writer
 from expunge.bench.config import Config
+from expunge.bench.content import ORACLE, ORIGINAL, RETRAIN
 from expunge.bench.rounds import Round, rounds
 from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
@@ -24,8 +25,6 @@ from expunge.loop import Cost
 from expunge.maker import Maker, Workshop, make_all
 from expunge.methods import METHODS, Method, settings
 from expunge.problem import Problem
-
-ORIGINAL, RETRAIN, ORACLE = "original", "retrain", "oracle"  # lines that are no methods under test
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ def run(
     _make(config, [*judged, *(here for here in tuned if here not in judged)])
     trials = run_trials(tuned, config.contestants)
     chosen = _chosen(config, trials)
-    entries = _judge(config, judged, tuned, trials, chosen)
+    looks = _stopping(config, judged, chosen)
+    if looks is not None:
+        store.write_tensors(out / stopping.FILE, looks)
+    entries, failed = _judge(config, judged, tuned, trials, chosen)
     with Writer(out) as writer, bar("Reading rows", len(entries), workshop.progress) as advance:
         for entry in entries:
             writer.write(entry.cell())
             advance(1)
-    looks = _stopping(config, judged, chosen)
-    if looks is not None:
-        store.write_tensors(out / stopping.FILE, looks)
     content = {
         "name": config.name,
         "config": _plain(asdict(config)),
@@ -97,6 +96,7 @@ def run(
         ],
         "choices": _choices(config, trials, chosen),
         "cells": [entry.facts for entry in entries],
+        "failed": failed,
         "run": run_facts(command, config.seeds[0], perf_counter() - start),
     }
     found = scored(content, Reader(out), looks, progress=workshop.progress)
@@ -144,8 +144,12 @@ def _chosen(config: Config, trials: Trials) -> Chosen:
 
 def _judge(
     config: Config, judged: list[Round], tuned: list[Round], trials: Trials, chosen: Chosen
-) -> list[Entry]:
-    """All cells of the judged seeds: the chosen settings, and every trial made on a judged seed."""
+) -> tuple[list[Entry], list[dict[str, Any]]]:
+    """All cells of the judged seeds: the chosen settings, and every trial made on a judged seed.
+
+    Returns:
+        The cells, and what failed on a judged seed though it was chosen.
+    """
     wanted: list[tuple[Round, str, Method, list[str]]] = []
     for here in judged:
         for entry in config.contestants:
@@ -164,13 +168,19 @@ def _judge(
         for here, _, method, _ in wanted
     ]
     run_jobs(judged[0].maker.workshop, [job for own in todo for job in own], tolerant=True)
-    entries = []
+    entries, failed = [], []
     for here in judged:
         entries += _references(here)
         for (own, label, method, rules), done in zip(wanted, todo, strict=True):
-            if own is here:
-                entries += _entry(here, label, method, rules, result_of(done))
-    return entries
+            if own is not here:
+                continue
+            result = result_of(done)
+            if isinstance(result, Failed):
+                place = {"forget_set": here.forget_set.name, "seed": here.seed, "method": label}
+                failed.append({**place, "rules": rules, "why": result.why})
+            else:
+                entries.append(_entry(here, label, method, rules, result))
+    return entries, failed
 
 
 def _stopping(config: Config, judged: list[Round], chosen: Chosen) -> dict[str, Tensor] | None:
@@ -198,16 +208,14 @@ def _references(here: Round) -> list[Entry]:
     ]
 
 
-def _entry(here: Round, label: str, method: Method, rules: list[str], result: Any) -> list[Entry]:
-    if isinstance(result, Failed):
-        return []  # reported as not measured: no cell of this seed
+def _entry(here: Round, label: str, method: Method, rules: list[str], result: Observed) -> Entry:
     facts = _facts(here, label, rules, settings(method), cost_facts(result.cost, here.problem))
     more = {
         "relearning": _curves(result.outputs),
         "changed": result.changed,
         "reason": result.reason,
     }
-    return [Entry(facts | more, here, result.outputs)]
+    return Entry(facts | more, here, result.outputs)
 
 
 def _facts(

@@ -11,11 +11,12 @@ from torch import Tensor
 from expunge.audit.differences import differences
 from expunge.bench import stopping
 from expunge.bench.columns import Reader
+from expunge.bench.content import ORACLE, ORIGINAL
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
 
-ORACLE = "oracle"  # the cell that each round is judged by comes first
+KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 
 
 def scored(
@@ -50,7 +51,7 @@ def scored(
         place = facts["forget_set"], facts["seed"]
         if facts["method"] == ORACLE:
             oracles[place] = number
-        if facts["method"] == "original":
+        if facts["method"] == ORIGINAL:
             originals[place] = number
     cells, last, judge = [], None, None
     with bar("Judging", len(reader), progress) as advance:
@@ -106,10 +107,18 @@ def load(folder: Path) -> dict[str, Any]:
             f"there is no {path}", expected="the folder of a benchmark", cure="check the path"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(
             f"{path} is no JSON ({error})",
             expected="bench.json as it was written",
             cure="restore it",
         ) from error
+    lacking = [key for key in KEYS if key not in content]
+    if lacking:
+        raise BadInput(
+            f"{path} has no '{lacking[0]}'",
+            expected="bench.json of this version",
+            cure="run its config again; what the store holds is not made anew",
+        )
+    return content

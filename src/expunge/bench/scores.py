@@ -62,7 +62,7 @@ def scores(
         if members < METRICS[name].members:
             missing[name] = f"needs {METRICS[name].members} models on each side, has {members}"
         elif name == "relearn" and relearning is None:
-            missing[name] = "the probe was not asked for, or the weights did not change"
+            missing[name] = "the probe was not asked for, or the models are no weights of this task"
         elif name == "ZRF" and cell["forget"].divergence is None:
             missing[name] = "the answers have other classes than an untrained model's"
         elif name == "relearn" and relearning is not None:
@@ -76,13 +76,13 @@ def scores(
 
 def _per_model(measure: Callable[[dict[str, Answers], int], float]) -> Callable:
     def measured(cell: Cell, judge: Judge) -> dict[str, Any]:
-        kept = test_without(cell, judge.emptied)
+        kept = without_emptied(cell, judge.emptied)
         return {"values": [measure(kept, k) for k in range(len(cell["forget"].margin))]}
 
     return measured
 
 
-def test_without(cell: Cell, emptied: Tensor) -> Cell:
+def without_emptied(cell: Cell, emptied: Tensor) -> Cell:
     """The cell without the test rows of classes that are forgotten whole."""
     return {**cell, "test": cell["test"].only(~torch.isin(cell["test"].targets, emptied))}
 

@@ -64,7 +64,7 @@ def read(folder: Path) -> dict[str, Tensor]:
 
 
 def judged(found: Mapping[str, Tensor], oracle: Cell, original: Cell) -> dict[str, Any]:
-    """What the figure shows, as lists: "runs", label -> steps, loglik, overshoots; and "band".
+    """What the figure shows: "runs", label -> steps, loglik, overshoots; "band"; and "chance".
 
     Args:
         found: as `watched` gives it.
@@ -80,7 +80,16 @@ def judged(found: Mapping[str, Tensor], oracle: Cell, original: Cell) -> dict[st
             "loglik": likelihood(seen[:, None], truth)[:, 0].tolist(),
             "overshoots": overshoots(seen, before, truth).tolist(),
         }
-    return {"runs": runs, "band": list(oracle_band(truth))}
+    return {"runs": runs, "band": list(oracle_band(truth)), "chance": _by_chance(truth, before)}
+
+
+def _by_chance(truth: Tensor, before: Tensor) -> float:
+    """Share of rows that a retrained model overshoots, each in turn against the others."""
+    shares = []
+    for k in range(len(truth)):
+        others = truth[torch.arange(len(truth)) != k]
+        shares.append(overshoots(truth[k : k + 1], before, others).double().mean())
+    return float(torch.stack(shares).mean())
 
 
 def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:

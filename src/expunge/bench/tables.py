@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import torch
 
 from expunge.audit.gap import gap
+from expunge.bench.config import SECOND
 from expunge.bench.content import (
+    ORACLE,
     ORIGINAL,
     RETRAIN,
     Content,
     cells_of,
-    gaps_of,
+    gaps_between,
     names_of,
     rules_of,
     values_of,
@@ -19,7 +21,7 @@ from expunge.bench.metrics import GAPPED, METRICS
 from expunge.methods import METHODS
 from expunge.report.bench.grid import Cell, Grid, Line
 
-AVERAGE, SECONDS, ROWS = "Avg. Gap", "RTE", "Rows"
+AVERAGE, CHANCE, SECONDS, ROWS = "Avg. Gap", "by chance", "RTE", "Rows"
 
 
 def tables(content: Content) -> Iterator[Grid]:
@@ -27,78 +29,107 @@ def tables(content: Content) -> Iterator[Grid]:
     asked = [name for name in METRICS if name in content["config"]["metrics"]]
     gapped = [name for name in GAPPED if name in asked]
     others = [name for name in asked if name not in gapped]
-    average = [AVERAGE] if gapped == list(GAPPED) else []
+    average = [AVERAGE, CHANCE] if gapped == list(GAPPED) else []
     columns = (*gapped, *average, SECONDS, ROWS, *others)
     for forget_set in names_of(content, "forget_sets", "forget_set"):
         for rule in rules_of(content):
             yield Grid(
-                f"{content['name']}: {forget_set}, settings chosen {_by(rule)}",
+                f"{content['name']}: {forget_set}, settings chosen {by(rule)}",
                 columns,
                 tuple(_lines(content, forget_set, rule, average)),
-                units={**{n: METRICS[n].unit for n in asked}, SECONDS: "s", ROWS: "of retraining"},
+                units={
+                    **{n: METRICS[n].unit for n in asked},
+                    **({"KLoM": "nats, mean of three p95"} if "KLoM" in asked else {}),
+                    **{SECONDS: "s", ROWS: "of retraining"},
+                },
                 missing=_missing(content, forget_set, rule, columns),
-                errors=(AVERAGE, "KLoM", *(name for name in asked if name.startswith("U-LiRA"))),
+                errors=(AVERAGE, *(n for n in asked if n == "KLoM" or n.startswith("U-LiRA"))),
                 aside=(ORIGINAL,),
                 smallest=(AVERAGE, SECONDS, ROWS, *(("KLoM",) if "KLoM" in asked else ())),
             )
 
 
 def _lines(content: Content, forget_set: str, rule: str, average: list[str]) -> Iterator[Line]:
-    retrained = cells_of(content, forget_set, RETRAIN, None)
-    names = [e["label"] for e in content["config"]["contestants"]]
-    models = content["config"]["members"]
+    config = content["config"]
+    asked = [name for name in METRICS if name in config["metrics"]]
+    names = [entry["label"] for entry in config["contestants"]]
+    oracles, null = (cells_of(content, forget_set, role, None) for role in (ORACLE, RETRAIN))
     for method in (RETRAIN, ORIGINAL, *names):
         own = cells_of(content, forget_set, method, rule if method in names else None)
-        cells: dict[str, Cell | None] = {}
-        for name in (n for n in METRICS if n in content["config"]["metrics"]):
-            cells[name] = _cell(name, own, retrained, method == RETRAIN, models)
-        found = gaps_of(content, forget_set, method, rule if method in names else None)
-        if average and found:
-            cells[AVERAGE] = Cell(found.average, found.se, models * len(own))
-        if own and method != ORIGINAL:
-            cells[SECONDS] = _plain([cell["cost"]["seconds"] for cell in own], models)
-            cells[ROWS] = _plain([cell["cost"]["relative_to_retrain"] for cell in own], models)
-        yield Line(method, cells, note=_note(method, content))
+        note, cells = _note(method, content), {}
+        if len(own) < len(config["seeds"]):
+            yield Line(method, cells, note=note)
+            continue
+        for name in asked:
+            if "values" in (oracles[0]["scores"][name] or {}):
+                # the line of retraining shows the models that judge
+                cells[name] = _of_models(name, oracles if method == RETRAIN else own, oracles)
+            else:  # they cannot judge themselves in these: the second group does
+                cells[name] = _of_all(name, own, null, config["members"])
+        if average and (method != RETRAIN or config["members"] >= SECOND):
+            cells |= _averages(own, oracles)
+        if method != ORIGINAL:
+            cells[SECONDS] = _plain([cell["cost"]["seconds"] for cell in own])
+            cells[ROWS] = _plain([cell["cost"]["relative_to_retrain"] for cell in own])
+        yield Line(method, cells, note=note)
 
 
-def _cell(
-    name: str, own: list[Content], retrained: list[Content], reference: bool, models: int
-) -> Cell | None:
-    joint = [cell["scores"].get(name) for cell in own]
-    if not joint or any(score is None for score in joint):
+def _averages(own: list[Content], oracles: list[Content]) -> dict[str, Cell | None]:
+    """The average gap, and what a method equal to retraining would be expected to score."""
+    found = gaps_between(own, oracles)
+    if found is None:
+        return {}
+    models = len(values_of(own, GAPPED[0]))
+    by_chance = None if found.chance is None else Cell(found.chance, n=models)
+    return {AVERAGE: Cell(found.average, found.se, models), CHANCE: by_chance}
+
+
+def _of_models(name: str, own: list[Content], oracles: list[Content]) -> Cell | None:
+    """A metric with a number a model; its gap is to the models that judge."""
+    if any(cell["scores"][name] is None for cell in own):
         return None
-    if "values" not in joint[0]:
-        known = [score["value"] for score in joint]
-        if any(value is None for value in known):
-            return None
-        se = joint[0].get("se")
-        spread = se["mean"] if isinstance(se, dict) else se
-        wanted = [cell["scores"].get(name) for cell in retrained]
-        mean = sum(known) / len(known)
-        apart = None
-        if not reference and all(w and w["value"] is not None for w in wanted):
-            apart = mean - sum(w["value"] for w in wanted) / len(wanted)
-        return Cell(mean, spread, models * len(known), apart)
-    values = values_of(own, name)
-    if any(value is None for value in values):  # a loss that was never relearnt has no mean
+    values, wanted = values_of(own, name), values_of(oracles, name)
+    if None in values:  # a loss that was never relearnt has no mean
         return None
     whole = torch.tensor(values, dtype=torch.float64)
-    sd = float(whole.std()) if len(whole) > 1 else None
-    wanted = [value for value in values_of(retrained, name) if value is not None]
-    if reference or len(wanted) < len(values_of(retrained, name)):
-        return Cell(float(whole.mean()), sd, len(whole))
+    if own is oracles or None in wanted:
+        return Cell(float(whole.mean()), float(whole.std()) if len(whole) > 1 else None, len(whole))
     found = gap(whole, torch.tensor(wanted, dtype=torch.float64))
     return Cell(found.mean, found.sd, len(whole), found.gap, found.se)
 
 
-def _plain(values: list[float | None], models: int) -> Cell | None:
+def _of_all(name: str, own: list[Content], null: list[Content], members: int) -> Cell | None:
+    """A metric with one number for all models of a seed; its gap is to that of the null."""
+    scores = [cell["scores"][name] for cell in own]
+    if any(score is None or score["value"] is None or score.get("hidden") for score in scores):
+        return None
+    mean = sum(score["value"] for score in scores) / len(scores)
+    errors = [error_of(score) for score in scores]
+    known = [error for error in errors if error is not None]
+    spread = sum(e**2 for e in known) ** 0.5 / len(known) if len(known) == len(errors) else None
+    wanted = [cell["scores"][name] for cell in null]
+    apart = None
+    if own[0]["method"] != RETRAIN and all(w and w["value"] is not None for w in wanted):
+        apart = mean - sum(w["value"] for w in wanted) / len(wanted)
+    return Cell(mean, spread, members * len(scores), apart)
+
+
+def error_of(score: Content) -> float | None:
+    """The standard error of a number that all models have together."""
+    if "low" in score:  # a 95 % interval
+        return (score["high"] - score["low"]) / (2 * 1.96)
+    se = score.get("se")
+    return se["mean"] if isinstance(se, dict) else se
+
+
+def _plain(values: list[float | None]) -> Cell | None:
     """A number of each seed, the mean over its models."""
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return None
     whole = torch.tensor(known, dtype=torch.float64)
     sd = float(whole.std()) if len(whole) > 1 else None
-    return Cell(float(whole.mean()), sd, models * len(whole))
+    return Cell(float(whole.mean()), sd, len(whole))
 
 
 def _missing(
@@ -115,10 +146,13 @@ def _missing(
         own = cells_of(content, forget_set, method, rule if method in tried else None)
         wanted = len(content["config"]["seeds"])
         if len(own) < wanted:
-            reasons = [trial["failed"] for trial in tried[method]["trials"] if trial["failed"]]
-            reason = reasons[0] if reasons else "it failed on the judged models"
+            reason = _failure(content, forget_set, method, rule, tried[method])
             why |= {f"{method}/{column}": reason for column in columns}
             continue
+        if method == RETRAIN and content["config"]["members"] < SECOND:
+            why |= {
+                f"{method}/{n}": "it is what the others are judged by" for n in (AVERAGE, CHANCE)
+            }
         for cell in own:
             why |= {f"{method}/{n}": r for n, r in cell["not_measured"].items() if n in columns}
             curve = cell["scores"].get("relearn")
@@ -127,10 +161,25 @@ def _missing(
             for name, score in cell["scores"].items():
                 if score and "value" in score and score["value"] is None and name in columns:
                     why[f"{method}/{name}"] = "too few pairs for such a rate"
-    return why
+                if score and score.get("hidden"):
+                    why[f"{method}/{name}"] = (
+                        "its models are so far apart that the histogram cannot resolve them"
+                    )
+    return {place: reason for place, reason in why.items() if place.partition("/")[2] in columns}
 
 
-def _by(rule: str) -> str:
+def _failure(content: Content, forget_set: str, method: str, rule: str, choice: Content) -> str:
+    """Why a method has no cell on some seed."""
+    for entry in content["failed"]:
+        same = (entry["forget_set"], entry["method"]) == (forget_set, method)
+        if same and rule in entry["rules"]:
+            return f"failed on seed {entry['seed']}: {entry['why']}"
+    reasons = [trial["failed"] for trial in choice["trials"] if trial["failed"]]
+    return reasons[0] if reasons else "no trial could be chosen"
+
+
+def by(rule: str) -> str:
+    """How settings were chosen."""
     return {
         "oracle-free": "without retrained models",
         "oracle": "by retrained models that do not judge",

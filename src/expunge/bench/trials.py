@@ -83,15 +83,10 @@ def _methods(here: Round, entry: Contestant) -> list[Method]:
 def _priced(here: Round, method: Method) -> Trial:
     tuning, whole = here.config.tuning, retrain_units(here.problem)
     units = method.price(here.problem).row_units
-    if tuning and whole and entry_cost(units, whole) > tuning.budget:
-        share = entry_cost(units, whole)
+    share = units / whole if whole else 0.0
+    if tuning and share > tuning.budget:
         return Trial(method, why=f"costs {share:.2f} of one retraining, above {tuning.budget:g}")
     return Trial(method, jobs(here.maker, here.panel, method, here.config.members, here.change))
-
-
-def entry_cost(units: int, whole: int) -> float:
-    """Row units as a share of one retraining."""
-    return units / whole
 
 
 def _score(here: Round, trial: Trial) -> None:

@@ -28,7 +28,7 @@ def bench(
     Every method gets the same number of trials; settings are chosen without retrained models, and
     by retrained models that do not judge. Writes answers.parquet (what every model said on every
     row), bench.json, tables.md, tables.tex, figures and index.html. Killed at any moment, the
-    same command goes on where it was. `expunge verify OUT` recomputes every number.
+    same command goes on where it was. `expunge verify OUT` recomputes every score.
     """
     from time import perf_counter
 
@@ -70,4 +70,4 @@ def bench(
     tables = next(path for path in written if path.name == "tables.md")
     console.print(tables.read_text(), markup=False, soft_wrap=True)
     console.print(f"Took {perf_counter() - start:.0f} s. Open {out / 'index.html'} to read it all;")
-    console.print(f"`expunge verify {out}` recomputes every number.")
+    console.print(f"`expunge verify {out}` recomputes every score.")

@@ -38,7 +38,6 @@ EXEMPT: dict[str, dict[str, str]] = {
     "influence": {
         "seed": "draws rows only where there are more than it reads",
         "buffers": "an edit of weights; statistics of batch norm stay",
-        "one forward a row read": "each step of conjugate gradients reads rows again",
     },
     "fisher": {
         "direction": "its noise has none",

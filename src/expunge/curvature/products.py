@@ -19,8 +19,7 @@ from expunge.curvature.point import Point, Weights
 def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights:
     """The mean of J^T H J over these rows, times a vector shaped as the weights.
 
-    Costs one forward pass, and a tangent, a second forward and a backward pass that count as one
-    backward: 5 row units a row.
+    Costs three forward passes, one of them of the tangent, and a backward one: 5 row units a row.
     """
     total = {name: torch.zeros_like(w) for name, w in point.weights.items()}
     for batch in point.batches(rows):

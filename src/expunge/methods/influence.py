@@ -5,11 +5,12 @@ Source: Koh and Liang 2017, arXiv 1703.04730; for unlearning with WoodFisher, Iz
 arXiv 2002.10077, and Jia et al. 2023, arXiv 2304.04934 ("IU"). theta + alpha x H^-1 v, with v the
 gradient of the training loss on all rows minus that on the retained ones, v = g_F / N - g_R x N_F
 / (N x N_R). H is, with `curvature` = "fisher", the damped empirical Fisher matrix of some
-retained rows (WoodFisher), or, with "gauss-newton", that of all rows plus the recipe's l2, solved
-by conjugate gradients; on a linear model that is the Hessian, and the error of one step is of
-second order in `fraction`. Differs: gradients without augmentation, of rows drawn at random; the
-published code reads the first 1000 in order and updates one running vector (`running`), which is
-not the inverse (see `curvature/woodfisher.py`). Buffers stay. Cost: 3 x N for the gradients, and
+retained rows (WoodFisher), or, with "gauss-newton", that of all rows plus the recipe's l2 and
+`damping`, solved by conjugate gradients; on a linear model and without damping that is the
+Hessian, and the error of one step is of second order in `fraction`. Differs: gradients without
+augmentation, of rows drawn at random; the published code reads the first 1000 in order and updates
+one running vector (`running`), which is not the inverse (see `curvature/woodfisher.py`). Buffers
+stay. Cost: 3 x N for the gradients, and
 3 x `samples` (fisher) or 5 x N x `iterations` (gauss-newton) row units.
 """
 
@@ -53,7 +54,10 @@ class Influence:
         "fisher", "matrix that is inverted", choices=("fisher", "gauss-newton")
     )
     damping: float = setting(
-        1.0, "added to the diagonal of the matrix", typical="0.001 to 1; published: 1", least=0
+        1.0,
+        "added to the diagonal of the matrix; 0 makes gauss-newton exact on linear models",
+        typical="0.001 to 1; published: 1",
+        least=0,
     )
     samples: int = setting(
         1000,
@@ -86,6 +90,12 @@ class Influence:
                 expected="the Fisher matrix, which the recursion is made for",
                 cure="leave --running out, or --curvature",
             )
+        if self.running and self.damping != 1:
+            raise BadInput(
+                f"influence with running and damping = {self.damping:g}",
+                expected="damping = 1: the published recursion begins with the identity",
+                cure="leave --running or --damping out",
+            )
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
@@ -104,12 +114,11 @@ class Influence:
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
         whole = len(problem.present_rows)
-        read = (
-            sampled(problem.retain, self.samples)
-            if self.curvature == "fisher"
-            else self.iterations * whole
-        )
-        return Cost(whole + read, whole + read)
+        if self.curvature == "fisher":
+            read = whole + sampled(problem.retain, self.samples)
+            return Cost(read, read)
+        products = self.iterations * whole
+        return Cost(whole + 3 * products, whole + products)
 
     def _effect(self, problem: Problem, point: Point) -> Weights:
         """The gradient on all rows minus that with the forgotten rows' weight reduced."""

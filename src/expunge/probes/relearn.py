@@ -3,9 +3,8 @@ rows.
 
 Source: Golatkar et al. 2020, arXiv 1911.04933; settings of the public code of Kurmanji et al.
 2023, arXiv 2302.09880: SGD, lr 0.01, no weight decay, batch norm's statistics frozen, each epoch
-500 rows drawn with replacement from all rows (of every class), at most 100 epochs. Differs:
-momentum 0.9 is not used there and not here; a run does not stop at the goal, so that the whole
-curve is kept.
+500 rows drawn with replacement from all rows (of every class), no momentum, at most 100 epochs.
+Differs: a run does not stop at the goal, so that the whole curve is kept.
 """
 
 from functools import partial

@@ -14,6 +14,7 @@ from expunge.bench.run import run
 from expunge.bench.scored import verify
 from expunge.bench.scores import unseen_like
 from expunge.bench.stopping import judged
+from expunge.bench.tables import _of_all, error_of, tables
 from expunge.contract.problems import ridge, tiny
 from expunge.errors import BadInput
 from expunge.maker import Workshop
@@ -130,6 +131,12 @@ def test_the_rule_without_oracles_sees_lost_accuracy_and_a_class_still_known():
 
 
 WRONG = {
+    "a judged seed": ({**CONTENT, "tuning": {"trials": 2, "seed": 1}}, "at least 10 members"),
+    "a kind": ({**CONTENT, "forget": [{"name": "x", "kind": "randum"}]}, "did you mean 'random'"),
+    "no seeds": ({**CONTENT, "seeds": []}, "`seeds` of the config is .*a list, at least 1"),
+    "a word": ({**CONTENT, "members": "10"}, "`members` of the config is '10'.*a whole number"),
+    "no table": ({**CONTENT, "tuning": 3}, "`tuning` of the config is 3.*a table"),
+    "settings": ({**CONTENT, "method": [{"name": "ssd", "settings": 3}]}, "`settings` of a"),
     "an unknown key": ({**CONTENT, "seed": [1]}, r"unknown key 'seed' \(did you mean 'seeds'"),
     "an unknown metric": ({**CONTENT, "metrics": ["UAA"]}, "metrics of the config: 'UAA'"),
     "too few trials": ({**CONTENT, "tuning": {"trials": 5, "seed": 1}}, "2 settings to try"),
@@ -144,7 +151,7 @@ WRONG = {
     ),
     "too few oracles": (
         {**CONTENT, "stopping": {"methods": ["ssd + mask"]}},
-        "at least 10 oracles",
+        "more than 10 oracles",
     ),
     "nothing to watch": ({**CONTENT, "stopping": {"methods": ["ssd"]}}, r"methods of \[stopping\]"),
     "a mask": ({**CONTENT, "method": [{"name": "ssd", "mask": "half"}]}, "mask 'half'"),
@@ -174,7 +181,7 @@ def cell(margin, targets=(0, 0)):
 
 
 def test_a_run_is_judged_by_the_oracles_and_from_where_it_began():
-    near = [[0.1 * k - 0.5, 0.1 * k] for k in range(11)]  # means 0 and 0.5
+    near = [[0.1 * k - 0.5, 0.1 * k] for k in range(11)]  # means 0 and 0.5, none far off
     oracle, original = cell(near), cell([[5.0, 5.0]])
     found = {
         "on": torch.tensor([[5.0, 5.0], [0.0, 0.5]]),
@@ -191,6 +198,10 @@ def test_a_run_is_judged_by_the_oracles_and_from_where_it_began():
     best = float(-sd.log() - torch.tensor(2 * torch.pi).log() / 2)
     assert made["runs"]["on"]["loglik"][1] == pytest.approx([best, best], rel=1e-4)
     assert made["band"][1] <= best + 0.2
+    assert made["chance"] == 0.0
+    away = torch.tensor(near)
+    away[0] = -3.0  # one of eleven, on the far side, far outside the others
+    assert judged(found, cell(away.tolist()), original)["chance"] == pytest.approx(1 / 11)
 
 
 def test_forgotten_rows_are_compared_with_test_rows_of_their_classes():
@@ -220,7 +231,7 @@ def test_gaps_are_those_to_the_retrained_models_of_the_same_set(done):
 
 WATCHED = {
     **{key: CONTENT[key] for key in ("name", "problem")},
-    "members": 10,
+    "members": 11,
     "judged_rows": 10,
     "metrics": ["UA"],
     "forget": CONTENT["forget"],
@@ -257,3 +268,46 @@ def test_a_method_without_steps_cannot_be_watched(tmp_path):
     workshop = Workshop(Store(tmp_path / "store"), jobs=1, progress=False)
     with pytest.raises(BadInput, match=r"ssd for the stopping-time figure.*\[stopping\]"):
         run(parse(asked), tiny(forget=()), tmp_path, workshop)
+
+
+def entries(content, title):
+    """Of the table with this in its title: method -> column -> cell, and why some are missing."""
+    (grid,) = (grid for grid in tables(content) if title in grid.title)
+    return {line.method: line.cells for line in grid.lines}, grid
+
+
+def test_a_method_that_fails_on_one_seed_has_no_mean_of_the_others(done):
+    *_, content = done
+    title = "some, settings chosen without"
+    assert entries(content, title)[0]["ssd + mask"]["UA"].n == 2
+    gone = [c for c in content["cells"] if (c["method"], c["seed"]) != ("ssd + mask", 1)]
+    place = {"forget_set": "some", "seed": 1, "method": "ssd + mask"}
+    why = {**place, "rules": ["oracle-free"], "why": "it diverged"}
+    lines, grid = entries({**content, "cells": gone, "failed": [why]}, title)
+    assert not lines["ssd + mask"]
+    assert grid.why("ssd + mask", "UA") == "failed on seed 1: it diverged"
+
+
+def test_chance_stands_beside_the_average_gap_and_retraining_has_none(done):
+    *_, content = done
+    lines, grid = entries(content, "some, settings chosen without")
+    found = gaps_of(content, "some", "fine-tune", "oracle-free")
+    assert lines["fine-tune"]["Avg. Gap"].mean == pytest.approx(found.average)
+    assert lines["fine-tune"]["by chance"].mean == pytest.approx(found.chance)
+    assert "Avg. Gap" not in lines["retrain"]
+    assert "judged by" in grid.why("retrain", "Avg. Gap")
+
+
+def test_an_unresolved_klom_is_not_measured_and_errors_are_combined(done):
+    *_, content = done
+    own = [c for c in content["cells"] if c["method"] == "fine-tune"][:2]
+
+    def both(**more):
+        scores = [{"value": 1.0, "se": {"mean": e}, "hidden": False} | more for e in (0.3, 0.4)]
+        return [{**c, "scores": {"KLoM": s}} for c, s in zip(own, scores, strict=True)]
+
+    made = _of_all("KLoM", both(), both(), 100)
+    assert (made.mean, made.n, made.gap) == (1.0, 200, 0.0)
+    assert made.sd == pytest.approx(0.25)
+    assert _of_all("KLoM", both(hidden=True), both(), 100) is None
+    assert error_of({"value": 5.0, "low": 4.0, "high": 4.0 + 3.92}) == pytest.approx(1.0)

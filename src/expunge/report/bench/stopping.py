@@ -149,8 +149,14 @@ def _height(axes: Axes, low: float, high: float) -> None:
     axes.set_ylim(1.5 * low, high + 1)
     decades = range(1, ceil(np.log10(-1.5 * low)))
     axes.yaxis.set_major_locator(FixedLocator([0.0, *(-(10.0**decade) for decade in decades)]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}".replace("-", "−")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _short(value: float) -> str:
+    """A tick that fits beside the axis, e.g. −100k."""
+    text = f"{value / 1000:.0f}k" if abs(value) >= 1000 else f"{value:.0f}"
+    return text.replace("-", "−")
 
 
 def _read(method: str, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
