@@ -19,9 +19,9 @@ from typing import Any
 import result
 
 from expunge import store
-from expunge.bench.config import parse
 from expunge.bench.content import Content, gaps_of
 from expunge.bench.drawn import draw
+from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import load
 from expunge.maker import Workshop

@@ -35,8 +35,8 @@ def bench(
     from rich.console import Console
 
     from expunge.api.facts import replay
-    from expunge.bench.config import read
     from expunge.bench.drawn import draw
+    from expunge.bench.parsing import read
     from expunge.bench.run import run
     from expunge.bench.scored import load
     from expunge.cli.inputs import load_problem

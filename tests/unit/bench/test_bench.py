@@ -7,9 +7,9 @@ import torch
 
 from expunge.bench.answers import answers
 from expunge.bench.choice import oracle_free
-from expunge.bench.config import parse
 from expunge.bench.content import gaps_of
 from expunge.bench.drawn import draw
+from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import verify
 from expunge.bench.scores import unseen_like
