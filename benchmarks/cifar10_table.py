@@ -11,7 +11,6 @@ Try: python benchmarks/cifar10_table.py --rows 500 (on a CPU; one epoch each, pr
 """
 
 import signal
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,8 @@ def main() -> None:
         config = parse(small(asked) if flags.rows else asked)
         workshop = Workshop(Store(flags.store), device=flags.device, jobs=1)
         base = problem(config.problem, **config.options)
-        command = " ".join(["python", *map(str, sys.argv)])
+        words = ["--share", flags.share, "--device", flags.device, "--precision", flags.precision]
+        command = " ".join(["python benchmarks/cifar10_table.py", *words])
         content = run(config, base, folder, workshop, command=command)
     draw(content, folder)
     ours = rows_of(content)

@@ -43,7 +43,8 @@ def content_of(
         config = parse(small(asked) if flags.quick else asked, name)
         base = problem(config.problem, **config.options)
         workshop = Workshop(Store(flags.store), jobs=flags.jobs)
-        command = " ".join(["python", *sys.argv])
+        words = ["--problem", flags.problem] if "problem" in flags else []
+        command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
         content = run(
             config, shorter(base) if flags.quick else base, folder, workshop, command=command
         )
