@@ -27,7 +27,7 @@ def draw(content: Content, out: Path) -> list[Path]:
         "rows judged": f"at most {content['config']['judged_rows']:,} of retain and of test",
         "machine": content["run"]["machine"],
         "versions": ", ".join(f"{k} {v}" for k, v in content["run"]["versions"].items()),
-        "took": f"{content['run']['seconds']:,.0f} s",
+        "the last run took": f"{content['run']['seconds']:,.0f} s",
         "command": content["run"]["command"],
     }
     files = {

@@ -28,9 +28,10 @@ def tables(content: Content) -> Iterator[Grid]:
     """One table for each forget set and rule, in the layout of the SalUn paper."""
     asked = [name for name in METRICS if name in content["config"]["metrics"]]
     gapped = [name for name in GAPPED if name in asked]
-    others = [name for name in asked if name not in gapped]
+    ensemble = [name for name in ("KLoM", "U-LiRA") if name in asked]  # what says most, first
+    others = [name for name in asked if name not in (*gapped, *ensemble)]
     average = [AVERAGE, CHANCE] if gapped == list(GAPPED) else []
-    columns = (*gapped, *average, SECONDS, ROWS, *others)
+    columns = (*ensemble, *gapped, *average, SECONDS, ROWS, *others)
     for forget_set in names_of(content, "forget_sets", "forget_set"):
         for rule in rules_of(content):
             yield Grid(
