@@ -76,7 +76,11 @@ def write(path: Path, claims: list[dict], **facts: Any) -> None:
 
 
 def _commit() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=FOLDER, capture_output=True, text=True
-    )
-    return found.stdout.strip() or "unknown"
+    """The commit that ran, with "-dirty" if code or configs were changed since; results aside."""
+
+    def git(*words: str) -> str:
+        found = subprocess.run(["git", *words], cwd=FOLDER, capture_output=True, text=True)
+        return found.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "../src", ".", ":(exclude)results")
+    return (git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
