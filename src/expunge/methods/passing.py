@@ -26,6 +26,7 @@ Objective = Callable[..., Tensor]
 @dataclass(frozen=True)
 class _Passes:
     name: ClassVar[str]
+    over: ClassVar[str]  # what is passed over: "forget" or "retain" of the problem
 
     epochs: int
     lr: float
@@ -36,7 +37,11 @@ class _Passes:
 
     def rows(self, problem: Problem) -> Tensor:
         """The rows that are passed over, (n,) int64."""
-        raise NotImplementedError
+        return getattr(problem, self.over)
+
+    def l2(self, problem: Problem) -> float:
+        """Weight of the recipe's l2 in the objective."""
+        return 0.0
 
     def draws(self, seed: int) -> Draws:
         """Every random draw of the method."""
@@ -69,6 +74,7 @@ class _Passes:
             lambda draws: self.plans(problem, draws),
             steps=self.steps(problem),
             lr=self.lr,
+            l2=self.l2(problem),
             draws=self.draws(seed),
             **how,
         )
@@ -82,6 +88,8 @@ class _Passes:
 class OverForget(_Passes):
     """A method that descends an objective on batches of forgotten rows alone."""
 
+    over: ClassVar[str] = "forget"
+
     epochs: int = setting(
         5, "passes over the forgotten rows", unit="epochs", typical="1 to 10", least=1
     )
@@ -92,14 +100,12 @@ class OverForget(_Passes):
         64, "forgotten rows a step", unit="rows", typical="32 to 256", least=1
     )
 
-    def rows(self, problem: Problem) -> Tensor:
-        """F."""
-        return problem.forget
-
 
 @dataclass(frozen=True)
 class OverRetain(_Passes):
     """A method that descends an objective and the recipe's l2 on batches of retained rows."""
+
+    over: ClassVar[str] = "retain"
 
     epochs: int = setting(
         5, "passes over the retained rows", unit="epochs", typical="1 to 10", least=1
@@ -109,23 +115,9 @@ class OverRetain(_Passes):
     )
     batch_size: int = setting(64, "retained rows a step", unit="rows", typical="32 to 256", least=1)
 
-    def rows(self, problem: Problem) -> Tensor:
-        """R."""
-        return problem.retain
-
-    def tuned(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        given: Given,
-        objective: Objective,
-        *,
-        seed: int,
-        **how: Any,
-    ) -> Result:
-        """As without the l2."""
-        l2 = penalty_of(problem)
-        return super().tuned(problem, models, given, objective, seed=seed, l2=l2, **how)
+    def l2(self, problem: Problem) -> float:
+        """The recipe's: it goes on with the training loss."""
+        return penalty_of(problem)
 
 
 @dataclass(frozen=True)
