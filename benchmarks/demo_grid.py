@@ -15,9 +15,10 @@ from itertools import product
 
 import result
 
-from expunge.api.givens import attribution_of
+from expunge.api.givens import Predictions
 from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
+from expunge.attribution.fit import fit
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins
 from expunge.audit.verdict import GROUPS
@@ -49,7 +50,7 @@ def main() -> None:
     maker, panel = Maker(problem, workshop), Panel.of(problem)
     roles = {"original": members, "oracle": members, "null": members}
     maker.make({**roles, "subset": half_models})
-    change, _ = attribution_of(maker, half_models)
+    predictions = Predictions(problem, fit(maker, half_models), workshop.seed)
     seen = observe(maker, panel, roles)
     targets = panel.targets(problem)
     quiet = Maker(problem, replace(workshop, progress=False))
@@ -73,7 +74,7 @@ def main() -> None:
             entry = {"method": name, "settings": settings(chosen)}
             entry["relative"] = chosen.price(problem).row_units / retrain_units(problem)
             try:
-                outputs = unlearn(quiet, panel, {name: chosen}, members, change)[name].outputs
+                outputs = unlearn(quiet, panel, {name: chosen}, members, predictions)[name].outputs
                 entry |= {"klom": scores(outputs)}
             except BadInput as error:
                 entry |= {"klom": {}, "failed": str(error)}

@@ -14,9 +14,10 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.givens import attribution_of
+from expunge.api.givens import Predictions
 from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
+from expunge.attribution.fit import fit
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins
 from expunge.audit.verdict import GROUPS
@@ -45,9 +46,9 @@ def main() -> None:
         maker, panel = Maker(problem, workshop), Panel.of(problem)
         roles = {"original": members, "oracle": members, "null": members}
         maker.make({**roles, "subset": half_models})
-        change, _ = attribution_of(maker, half_models)
+        predictions = Predictions(problem, fit(maker, half_models), workshop.seed)
         seen = observe(maker, panel, roles)
-        done = unlearn(maker, panel, methods, members, change)
+        done = unlearn(maker, panel, methods, members, predictions)
         said = {"null": seen["null"], "original": seen["original"]}
         said |= {name: found.outputs for name, found in done.items()}
         targets = panel.targets(problem)

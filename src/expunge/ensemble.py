@@ -223,7 +223,10 @@ class Ensemble:
 
 
 class Change(NamedTuple):
-    """How outputs are predicted to change when rows are forgotten; (rows, C) each."""
+    """How outputs are predicted to change when rows are forgotten.
+
+    (rows, C) each, the same for all members, or (members, rows, C), each member's own.
+    """
 
     mean: Tensor
     sd: Tensor  # standard error of the mean
@@ -238,7 +241,7 @@ class ChangeTable:
     def __call__(self, split: str, rows: Tensor) -> Change:
         """The predicted change for these rows of "train", "validation" or "test"."""
         mean, sd = self.splits[split]
-        return Change(mean[rows.cpu()], sd[rows.cpu()])
+        return Change(mean[..., rows.cpu(), :], sd[..., rows.cpu(), :])
 
 
 @dataclass(frozen=True)

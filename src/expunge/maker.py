@@ -166,19 +166,14 @@ class Maker:
         """The models of one block that the store holds."""
         return Ensemble.load(self.template, self.kept(key).tensors, ids, self.group)
 
-    def half_models(self, count: int) -> tuple[dict[str, Tensor], Cost]:
-        """Outputs of `count` half-data models on every row of every split, and the cost of one.
+    def half_models(self, count: int) -> Cost:
+        """Make `count` half-data models, role "subset", if need be; returns the cost of one.
 
-        Returns:
-            "rows": (count, |S| // 2) int64, what each was trained on; and for each split the
-            outputs, (count, rows, C) float32.
+        Their blocks hold outputs, not weights: "rows", (members, |S| // 2) int64, what each was
+        trained on; and for each split the outputs of all its rows, (members, rows, C) float32.
         """
         self.make({"subset": count})
-        stored = [self.kept(key) for key in self.keys("subset", count)]
-        tensors = {
-            name: torch.cat([part.tensors[name] for part in stored]) for name in stored[0].tensors
-        }
-        return tensors, Cost(**stored[0].facts["cost"])
+        return Cost(**self.kept(self.keys("subset", count)[0]).facts["cost"])
 
     def kept(self, key: str) -> store.Stored:
         """What the store holds under a key that was made a moment ago."""

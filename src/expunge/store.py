@@ -67,6 +67,10 @@ class Store:
         # the decoder gives names in another order at every read
         return Stored(dict(sorted(decode(content).items())), sealed["facts"])
 
+    def has(self, key: str) -> bool:
+        """Whether a result lies under `key`; it is not read, so it may be damaged."""
+        return all(self._path(key, ending).is_file() for ending in ("json", "safetensors"))
+
     def remove(self, key: str) -> None:
         """Drop the result under `key`, if there is one."""
         for ending in ("json", "safetensors"):

@@ -100,7 +100,7 @@ def test_help_for_an_unknown_method_is_bad_input(spoken):
 def test_the_list_gives_each_setting_with_its_meaning(spoken):
     out = spoken["list"][1]
     assert re.search(r"--loss +outputs +what is matched", out)
-    assert "needs     an attribution (half-data models, trained once and kept)" in out
+    assert "needs     an attribution (of the model itself, or half-data models, trained once and kept)" in out
     assert "`expunge forget --method NAME --help` says more about one." in out
 
 

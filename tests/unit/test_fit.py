@@ -21,13 +21,21 @@ def test_a_fit_is_of_the_half_models(workshop, problem):
     maker = Maker(problem, replace(workshop, group=5))
     assert find(maker, 20) is None
     fitted = fit(maker, 20)
-    tensors, cost = maker.half_models(20)
-    assert (fitted.count, fitted.one, fitted.reused) == (20, cost, False)
-    assert torch.equal(fitted.attribution.rows, tensors["rows"])
-    assert fitted.attribution.outputs.keys() == {"train", "validation", "test"}
-    for name, outputs in fitted.attribution.outputs.items():
-        assert torch.equal(outputs, tensors[name])
-    assert fitted.attribution.present.all()
+    assert (fitted.count, fitted.one, fitted.reused) == (20, maker.half_models(20), False)
+    halves, stored = fitted.halves, [maker.kept(key).tensors for key in maker.keys("subset", 20)]
+    assert torch.equal(halves.rows, torch.cat([tensors["rows"] for tensors in stored]))
+    assert halves.splits == {"test": (24, 3), "train": (60, 3), "validation": (30, 3)}
+    for block, tensors in zip(halves.blocks, stored, strict=True):
+        assert all(torch.equal(block[name], tensors[name]) for name in tensors)
+    assert halves.present.all()
+    assert halves.centred  # logits
+
+
+def test_the_last_block_is_cut(workshop, problem):
+    halves = fit(Maker(problem, replace(workshop, group=8)), 24).halves
+    again = fit(Maker(problem, replace(workshop, group=8)), 20).halves
+    assert [len(block["rows"]) for block in again.blocks] == [8, 8, 4]
+    assert torch.equal(again.rows, halves.rows[:20])
 
 
 def test_a_later_request_finds_it(workshop, problem):
@@ -44,7 +52,7 @@ def test_a_later_request_finds_it(workshop, problem):
             again = fit(Maker(later, workshop), count)
             assert again.reused
             assert again.count == count  # a smaller one is what it would be if made anew
-            assert torch.equal(again.attribution.rows, first.attribution.rows[:count])
+            assert torch.equal(again.halves.rows, first.halves.rows[:count])
 
 
 def other_content(problem):
@@ -86,7 +94,8 @@ def test_a_fit_that_lost_a_block_is_made_again(workshop, problem):
     assert find(maker, 20) is None
     again = fit(maker, 20)
     assert not again.reused
-    assert torch.equal(again.attribution.outputs["test"], first.attribution.outputs["test"])
+    for block, before in zip(again.halves.blocks, first.halves.blocks, strict=True):
+        assert torch.equal(block["test"], before["test"])
 
 
 def test_too_few_half_models_are_refused(workshop, problem):

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.givens import HALF_MODELS, Needs, attribution_of, shared_cost
+from expunge.api.givens import HALF_MODELS, Needs, Predictions, shared_cost
 from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, write_evidence
+from expunge.attribution.fit import fit
 from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.errors import BadInput
@@ -73,11 +74,12 @@ def compare(
     needs, maker = Needs.of(problem, methods.values()), Maker(problem, workshop)
     judged = {role: members for role in ("original", "oracle", "null")}
     maker.make({**judged, **needs.counts(maker, members, half_models)})
-    change, fitted = attribution_of(maker, half_models) if needs.change else (None, None)
+    fitted = fit(maker, half_models) if needs.halves else None
+    predictions = Predictions(problem, fitted, workshop.seed)
 
     panel = Panel.of(problem)
     seen = observe(maker, panel, judged)
-    results = unlearn(maker, panel, methods, members, change)
+    results = unlearn(maker, panel, methods, members, predictions)
     outputs = {**seen, **{f"unlearned-{n}": r.outputs for n, r in results.items()}}
     write_evidence(out / "evidence", outputs, panel.targets(problem), pictures)
 

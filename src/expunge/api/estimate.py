@@ -7,22 +7,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.api.givens import HALF_MODELS, shared_cost
+from expunge.api.givens import HALF_MODELS, needs_halves, shared_cost
 from expunge.attribution.fit import find
+from expunge.attribution.kinds import COMBINED
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.loop import Cost, descend, endless
 from expunge.maker import Maker, Workshop
 from expunge.methods import METHODS, Method
+from expunge.methods import method as method_named
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.rng import Draws
 from expunge.train import retrain_units
 
 TIMED_STEPS, TIMED_ROWS = 5, 64
-# For a budget below one retraining, those that harm the retained rows least first. Matching an
-# oracle costs a retraining and more, dmm needs an attribution, dm-direct leaves the weights.
-PREFERRED = ("fine-tune", "gradient-ascent")
+# For a budget below one retraining: what came nearest to it in our benchmarks, then those that
+# harm the retained rows least. Matching an oracle costs a retraining, dm-direct leaves the weights.
+PREFERRED = ("dmm", "fine-tune", "gradient-ascent")
+BECAUSE = {
+    "dmm": "it came nearest to retraining in our benchmarks (docs/attribution.md)",
+    "fine-tune": "it is the gentlest method that is so cheap, and may well not be enough",
+    "gradient-ascent": "it is the cheapest that changes what the rows taught, and crude",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ def estimate(
 
     Returns:
         Row units, seconds, and cost relative to one retraining, of each method; for one model
-        and one request dmm is never recommended from half-data models that are yet to be made.
+        and one request dmm is never recommended from half-data models that are yet to be made,
+        but with them (attribution "combined") once they are.
     """
     if budget is not None and not budget > 0:
         raise BadInput(
@@ -79,6 +88,8 @@ def estimate(
     reused = _has_fit(problem, workshop, half_models)
     named = {} if method is None else {method.name: method}
     priced = [named.get(name) or kind() for name, kind in METHODS.items()]
+    if reused:
+        priced.append(method_named("dmm", attribution=COMBINED))
     prices = tuple(_price(one, problem, half_models, rate, reused) for one in priced)
     retraining = None if whole is None else Cost(whole // 3, whole // 3, whole * rate)
     chosen, because = _recommend(prices, problem, budget)
@@ -149,8 +160,9 @@ def _price(method: Method, problem: Problem, half_models: int, rate: float, reus
     own = method.price(problem)
     own = replace(own, seconds=own.row_units * rate)
     shared = shared_cost(problem, method, half_models, None)
-    reused = reused and "change" in method.needs
-    paid = own.row_units + (0 if shared is None or reused else shared["row_units"])
+    reused = reused and needs_halves(method)
+    now = shared_cost(problem, method, 0, None) if reused else shared
+    paid = own.row_units + ((now["row_units"] or 0) if now else 0)
     return Price(method, own, shared, reused, paid / whole if whole else None, "")
 
 
@@ -158,44 +170,42 @@ def _recommend(
     prices: tuple[Price, ...], problem: Problem, budget: float | None
 ) -> tuple[Method | None, str]:
     """The method to take, and one sentence why."""
-    by_name = {price.method.name: price for price in prices}
+    by_name = {price.method.name: price for price in prices if not price.reused}
+    known = next((price for price in prices if price.reused), None)
     retrain = by_name["retrain"]
     if retrain.relative is None:
         if budget is not None:
             return None, f"one retraining has no known price ({retrain.possible})"
         return by_name["fine-tune"].method, f"retraining cannot be priced ({retrain.possible})"
-    dmm = by_name["dmm"]
-    if dmm.reused and dmm.relative is not None and dmm.relative < min(budget or 1.0, 1.0):
-        return dmm.method, (
-            "its attribution was made for an earlier request, so this one costs "
-            f"{dmm.relative:.2g} of a retraining"
+    if known and known.relative is not None and known.relative < min(budget or 1.0, 1.0):
+        return known.method, (
+            "its half-data models were made for an earlier request, so this one costs "
+            f"{known.relative:.2g} of a retraining"
         )
     if budget is None or retrain.relative <= budget:
         return retrain.method, (
-            "it is exact; what is cheaper came nowhere near retraining on the demo, "
-            "so name a --budget if retraining costs too much"
+            "it is exact; name a --budget if retraining costs too much"
             if budget is None
             else f"it is exact, and its {retrain.relative:.2g} retrainings are within {budget:g}"
         )
     for name in PREFERRED:
         shorter = _within(by_name[name], problem, budget)
         if shorter is not None:
-            return shorter, (
-                f"it is the gentlest method within {budget:g} of a retraining for one request; "
-                "audit the result, as it may well not be enough"
-            )
+            return shorter, f"{BECAUSE[name]}; within {budget:g} of a retraining. Audit the result"
     return None, f"nothing that changes weights costs at most {budget:g} of a retraining"
 
 
 def _within(price: Price, problem: Problem, limit: float) -> Method | None:
-    """The method at its settings, or with fewer epochs or steps, so that it fits the limit."""
+    """The method at its settings, or with fewer epochs or steps, so that all of it fits."""
     whole = retrain_units(problem)
-    if whole is None:
-        return None
+    if whole is None or (price.method.needs and not isinstance(problem.recipe, Recipe)):
+        return None  # the damping of an attribution follows from a Recipe
     length = next((f.name for f in fields(price.method) if f.name in ("epochs", "steps")), "")  # type: ignore[arg-type]
     longest = getattr(price.method, length) if length else 0
     for count in range(longest, 0, -1):
         shorter = replace(price.method, **{length: count})  # type: ignore[type-var]
-        if shorter.price(problem).row_units <= limit * whole:
+        shared = shared_cost(problem, shorter, 0, None)
+        before = shared["row_units"] if shared else 0
+        if shorter.price(problem).row_units + before <= limit * whole:
             return shorter
     return None

@@ -11,7 +11,8 @@ from torch import nn
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
-from expunge.api.givens import HALF_MODELS, Needs, attribution_of, shared_cost
+from expunge.api.givens import HALF_MODELS, Needs, Predictions, shared_cost
+from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
@@ -102,12 +103,14 @@ def forget(
             cure="use dmm, which teaches the model the same predicted answers",
         )
     needs, maker = Needs.of(problem, [runs]), Maker(problem, workshop)
-    if runs.needs:
+    if needs.halves or needs.teachers or "recipe" in runs.needs:
         _ = maker.group  # checks once that the training depends on its seed
-    change, fitted = attribution_of(maker, half_models) if needs.change else (None, None)
+    fitted = fit(maker, half_models) if needs.halves else None
+    prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model)).to(device)
     with one_thread():
+        change = prediction and prediction.on(models)
         result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
     if not isinstance(result.models, Ensemble):
         raise BadInput(

@@ -1,19 +1,25 @@
 """What methods need, made once: teachers for oracle matching, predicted changes for DMM."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from expunge import store
 from expunge.api.facts import shared_facts
-from expunge.attribution.fit import Fit, find, fit
-from expunge.ensemble import ChangeTable
+from expunge.attribution.damping import recipe_of
+from expunge.attribution.fit import Fit, find
+from expunge.attribution.kinds import OWN, attributor, from_halves, from_models, parse
+from expunge.attribution.linearised import Linearised
+from expunge.ensemble import Change, ChangeTable, Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.maker import Maker
-from expunge.methods import Method
+from expunge.methods import Method, settings
 from expunge.problem import Problem
+from expunge.store import Store
 from expunge.train import require_recipe, retrain_units
 
 HALF_MODELS = 1000
@@ -24,7 +30,7 @@ class Needs:
     """Which costly things the chosen methods need."""
 
     teachers: bool
-    change: bool
+    halves: bool
 
     @classmethod
     def of(cls, problem: Problem, methods: Iterable[Method]) -> "Needs":
@@ -32,42 +38,114 @@ class Needs:
 
         Raises:
             BadInput: a method needs a recipe (to retrain, to make teachers or half-data models)
-                and the problem has none.
+                and the problem has none; an unknown attribution.
         """
         methods = list(methods)
         for method in methods:
-            if method.needs:
+            if method.needs - {"change"} or needs_halves(method):
                 require_recipe(problem, f"run {method.name}")
+            named = attribution_name(method)
+            if named and from_models(named) and "damping" not in parse(named)[1]:
+                recipe_of(problem)
         return cls(
             teachers=any("teachers" in method.needs for method in methods),
-            change=any("change" in method.needs for method in methods),
+            halves=any(needs_halves(method) for method in methods),
         )
 
     def counts(self, maker: Maker, members: int, half_models: int) -> dict[str, int]:
         """Models to be trained for them, by role."""
         counts = {"teacher": members} if self.teachers else {}
-        if self.change and find(maker, half_models) is None:
+        if self.halves and find(maker, half_models) is None:
             counts["subset"] = half_models
         return counts
 
 
-def change_table(problem: Problem, fitted: Fit) -> ChangeTable:
-    """The predicted change of every row of every split for this forget set.
+def attribution_name(method: Method) -> str:
+    """By which attribution a method's change is predicted; "" where it needs none.
 
-    Half-data models read only rows that were present; the entries of other rows mean nothing.
+    A method that needs a change says so in its setting `attribution`.
     """
-    return ChangeTable(
-        {
-            name: fitted.attribution.without(problem.forget, torch.arange(len(data)), name)
-            for name, data in problem.splits.items()
-        }
-    )
+    return settings(method).get("attribution", "linearised") if "change" in method.needs else ""
 
 
-def attribution_of(maker: Maker, half_models: int) -> tuple[ChangeTable, Fit]:
-    """The predicted changes for the maker's forget set, from a new or an earlier fit."""
-    fitted = fit(maker, half_models)
-    return change_table(maker.problem, fitted), fitted
+def needs_halves(method: Method) -> bool:
+    """Whether a method's attribution is made from half-data models."""
+    named = attribution_name(method)
+    return bool(named) and from_halves(named)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The change that one attribution predicts for one forget set, of whichever models.
+
+    Attributes:
+        problem: with the rows to forget.
+        named: as `kinds.parse` takes it.
+        fitted: half-data models, where it is made from them.
+        seed: of its draws.
+        table: the change of every row, where it is the same for all models.
+    """
+
+    problem: Problem
+    named: str
+    fitted: Fit | None
+    seed: int
+    table: ChangeTable | None
+
+    def on(
+        self, models: Ensemble, keep: tuple[Store, str] | None = None
+    ) -> Callable[[str, Tensor], Change]:
+        """The predicted change of rows of a split, for these models.
+
+        Args:
+            models: as they are before anything is forgotten.
+            keep: a store and a key that says which models they are, where what is found of each
+                model is kept for other settings of a method.
+        """
+        if self.table is not None:
+            return self.table
+        halves = self.fitted and self.fitted.halves
+        found: Any = attributor(self.named, self.problem, models, halves, self.seed)
+        forget = self.problem.forget
+        own = found if isinstance(found, Linearised) else found.around
+        if keep is not None:
+            _remember(own, forget, *keep)
+        return lambda split, rows: found.without(forget, rows.cpu(), split)
+
+    @property
+    def digest(self) -> str:
+        """What decides the prediction, for keys."""
+        if self.table is not None:
+            parts = {name: part.mean.float() for name, part in self.table.splits.items()}
+            return store.digest(parts)
+        halves = self.fitted and store.digest({"rows": self.fitted.halves.rows})
+        return f"{self.named} {halves or ''} {self.seed}"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predicted changes that the methods of one request need, each made once."""
+
+    problem: Problem
+    fitted: Fit | None
+    seed: int
+    _made: dict[str, Prediction] = field(default_factory=dict, repr=False)
+
+    def of(self, method: Method) -> Prediction | None:
+        """What is predicted for this method; None where it needs no prediction."""
+        named = attribution_name(method)
+        if named and named not in self._made:
+            table = None if from_models(named) else self._table(named)
+            fitted = self.fitted if from_halves(named) else None
+            self._made[named] = Prediction(self.problem, named, fitted, self.seed, table)
+        return self._made[named] if named else None
+
+    def _table(self, named: str) -> ChangeTable:
+        """Of every row of every split; entries of rows that were not present mean nothing."""
+        assert self.fitted is not None, "made before: Needs"
+        found = attributor(named, self.problem, None, self.fitted.halves, self.seed)
+        everything = {name: torch.arange(len(data)) for name, data in self.problem.splits.items()}
+        return ChangeTable(found.changes(self.problem.forget, everything))
 
 
 def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | None) -> Any:
@@ -76,7 +154,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
     Args:
         problem: for the price of one retraining.
         method: whose needs are priced.
-        half_models: how many, where it needs a predicted change.
+        half_models: how many, where its attribution is made from them.
         one: what one half-data model cost, or None: its price by the recipe.
     """
     own = method.price(problem)
@@ -84,10 +162,16 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
         return shared_facts(
             "1 teacher for each model", retrain_units(problem) or 0, own, problem, False
         )
-    if "change" in method.needs:
-        units = half_models * (half_units(problem) if one is None else one.row_units)
-        return shared_facts(f"{half_models:,} half-data models", units, own, problem, True)
-    return None
+    named = attribution_name(method)
+    if not named:
+        return None
+    solved = 0
+    if from_models(named):
+        solved = _own_price(named, problem, _asked(method, problem)).row_units
+    if not from_halves(named):
+        return shared_facts(f"{named} attribution of this forget set", solved, own, problem, False)
+    units = half_models * (half_units(problem) if one is None else one.row_units)
+    return shared_facts(f"{half_models:,} half-data models", units + solved, own, problem, True)
 
 
 def half_units(problem: Problem) -> int:
@@ -100,3 +184,32 @@ def half_units(problem: Problem) -> int:
             cure="set it once: train.epochs = 20",
         )
     return 3 * passes * (len(problem.present_rows) // 2)
+
+
+def _remember(own: Linearised, forget: Tensor, kept: Store, models: str) -> None:
+    """Let an attributor find its changes of the weights in a store, or put them there."""
+    asked = {"settings": repr(replace(own, problem=None, models=None)), "models": models}  # type: ignore[arg-type]
+    key = store.key("steps", forget=forget.tolist(), **asked)
+    found = kept.load(key)
+    if found is None:
+        steps = own.steps(forget)
+        joined = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+        kept.save(key, joined, asked)
+        return
+    device, members = own.models.device, len(own.models)
+    own.remember(
+        forget,
+        [{name: t[k].to(device) for name, t in found.tensors.items()} for k in range(members)],
+    )
+
+
+def _asked(method: Method, problem: Problem) -> int:
+    """Rows whose change a method asks for: those it reads forward only, for their targets."""
+    price = method.price(problem)
+    return price.forward_rows - price.backward_rows
+
+
+def _own_price(named: str, problem: Problem, rows: int) -> Cost:
+    kind, chosen = parse(named)
+    nothing: Any = None  # models are not looked at for a price
+    return OWN.get(kind, Linearised)(problem, nothing, **chosen).price(rows)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from expunge import store
+from expunge.api.givens import Prediction, Predictions
 from expunge.api.panel import Panel
-from expunge.ensemble import ChangeTable, Ensemble
+from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
@@ -57,7 +58,7 @@ class Job:
     ids: tuple[int, ...]
     original: str  # key of the block
     teacher: str  # key of its teachers, or ""
-    change: ChangeTable | None
+    prediction: Prediction | None
     key: str  # of the result
 
 
@@ -79,17 +80,17 @@ def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, 
 
 
 def jobs(
-    maker: Maker, panel: Panel, method: Method, members: int, change: ChangeTable | None
+    maker: Maker, panel: Panel, method: Method, members: int, predictions: Predictions
 ) -> list[Job]:
     """The blocks of the first originals for one method."""
     originals, blocks = maker.keys("original", members), maker.blocks(members)
     teaching = "teachers" in method.needs
     teachers = maker.keys("teacher", members) if teaching else [""] * len(originals)
-    predicted = change if "change" in method.needs else None
+    predicted = predictions.of(method)
     made_by = {
         "method": method.name,
         "settings": settings(method),
-        "change": "" if predicted is None else _change_digest(predicted),
+        "change": "" if predicted is None else predicted.digest,
         "forget": row_digest(maker.problem.forget),
         "panel": panel.digest(maker.problem),
         "seed": maker.workshop.seed,
@@ -131,14 +132,14 @@ def unlearn(
     panel: Panel,
     methods: Mapping[str, Method],
     members: int,
-    change: ChangeTable | None,
+    predictions: Predictions,
 ) -> dict[str, Observed]:
     """Run each method on the first originals, block by block; what the panel reads by name.
 
     Raises:
         BadInput: a method refuses its work, or its models diverge.
     """
-    todo = {name: jobs(maker, panel, one, members, change) for name, one in methods.items()}
+    todo = {name: jobs(maker, panel, one, members, predictions) for name, one in methods.items()}
     run_jobs(maker.workshop, [job for own in todo.values() for job in own])
     found = {}
     for name, own in todo.items():
@@ -163,7 +164,9 @@ def _unlearn_block(job: Job, tolerant: bool) -> str:
     teachers = _block(maker, job.teacher, job.ids) if job.teacher else None
     seed = maker.workshop.seed
     try:
-        result = job.method(maker.problem, models, Given(job.change, teachers), seed=seed)
+        keep = maker.workshop.store, job.original
+        change = job.prediction and job.prediction.on(models, keep)
+        result = job.method(maker.problem, models, Given(change, teachers), seed=seed)
         found = job.panel.read(maker.problem, result.models, seed)
     except BadInput as error:
         if tolerant:
@@ -196,7 +199,3 @@ def _joined(blocks: Sequence[store.Stored]) -> dict[str, Tensor]:
 def row_digest(rows: Tensor) -> str:
     """The SHA-256 of row numbers or hashes."""
     return hashlib.sha256(rows.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _change_digest(change: ChangeTable) -> str:
-    return store.digest({name: part.mean.float() for name, part in change.splits.items()})

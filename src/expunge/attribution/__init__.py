@@ -1,6 +1,11 @@
 """Attribution: how outputs would change had some rows not been trained on."""
 
 from expunge.attribution.attribution import Attribution
-from expunge.attribution.half_models import HalfModels
+from expunge.attribution.datamodels import Datamodels
+from expunge.attribution.difference import Difference
+from expunge.attribution.halves import Halves
+from expunge.attribution.kinds import KINDS
+from expunge.attribution.linearised import Linearised
+from expunge.attribution.ridge import Ridge
 
-__all__ = ["Attribution", "HalfModels"]
+__all__ = ["KINDS", "Attribution", "Datamodels", "Difference", "Halves", "Linearised", "Ridge"]

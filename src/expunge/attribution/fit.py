@@ -1,12 +1,12 @@
 """Fit half-data models once, and find the fit again for any later forget set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from expunge import store
-from expunge.attribution.half_models import HalfModels
+from expunge.attribution.halves import Block, Halves
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.maker import Maker
@@ -16,16 +16,16 @@ FEWEST = 20  # half-data models below which nothing is predicted at all
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted attribution and what it cost."""
+    """Half-data models, and what they cost."""
 
-    attribution: HalfModels
+    halves: Halves
     count: int  # half-data models
     one: Cost  # of one half-data model
     reused: bool  # found in the store, so that this request pays nothing for it
 
 
 def fit(maker: Maker, count: int) -> Fit:
-    """The attribution of `maker`'s problem from `count` half-data models.
+    """`count` half-data models of `maker`'s problem, made or found.
 
     A fit made before some rows were forgotten serves the rows that are left, as long as their
     content and the recipe are the same.
@@ -42,16 +42,17 @@ def fit(maker: Maker, count: int) -> Fit:
     key = find(maker, count)
     reused = key is not None
     if key is None:
-        _, cost = maker.half_models(count)
+        cost = maker.half_models(count)
         key = store.key("attributions", keys=maker.keys("subset", count))
         facts = {**_facts(maker), "models": count, "keys": maker.keys("subset", count)}
         facts["cost"] = cost.__dict__
         tensors = {"present": maker.problem.present_mask, "content": maker.content}
         maker.workshop.store.save(key, tensors, facts)
     kept = maker.kept(key)
-    joined = _joined(maker, kept.facts["keys"], count)
-    attribution = HalfModels(joined.pop("rows"), joined, kept.tensors["present"])
-    return Fit(attribution, count, Cost(**kept.facts["cost"]), reused)
+    blocks = _Kept(maker, tuple(kept.facts["keys"]), count)
+    centred = maker.problem.task.kind == "classification"
+    halves = Halves(blocks, kept.tensors["present"], centred)
+    return Fit(halves, count, Cost(**kept.facts["cost"]), reused)
 
 
 def find(maker: Maker, count: int) -> str | None:
@@ -66,7 +67,7 @@ def find(maker: Maker, count: int) -> str | None:
             and len(kept.tensors["present"]) == len(present)
             and bool(kept.tensors["present"][present].all())
             and torch.equal(kept.tensors["content"][present], maker.content[present])
-            and all(maker.workshop.store.load(block) is not None for block in kept.facts["keys"])
+            and all(maker.workshop.store.has(block) for block in kept.facts["keys"])
         ):
             return key
     return None
@@ -76,16 +77,20 @@ def _facts(maker: Maker) -> dict:
     return {"recipe": maker.recipe_id, "seed": maker.workshop.seed, "judges": maker.judges}
 
 
-def _joined(maker: Maker, keys: list[str], count: int) -> dict[str, Tensor]:
-    """The first `count` half-data models' tensors, filled in block by block: one copy."""
-    joined: dict[str, Tensor] = {}
-    start = 0
-    for key in keys:
-        for name, block in (tensors := maker.kept(key).tensors).items():
-            if name not in joined:
-                joined[name] = block.new_empty(count, *block.shape[1:])
-            joined[name][start : start + len(block)] = block[: count - start]
-        start += len(tensors["rows"])
-        if start >= count:
-            break
-    return joined
+class _Kept(Sequence[Block]):
+    """Blocks of the first `count` half-data models, read from the store at each look."""
+
+    def __init__(self, maker: Maker, keys: tuple[str, ...], count: int) -> None:
+        self._maker, self._count = maker, count
+        self._size = len(maker.kept(keys[0]).facts["members"])  # all but the last are alike
+        self._keys = keys[: -(-count // self._size)]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place):  # type: ignore[override]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        tensors = self._maker.kept(self._keys[place]).tensors
+        wanted = self._count - place * self._size
+        return {name: tensor[:wanted] for name, tensor in tensors.items()}

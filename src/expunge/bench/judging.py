@@ -53,7 +53,7 @@ def judge(
                     by_settings.setdefault(str(settings(method)), (method, []))[1].append(rule)
             wanted += [(here, entry.label, *found) for found in by_settings.values()]
     todo = [
-        jobs(here.maker, here.panel, method, config.members, here.change)
+        jobs(here.maker, here.panel, method, config.members, here.predictions)
         for here, _, method, _ in wanted
     ]
     run_jobs(judged[0].maker.workshop, [job for own in todo for job in own], tolerant=True)

@@ -7,14 +7,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from expunge.api.givens import change_table
+from expunge.api.givens import Predictions
 from expunge.api.observing import observe
 from expunge.api.panel import Panel
-from expunge.attribution.fit import Fit
+from expunge.attribution.fit import Fit, fit
 from expunge.audit.margin import margins
 from expunge.bench.answers import GROUPS, Cell, answers
 from expunge.bench.config import SECOND, Config, ForgetSet
-from expunge.ensemble import ChangeTable, Ensemble
+from expunge.ensemble import Ensemble
 from expunge.forget_sets import build
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
@@ -64,9 +64,9 @@ class Round:
         )
 
     @cached_property
-    def change(self) -> ChangeTable | None:
+    def predictions(self) -> Predictions:
         """The predicted changes of the outputs."""
-        return None if self.fitted is None else change_table(self.problem, self.fitted)
+        return Predictions(self.problem, self.fitted, self.seed)
 
     @cached_property
     def emptied(self) -> Tensor:
@@ -126,12 +126,11 @@ class Round:
 
 def halves(maker: Maker, count: int) -> tuple[Tensor, Tensor]:
     """Half-data models' memberships and margins on train rows, as forget sets are built from."""
-    found, _ = maker.half_models(count)
-    train = maker.problem.train
-    inside = torch.zeros(count, len(train), dtype=torch.bool).scatter_(1, found["rows"], True)
+    found, train = fit(maker, count).halves, maker.problem.train
+    inside = found.memberships(torch.arange(len(train))).bool()
     panel = Panel({"train": torch.arange(len(train))})
-    targets = panel.targets(maker.problem)["train"]
-    return inside, margins(found["train"], targets, maker.problem.task.kind)
+    targets, kind = panel.targets(maker.problem)["train"], maker.problem.task.kind
+    return inside, torch.cat([margins(block["train"], targets, kind) for block in found.blocks])
 
 
 def rounds(

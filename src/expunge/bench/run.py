@@ -9,6 +9,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import problem_facts, run_facts
+from expunge.api.givens import needs_halves
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
 from expunge.bench.columns import Reader, Writer
@@ -89,9 +90,10 @@ def run(
 
 
 def _attribution(config: Config, base: Problem, workshop: Workshop) -> Fit | None:
-    """Fitted once, on the models of the first seed; it serves every forget set."""
-    needed = any("change" in METHODS[entry.name].needs for entry in config.contestants)
-    if not needed:
+    """Half-data models, of the first seed; they serve every forget set."""
+    trials = config.tuning.trials if config.tuning else 1
+    tried = [m for entry in config.contestants for m in entry.trials(trials)]
+    if not any(needs_halves(method) for method in tried):
         return None
     own = replace(workshop, seed=config.seeds[0])
     return fit(Maker(base, own), config.half_models)

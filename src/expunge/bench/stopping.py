@@ -40,7 +40,7 @@ def watched(here: Round, methods: Mapping[str, Method]) -> dict[str, Tensor]:
     """
     found = {}
     for label, method in methods.items():
-        job = jobs(here.maker, here.panel, method, here.config.members, here.change)[0]
+        job = jobs(here.maker, here.panel, method, here.config.members, here.predictions)[0]
         key = store.key("watched", job=job.key, points=POINTS)
         if here.maker.workshop.store.load(key) is None:
             steps, seen = _looked(here, label, job)
@@ -114,7 +114,10 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
     teachers = _first(here, job.teacher, job) if job.teacher else None
     models = _first(here, job.original, job)
     result = job.method(
-        here.problem, models, Given(job.change, teachers, watch=look), seed=here.seed
+        here.problem,
+        models,
+        Given(job.prediction and job.prediction.on(models), teachers, watch=look),
+        seed=here.seed,
     )
     if len(seen) < 2:
         raise BadInput(

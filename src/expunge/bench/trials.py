@@ -86,7 +86,9 @@ def _priced(here: Round, method: Method) -> Trial:
     share = units / whole if whole else 0.0
     if tuning and share > tuning.budget:
         return Trial(method, why=f"costs {share:.2f} of one retraining, above {tuning.budget:g}")
-    return Trial(method, jobs(here.maker, here.panel, method, here.config.members, here.change))
+    return Trial(
+        method, jobs(here.maker, here.panel, method, here.config.members, here.predictions)
+    )
 
 
 def _score(here: Round, trial: Trial) -> None:

@@ -7,13 +7,16 @@ converge (Martens 2010, "Deep learning via Hessian-free optimization").
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, jvp, vjp, vmap
 
 from expunge.curvature.point import Point, Weights
+from expunge.data import Batch
+from expunge.task import Task
 
 
 def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights:
@@ -27,19 +30,32 @@ def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights
         def outputs(weights: Weights, batch: Any = batch) -> Tensor:
             return point.task.outputs(point.at(weights), batch)
 
-        def slope(z: Tensor, batch: Any = batch) -> Tensor:
-            return grad(lambda z: point.task.loss(z, batch).sum())(z)
-
         z, tangent = jvp(outputs, (point.weights,), (vector,))[:2]
-        bent = jvp(slope, (z,), (tangent,))[1]
+        bent = jvp(partial(output_slope, point.task, batch), (z,), (tangent,))[1]
         pull: Any = vjp(outputs, point.weights)[1]
         for name, value in pull(bent)[0].items():
             total[name] += value
     return {name: value / len(rows) for name, value in total.items()}
 
 
+def output_slope(task: Task, batch: Batch, z: Tensor) -> Tensor:
+    """The derivative of the loss in the outputs, (B, C)."""
+    return grad(lambda z: task.loss(z, batch).sum())(z)
+
+
+def output_curvature(task: Task, batch: Batch, z: Tensor) -> Tensor:
+    """The second derivative of the loss in the outputs, H, (B, C, C)."""
+    slope = partial(output_slope, task, batch)
+    unit = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    return vmap(lambda e: jvp(slope, (z,), (e.expand_as(z),))[1])(unit).permute(1, 0, 2)
+
+
 def conjugate_gradients(
-    product: Callable[[Weights], Weights], goal: Weights, iterations: int, tolerance: float = 1e-12
+    product: Callable[[Weights], Weights],
+    goal: Weights,
+    iterations: int,
+    tolerance: float = 1e-12,
+    precondition: Callable[[Weights], Weights] = dict,
 ) -> Weights:
     """X with product(x) = goal, for a symmetric positive semi-definite product.
 
@@ -51,11 +67,13 @@ def conjugate_gradients(
         goal: right-hand side.
         iterations: calls.
         tolerance: relative residual at which x is good enough.
+        precondition: an approximate inverse of the matrix, symmetric and positive, whose norm
+            measures the residual.
     """
     x = {name: torch.zeros_like(b) for name, b in goal.items()}
     residual = {name: b.clone() for name, b in goal.items()}
-    direction = {name: b.clone() for name, b in goal.items()}
-    size = first = dot(residual, residual)
+    direction = {name: b.clone() for name, b in precondition(residual).items()}
+    size = first = dot(residual, direction)
     for _ in range(iterations):
         image = product(direction)
         curvature = dot(direction, image)
@@ -65,9 +83,10 @@ def conjugate_gradients(
         for name in x:
             x[name] += step * direction[name]
             residual[name] -= step * image[name]
-        size, before = dot(residual, residual), size
+        steepest = precondition(residual)
+        size, before = dot(residual, steepest), size
         for name in x:
-            direction[name] = residual[name] + (size / before) * direction[name]
+            direction[name] = steepest[name] + (size / before) * direction[name]
     return x
 
 

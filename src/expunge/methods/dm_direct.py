@@ -11,17 +11,17 @@ from typing import ClassVar
 from expunge.ensemble import Ensemble, Shifted
 from expunge.loop import Cost
 from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.predicted import Predicted
 from expunge.problem import Problem
 
 
 @dataclass(frozen=True)
-class DMDirect:
+class DMDirect(Predicted):
     """Shift the outputs by the change that attribution predicts."""
 
     name: ClassVar[str] = "dm-direct"
     source: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     claim: ClassVar[Claim] = Claim.OUTPUTS_ONLY
-    needs: ClassVar[frozenset[str]] = frozenset({"change"})
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -13,17 +13,17 @@ from torch import Tensor
 from expunge.ensemble import Ensemble
 from expunge.methods.matching import Matching
 from expunge.methods.method import Claim, Given, Result
+from expunge.methods.predicted import Predicted
 from expunge.problem import Problem
 
 
 @dataclass(frozen=True)
-class DMM(Matching):
+class DMM(Predicted, Matching):
     """Match the model's own outputs plus the change that attribution predicts."""
 
     name: ClassVar[str] = "dmm"
     source: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
-    needs: ClassVar[frozenset[str]] = frozenset({"change"})
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int

@@ -26,9 +26,12 @@ METRIC = {"klom", "accuracy", "cost", "claim", "verdict", "changed", "reason", "
 
 def every_method():
     lengths = {"epochs": 1, "steps": 4, "batch_size": 16}
+    halves = {"dm-direct": {"attribution": "datamodels"}}
     known = {name: {f for f in METHODS[name].__dataclass_fields__} for name in METHODS}
     return {
-        name: method(name, **{k: v for k, v in lengths.items() if k in known[name]})
+        name: method(
+            name, **{k: v for k, v in lengths.items() if k in known[name]}, **halves.get(name, {})
+        )
         for name in METHODS
     }
 
@@ -105,11 +108,12 @@ def test_the_document_has_every_part(first):
     shared = {n: e["shared_cost"] for n, e in document["methods"].items() if e["shared_cost"]}
     assert shared.keys() == {"oracle-matching", "dm-direct", "dmm"}
     # 3 x epochs x 30 rows, floor(30 / 16) = 1 batch of 16 an epoch: 3 x 3 x 16 each
-    assert shared["dmm"]["row_units"] == HALVES * 3 * 3 * 16
-    assert shared["dmm"]["row_units"] == shared["dm-direct"]["row_units"]
+    assert shared["dm-direct"]["row_units"] == HALVES * 3 * 3 * 16
+    # 27 of 54 retained rows: 6 + 4 x 5 units each; 4 for each of 6 forgotten; 4 for each row asked
+    assert shared["dmm"]["row_units"] == 27 * 26 + 4 * 6 + 4 * (6 + 54)
     # dm-direct reads nothing, so that each request saves one retraining of 3 x 3 x 54
     assert shared["dm-direct"]["requests_to_pay"] == math.ceil(HALVES * 3 * 3 * 16 / (3 * 3 * 54))
-    assert shared["dmm"]["requests_to_pay"] is None  # so short a recipe is cheaper than dmm
+    assert shared["dmm"]["requests_to_pay"] is None  # it serves this request alone
     assert shared["oracle-matching"]["requests_to_pay"] is None  # teachers serve one request
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.api.estimate import choose, estimate, seconds_per_unit
+from expunge.api.estimate import BECAUSE, PREFERRED, choose, estimate, seconds_per_unit
+from expunge.api.givens import needs_halves, shared_cost
 from expunge.attribution.fit import fit
 from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
@@ -33,6 +34,13 @@ def long(**changed):
 def share(problem, chosen):
     """What a method would cost, in retrainings."""
     return chosen.price(problem).row_units / (3 * problem.recipe.epochs * len(problem.retain))
+
+
+def whole_share(problem, chosen):
+    """The same with what is made before."""
+    shared = shared_cost(problem, chosen, 20, None)
+    units = chosen.price(problem).row_units + (shared["row_units"] if shared else 0)
+    return units / (3 * problem.recipe.epochs * len(problem.retain))
 
 
 def test_every_method_is_priced_without_running_any(workshop):
@@ -71,8 +79,9 @@ def test_what_is_recommended_fits_and_changes_weights(workshop, budget, epochs):
         return
     assert found.because
     assert found.recommended.claim != Claim.OUTPUTS_ONLY
-    assert not found.recommended.needs & {"change", "teachers"}
-    cost = share(problem, found.recommended)
+    assert "teachers" not in found.recommended.needs
+    assert not needs_halves(found.recommended)
+    cost = whole_share(problem, found.recommended)
     assert cost <= min(budget or 1.0, 1.0)
     if found.recommended.name != "retrain":
         assert cost < 1.0
@@ -85,14 +94,37 @@ def test_retraining_is_recommended_where_it_may_be_paid(workshop, budget, epochs
     assert found.recommended.name == "retrain"
 
 
-def test_a_small_budget_shrinks_the_epochs(workshop):
+def test_a_budget_shortens_the_method(workshop):
+    problem = long(epochs=200)
+    for steps in (5, 20, 80):
+        budget = whole_share(problem, METHODS["dmm"](steps=steps)) + 1e-9
+        assert ask(problem, workshop, budget=budget).recommended == METHODS["dmm"](steps=steps)
+    generous = ask(problem, workshop, budget=0.8).recommended
+    assert generous == METHODS["dmm"]()  # never beyond its settings
+
+
+def test_what_is_too_dear_for_dmm_is_fine_tuned(workshop):
     problem = long()
+    cheap = whole_share(problem, METHODS["dmm"](steps=1)) - 1e-9
     for epochs in (1, 2, 4):
         budget = share(problem, METHODS["fine-tune"](epochs=epochs)) + 1e-9
-        chosen = ask(problem, workshop, budget=budget).recommended
-        assert chosen == METHODS["fine-tune"](epochs=epochs)
-    generous = ask(problem, workshop, budget=0.8).recommended
-    assert generous == METHODS["fine-tune"]()  # never beyond its settings
+        if budget < cheap:
+            chosen = ask(problem, workshop, budget=budget).recommended
+            assert chosen == METHODS["fine-tune"](epochs=epochs)
+    assert cheap > share(problem, METHODS["fine-tune"](epochs=1))  # so that one was asked
+
+
+def test_a_trainer_has_no_damping_so_it_is_fine_tuned(workshop):
+    def trainer(data, rows, *, seed, device):
+        return nn.Linear(6, 3)
+
+    trainer.key, trainer.epochs = "linear", 200
+    found = ask(replace(tiny(), recipe=trainer), workshop, budget=0.5)
+    assert found.recommended.name == "fine-tune"
+
+
+def test_every_preferred_method_says_why():
+    assert set(BECAUSE) == set(PREFERRED)
 
 
 def test_a_budget_below_everything_is_refused(workshop):
@@ -115,14 +147,15 @@ def test_half_models_that_exist_cost_this_request_nothing(workshop):
     fit(Maker(problem, workshop), 20)
     asked = problem.forgetting([1, 2])
 
-    def dmm(workshop, **given):
-        return next(p for p in ask(asked, workshop, **given).prices if p.method.name == "dmm")
+    def reused(workshop, **given):
+        return [price for price in ask(asked, workshop, **given).prices if price.reused]
 
-    price = dmm(workshop)
-    assert price.reused
-    assert price.relative == pytest.approx(share(asked, price.method))
-    assert not dmm(workshop, half_models=30).reused
-    assert not dmm(replace(workshop, seed=9)).reused
+    (price,) = reused(workshop)
+    assert price.method == METHODS["dmm"](attribution="combined")
+    alone = whole_share(asked, METHODS["dmm"]())  # without the half-data models
+    assert price.relative == pytest.approx(alone)
+    assert not reused(workshop, half_models=30)
+    assert not reused(replace(workshop, seed=9))
 
 
 @pytest.mark.parametrize("half_models", [1, 20])
@@ -131,7 +164,7 @@ def test_half_models_yet_to_be_made_are_never_recommended_however_few(workshop, 
     problem = long(epochs=200)
     for budget in (None, 0.99, 2.0):
         found = ask(problem, workshop, half_models=half_models, budget=budget)
-        assert found.recommended.name != "dmm"
+        assert not needs_halves(found.recommended)
 
 
 def test_dmm_is_recommended_once_its_half_models_exist(workshop):
@@ -139,10 +172,11 @@ def test_dmm_is_recommended_once_its_half_models_exist(workshop):
     assert ask(problem, workshop).recommended.name == "retrain"
     fit(Maker(problem, workshop), 20)
     asked = problem.forgetting([1, 2])
-    assert ask(asked, workshop).recommended.name == "dmm"
-    cost = share(asked, METHODS["dmm"]())
-    assert ask(asked, workshop, budget=cost + 1e-9).recommended.name == "dmm"
-    assert ask(asked, workshop, budget=cost - 1e-9).recommended.name == "fine-tune"
+    combined = METHODS["dmm"](attribution="combined")
+    assert ask(asked, workshop).recommended == combined
+    cost = whole_share(asked, METHODS["dmm"]())
+    assert ask(asked, workshop, budget=cost + 1e-9).recommended == combined
+    assert ask(asked, workshop, budget=cost - 1e-9).recommended != combined
 
 
 def test_without_a_recipe_what_needs_one_is_impossible(workshop):

@@ -322,7 +322,22 @@ def test_bad_input(model, problem, workshop, tmp_path):
         ({"method": None, "lr": 0.1}, "settings lr without a method"),
         ({"budget": 0.5}, "a method and a budget.*leave one out"),
         ({"method": "retrain", "problem": bare}, "no recipe, which is needed to run retrain"),
-        ({"method": "dmm", "problem": bare}, "no recipe, which is needed to run dmm"),
+        ({"method": "dmm", "problem": bare}, "a problem without a Recipe, from which the damping"),
+        (
+            {"method": "dmm", "problem": bare, "attribution": "datamodels"},
+            "no recipe, which is needed to run dmm",
+        ),
+        (
+            {"method": "dmm", "attribution": "linearized"},
+            "unknown attribution 'linearized' .did you mean 'linearised'",
+        ),
+        (
+            {"method": "dmm", "attribution": "linearised:damp=1"},
+            "has no setting 'damp' .did you mean 'damping'",
+        ),
+        ({"method": "dmm", "attribution": "linearised:damping=x"}, "damping=x .*a number"),
+        ({"method": "dmm", "attribution": "linearised:damping=-1"}, "damping above 0"),
+        ({"method": "dmm", "attribution": "ridge:damping=1"}, "no settings at all"),
         ({"model": tmp_path / "m.pt", "problem": bare}, "no way to build the model.*pass build="),
         ({"model": nn.Flatten()}, r"the model gave outputs of shape \(8, 6\)"),
     ]
@@ -354,10 +369,16 @@ def test_a_failed_request_writes_nothing(model, problem, workshop, tmp_path):
 
 def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop):
     problem = tiny(epochs=20, forget=())
-    dmm = run(model, problem, workshop, method="dmm", steps=4).card.shared_cost
+    asked = {"method": "dmm", "steps": 4, "attribution": "datamodels"}
+    dmm = run(model, problem, workshop, **asked).card.shared_cost
     assert re.match("20 half-data models", dmm["what"])
     assert dmm["row_units"] == 20 * 3 * 20 * 16
     own = METHODS["dmm"](steps=4).price(problem.forgetting(FORGET)).row_units
     assert dmm["requests_to_pay"] == math.ceil(20 * 3 * 20 * 16 / (3 * 20 * 54 - own))
+    alone = run(model, problem, workshop, method="dmm", steps=4).card.shared_cost
+    assert alone["what"] == "linearised attribution of this forget set"
+    assert alone["requests_to_pay"] is None
+    both = run(model, problem, workshop, **{**asked, "attribution": "combined"}).card.shared_cost
+    assert both["row_units"] == dmm["row_units"] + alone["row_units"]
     taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
     assert taught["row_units"] == 3 * 20 * 54

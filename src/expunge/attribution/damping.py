@@ -1,0 +1,78 @@
+"""How strongly training holds on to where it began: the damping of leave-set-out, from the recipe.
+
+Training for a limited time reaches only directions along which the loss is curved enough. Of plain
+gradient descent for a time t, the sum of all learning rates, the effect of a force f along a
+direction of curvature h is f (1 - exp(-h t)) / h, at most f t, which f / (h + 1/t) is close to (Ali
+et al. 2019, arXiv 1810.10082, on early stopping and ridge regression). So the damping is 1/t + l2,
+and nothing is to be tuned. An optimizer that divides by the size of gradients (Adam) travels as
+plain descent would with its rate divided by that size, which is measured on batches.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from expunge.curvature.point import Point
+from expunge.errors import BadInput
+from expunge.problem import Problem
+from expunge.recipe import Recipe
+from expunge.rng import Draws
+
+BATCHES = 8  # on which the size of gradients is measured
+UNIT = 1e-3  # gradient that an optimizer is tried with
+
+
+def damping_of(problem: Problem, point: Point, draws: Draws) -> float:
+    """The damping that the problem's recipe implies.
+
+    Raises:
+        BadInput: a problem without a Recipe.
+    """
+    recipe = recipe_of(problem)
+    rows = len(problem.present_rows)
+    path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
+    if abs(twice / path - 2) < 0.1:
+        return UNIT / path + recipe.l2
+    return _gradient_size(problem, point, recipe.batch_size, draws) / path + recipe.l2
+
+
+def recipe_of(problem: Problem) -> Recipe:
+    """The problem's Recipe, or BadInput that says what it was needed for."""
+    if isinstance(problem.recipe, Recipe):
+        return problem.recipe
+    raise BadInput(
+        "a problem without a Recipe, from which the damping follows",
+        expected="Problem(..., recipe=Recipe(...)), or the damping as a number",
+        cure="name it: --attribution linearised:damping=0.01",
+    )
+
+
+def _distance(recipe: Recipe, rows: int, gradient: float) -> float:
+    """How far a weight goes in one training under a gradient that never changes."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = recipe.optimizer([("weight", weight)])
+    rates, steps = [group["lr"] for group in optimizer.param_groups], recipe.steps(rows)
+    # decay in the optimizer pulls back, and is no part of how far the gradient pushes
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    for step in range(steps):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * recipe.schedule(step / steps)
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+    return abs(weight.item())
+
+
+def _gradient_size(problem: Problem, point: Point, batch_size: int, draws: Draws) -> float:
+    """Root mean square, over weights and batches, of the gradient of a batch's mean loss."""
+    rows = problem.present_rows[draws.at("batches").permutation(len(problem.present_rows))]
+    total, count = 0.0, 0
+    for batch in rows[: BATCHES * batch_size].split(batch_size):
+        for g in point.gradient(batch).values():
+            total += float((g / len(batch)).square().sum())
+            count += g.numel()
+    return (total / count) ** 0.5
+
+
+def sample_of(rows: Tensor, count: int, draws: Draws) -> Tensor:
+    """That many of these rows at random, in their order; all, if there are no more."""
+    return rows[draws.at("sample").permutation(len(rows))[:count]].sort().values

@@ -1,0 +1,111 @@
+"""Our best estimator from half-data models: the difference of means, trusted as far as it repeats.
+
+Source: our own, by empirical Bayes (Efron and Morris 1973, "Stein's estimation rule and its
+competitors"). The difference of means D is unbiased for a set and noisy. Two halves of the models
+give independent D_A and D_B, so <D_A, D_B> estimates the signal's square and |(D_A + D_B)/2|^2 that
+of signal and noise together; their quotient k is how far D is to be trusted, and k D has the least
+expected error among multiples of D. k is estimated for the forgotten rows, whose change is large,
+and for all others apart, on the very set that is asked about; no score of unlearning is used.
+
+Where a prediction L from another source is at hand (`around`, e.g. linearised retraining), D is
+shrunk towards b L in the place of zero, with b = <D, L> / <L, L>: half-data models then say how
+large L's effect really is, and L fills in where they are noise.
+
+The standard error is sqrt(k) times D's noise: what remains unknown of a signal of that size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from expunge.attribution.attribution import Attribution
+from expunge.attribution.difference import difference
+from expunge.attribution.halves import Halves
+from expunge.ensemble import Change
+
+
+class Trust(NamedTuple):
+    """How one group of rows is predicted: around * L + difference * (D - around * L)."""
+
+    difference: float  # k, in [0, 1]
+    around: float  # b, at least 0; 0 without another source
+
+
+@dataclass(frozen=True)
+class Datamodels:
+    """Predicts by the shrunken difference of means.
+
+    Args:
+        halves: half-data models.
+        around: another attribution of the same problem, or None.
+    """
+
+    halves: Halves
+    around: Attribution | None = None
+
+    def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
+        """See `Attribution`."""
+        return self.changes(forget, {split: rows})[split]
+
+    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
+        """See `Attribution`; (members, rows, C) where `around` predicts for each model."""
+        return {split: change for split, (change, _) in self.trusted(forget, asked).items()}
+
+    def trusted(
+        self, forget: Tensor, asked: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Change, dict[str, Trust]]]:
+        """`changes`, and how far each group of rows ("forgotten", "others") is trusted.
+
+        Where `around` predicts for each model, the trust told is that of the first.
+        """
+        self.halves.require_known(forget)
+        inside = self.halves.memberships(forget)
+        weights = torch.zeros(3, len(inside), dtype=torch.float64)
+        weights[0] = difference(inside)
+        for half in (0, 1):
+            weights[1 + half, half::2] = difference(inside[half::2])
+        prior = {} if self.around is None else self.around.changes(forget, asked)
+        found = {}
+        for split, sums in self.halves.sums(weights, asked).items():
+            noise = sums.variance.sqrt() * weights[0].norm()
+            centre = prior[split].mean.double() if split in prior else None
+            own = torch.isin(asked[split], forget)
+            own = own if split == "train" else torch.zeros_like(own)
+            found[split] = _shrunk(-sums.weighted, noise, centre, own)
+        return found
+
+
+def _shrunk(
+    estimates: Tensor, noise: Tensor, centre: Tensor | None, own: Tensor
+) -> tuple[Change, dict[str, Trust]]:
+    """All, first and second half of the models' D, (3, rows, C), shrunk group by group.
+
+    Where `centre` has a prediction for each model, so has the result: what one model gets does not
+    depend on which others are there.
+    """
+    if centre is not None and centre.ndim == 3:
+        parts = [_shrunk(estimates, noise, one, own) for one in centre]
+        changes = [change for change, _ in parts]
+        joined = Change(*(torch.stack(each) for each in zip(*changes, strict=True)))
+        return joined, parts[0][1]
+    middle = torch.zeros_like(noise) if centre is None else centre
+    mean, sd, trusts = torch.zeros_like(noise), torch.zeros_like(noise), {}
+    for name, rows in (("forgotten", own), ("others", ~own)):
+        if rows.any():
+            trust = trusts[name] = _trust(estimates[:, rows], middle[rows])
+            start = trust.around * middle[rows]
+            mean[rows] = start + trust.difference * (estimates[0, rows] - start)
+            sd[rows] = trust.difference**0.5 * noise[rows]
+    return Change(mean, sd), trusts
+
+
+def _trust(estimates: Tensor, middle: Tensor) -> Trust:
+    size = float(middle.square().sum())
+    around = max(0.0, float((estimates[0] * middle).sum()) / size) if size else 0.0
+    _, first, second = estimates - around * middle
+    whole = float(((first + second) / 2).square().sum())
+    repeated = float((first * second).sum())
+    return Trust(min(1.0, max(0.0, repeated / whole)) if whole else 0.0, around)

@@ -1,0 +1,66 @@
+"""Difference of means: models that saw a row against models that did not.
+
+Source: Feldman and Zhang 2020, arXiv 2008.03703. The effect of a set is the sum over its rows,
+w_m = sum over i in F of [i in S_m] / N_i - [i not in S_m] / (M - N_i) as a weight for each of M
+models. It is unbiased for a set (up to |F| times the mean effect of a row, since halves of equal
+size show effects only relative to that), and noisy: the error's variance is about 4 |F| / M times
+that of an output.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from expunge.attribution.halves import Halves
+from expunge.ensemble import Change
+from expunge.errors import BadInput
+
+SURE = 0.01  # chance of too few models that is put up with
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Predicts by difference of means alone."""
+
+    halves: Halves
+
+    def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
+        """See `Attribution`; the standard error is the noise of so many models."""
+        return self.changes(forget, {split: rows})[split]
+
+    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
+        """See `Attribution`."""
+        self.halves.require_known(forget)
+        weights = difference(self.halves.memberships(forget))
+        return {
+            split: Change(-found.weighted[0], found.variance.sqrt() * weights.norm())
+            for split, found in self.halves.sums(weights[None], asked).items()
+        }
+
+
+def difference(inside: Tensor) -> Tensor:
+    """The difference of means as weights of the models, (models,) float64, summing to zero.
+
+    Args:
+        inside: (models, |F|), 1 where a model was trained on a forgotten row.
+
+    Raises:
+        BadInput: so few models that some row is in nearly all or none.
+    """
+    count, models = inside.sum(0), len(inside)
+    if (count < 2).any() or (count > models - 2).any():
+        raise BadInput(
+            f"{models} half-data models, so few that a forgotten row is in nearly all or none",
+            expected=f"at least {enough(inside.shape[1])} for {inside.shape[1]} forgotten rows",
+            cure="make more; some hundreds predict well",
+        )
+    return (inside / count - (1 - inside) / (models - count)).sum(1)
+
+
+def enough(forget: int) -> int:
+    """Half-data models with which, almost surely, every forgotten row is in two and out of two."""
+    models = 4
+    while 2 * forget * (models + 1) * 0.5**models > SURE:
+        models += 1
+    return models

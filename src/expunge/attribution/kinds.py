@@ -1,0 +1,111 @@
+"""The kinds of attribution by name, and how a name with settings is read."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from expunge.attribution.attribution import Attribution
+from expunge.attribution.datamodels import Datamodels
+from expunge.attribution.difference import Difference
+from expunge.attribution.halves import Halves
+from expunge.attribution.linearised import Linearised
+from expunge.attribution.ridge import Ridge
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput, nearest
+from expunge.problem import Problem
+
+# from half-data models alone: the same prediction for every model
+HALVES: dict[str, Callable[..., Attribution]] = {
+    "datamodels": Datamodels,
+    "difference": Difference,
+    "ridge": Ridge,
+}
+# from the trained models themselves: each has its own prediction
+OWN: dict[str, Callable[..., Linearised]] = {
+    "linearised": Linearised,
+    "influence": partial(Linearised, curvature="all"),
+    "ek-fac": partial(Linearised, iterations=0),
+}
+COMBINED = "combined"  # datamodels around linearised
+KINDS: dict[str, str] = {
+    "linearised": "retraining linearised at the model's own weights; no other model is trained",
+    "influence": "the same with the curvature of all rows, as classical influence functions have",
+    "ek-fac": "linearised, with the curvature solved by EK-FAC alone",
+    "datamodels": "half-data models: difference of means, trusted as far as it repeats",
+    "difference": "half-data models: difference of means as it is",
+    "ridge": "half-data models: ridge regression on the rows trained on",
+    COMBINED: "half-data models, shrunk towards the linearised prediction",
+}
+GIVEN = {"problem", "models", "seed", "halves", "around"}  # not settings
+
+
+def parse(named: str) -> tuple[str, dict[str, Any]]:
+    """The kind and settings of e.g. "linearised" or "linearised:damping=0.01,samples=500".
+
+    Raises:
+        BadInput: an unknown kind or setting, with the nearest known one; a value that is no number.
+    """
+    kind, _, rest = named.partition(":")
+    if kind not in KINDS:
+        raise BadInput(
+            f"unknown attribution '{kind}'{nearest(kind, KINDS)}",
+            expected=f"one of {', '.join(KINDS)}, or a file of `expunge attribute`",
+            cure="correct the name, or the path",
+        )
+    known = settings_of(kind)
+    chosen: dict[str, Any] = {}
+    for word in rest.split(",") if rest else []:
+        name, _, value = word.partition("=")
+        if name not in known:
+            raise BadInput(
+                f"attribution '{kind}' has no setting '{name}'{nearest(name, known)}",
+                expected=f"one of {', '.join(known)}" if known else "no settings at all",
+                cure=f"write e.g. {kind}:{next(iter(known), 'NAME')}=VALUE, or leave it out",
+            )
+        try:
+            chosen[name] = int(value) if isinstance(known[name], int) else float(value)
+        except ValueError:
+            raise BadInput(
+                f"{name}={value} of attribution '{kind}'", expected="a number", cure="correct it"
+            ) from None
+    return kind, chosen
+
+
+def settings_of(kind: str) -> dict[str, Any]:
+    """The numeric settings of a kind, with their defaults."""
+    made = OWN.get("linearised" if kind == COMBINED else kind) or HALVES[kind]
+    fields = inspect.signature(made).parameters
+    return {
+        name: field.default
+        for name, field in fields.items()
+        if name not in GIVEN and not isinstance(field.default, str)
+    }
+
+
+def from_halves(named: str) -> bool:
+    """Whether an attribution of this name needs half-data models."""
+    return parse(named)[0] not in OWN
+
+
+def from_models(named: str) -> bool:
+    """Whether an attribution of this name reads the trained models themselves."""
+    return parse(named)[0] not in HALVES
+
+
+def attributor(
+    named: str, problem: Problem, models: Ensemble | None, halves: Halves | None, seed: int
+) -> Attribution:
+    """An attribution by name; what it does not need may be None."""
+    kind, chosen = parse(named)
+    if kind in HALVES:
+        return HALVES[kind](halves, **chosen)
+    if kind == COMBINED:
+        own = OWN["linearised"](problem, models, seed=seed, **chosen)
+        return Datamodels(_needed(halves), own)
+    return OWN[kind](problem, models, seed=seed, **chosen)
+
+
+def _needed(halves: Halves | None) -> Halves:
+    assert halves is not None, "checked by the api: half-data models are made before"
+    return halves
