@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from expunge.api.attribute import attribute as attribute
     from expunge.api.audit import audit as audit
     from expunge.api.audit import audit_evidence as audit_evidence
     from expunge.api.compare import compare as compare
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # Imported when first used, so that `expunge --help` need not wait for torch.
 _WHERE = {
+    "attribute": "expunge.api.attribute",
     "audit_evidence": "expunge.api.audit",
     "compare": "expunge.api.compare",
     "estimate": "expunge.api.estimate",

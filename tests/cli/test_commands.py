@@ -65,7 +65,7 @@ def test_help_names_every_command(folder):
 
 def test_methods_lists_source_claim_needs_and_settings(folder):
     shown = run("methods", cwd=folder).stdout
-    for word in ("dmm", "arXiv 2410.23232", "approximate", "--lr ", "0.003", "half-data models"):
+    for word in ("dmm", "arXiv 2410.23232", "approximate", "--lr ", "0.001", "half-data models"):
         assert word in shown
 
 

@@ -100,7 +100,10 @@ def test_help_for_an_unknown_method_is_bad_input(spoken):
 def test_the_list_gives_each_setting_with_its_meaning(spoken):
     out = spoken["list"][1]
     assert re.search(r"--loss +outputs +what is matched", out)
-    assert "needs     an attribution (of the model itself, or half-data models, trained once and kept)" in out
+    assert (
+        "needs     an attribution (of the model itself, or half-data models, trained once and kept)"
+        in out
+    )
     assert "`expunge forget --method NAME --help` says more about one." in out
 
 
@@ -110,7 +113,7 @@ def test_json_holds_all_there_is_to_say(spoken):
     assert {f.name for f in fields(about(METHODS["dmm"]))} | {"exempt"} == found["dmm"].keys()
     steps = found["dmm"]["settings"][0]
     assert (steps["name"], steps["flag"], steps["kind"]) == ("steps", "--steps", "int")
-    assert (steps["default"], steps["unit"], steps["least"]) == (80, "steps", 1)
+    assert (steps["default"], steps["unit"], steps["least"]) == (160, "steps", 1)
     assert (steps["allowed"], steps["typical"]) == ("of at least 1", "20 to 400")
     assert found["dmm"]["needs"] == ["change"]
     assert "mask" in found["retrain"]["exempt"]

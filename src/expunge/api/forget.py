@@ -11,7 +11,7 @@ from torch import nn
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
-from expunge.api.givens import HALF_MODELS, Needs, Predictions, shared_cost
+from expunge.api.givens import HALF_MODELS, Needs, Predictions, from_file, shared_cost
 from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -95,17 +95,21 @@ def forget(
     seed, device = workshop.seed, workshop.device
     with one_thread():
         _require_fit(problem, Ensemble.of(model).to(device))
-    runs = masked(_resolve(method, problem, model, workshop, half_models, budget, chosen), mask)
+    maker = Maker(problem, workshop)
+    runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
+    runs, fitted = from_file(runs, maker)
+    runs = masked(runs, mask)
     if runs.claim == Claim.OUTPUTS_ONLY:
         raise BadInput(
             f"{runs.name} corrects answers and leaves the weights as they are",
             expected="a method that returns a model",
             cure="use dmm, which teaches the model the same predicted answers",
         )
-    needs, maker = Needs.of(problem, [runs]), Maker(problem, workshop)
+    needs = Needs.of(problem, [runs])
     if needs.halves or needs.teachers or "recipe" in runs.needs:
         _ = maker.group  # checks once that the training depends on its seed
-    fitted = fit(maker, half_models) if needs.halves else None
+    if needs.halves and fitted is None:
+        fitted = fit(maker, half_models)
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model)).to(device)

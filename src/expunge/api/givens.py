@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,18 @@ from torch import Tensor
 from expunge import store
 from expunge.api.facts import shared_facts
 from expunge.attribution.damping import recipe_of
+from expunge.attribution.file import read
 from expunge.attribution.fit import Fit, find
-from expunge.attribution.kinds import OWN, attributor, from_halves, from_models, parse
+from expunge.attribution.kinds import (
+    COMBINED,
+    KINDS,
+    MODELS,
+    OWN,
+    attributor,
+    from_halves,
+    from_models,
+    parse,
+)
 from expunge.attribution.linearised import Linearised
 from expunge.ensemble import Change, ChangeTable, Ensemble
 from expunge.errors import BadInput
@@ -72,6 +83,25 @@ def needs_halves(method: Method) -> bool:
     """Whether a method's attribution is made from half-data models."""
     named = attribution_name(method)
     return bool(named) and from_halves(named)
+
+
+def from_file(method: Method, maker: Maker) -> tuple[Method, Fit | None]:
+    """The method with its attribution by name, and the half-data models if it named a file.
+
+    They are combined with what the model itself says, which is never worse in our benchmarks.
+
+    Raises:
+        BadInput: see `attribution.file.read`.
+    """
+    named = attribution_name(method)
+    if not named or named.partition(":")[0] in KINDS or not _is_path(named):
+        return method, None
+    found = read(Path(named), maker)
+    return replace(method, attribution=COMBINED), found  # type: ignore[type-var]
+
+
+def _is_path(named: str) -> bool:
+    return Path(named).exists() or Path(named).name != named or "." in named
 
 
 @dataclass(frozen=True)
@@ -170,6 +200,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
         solved = _own_price(named, problem, _asked(method, problem)).row_units
     if not from_halves(named):
         return shared_facts(f"{named} attribution of this forget set", solved, own, problem, False)
+    half_models = parse(named)[1].get(MODELS) or half_models
     units = half_models * (half_units(problem) if one is None else one.row_units)
     return shared_facts(f"{half_models:,} half-data models", units + solved, own, problem, True)
 
@@ -212,4 +243,5 @@ def _asked(method: Method, problem: Problem) -> int:
 def _own_price(named: str, problem: Problem, rows: int) -> Cost:
     kind, chosen = parse(named)
     nothing: Any = None  # models are not looked at for a price
+    chosen.pop(MODELS, None)
     return OWN.get(kind, Linearised)(problem, nothing, **chosen).price(rows)

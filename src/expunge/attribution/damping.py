@@ -2,11 +2,14 @@
 
 Training for a limited time reaches only directions along which the loss is curved enough. Of plain
 gradient descent for a time t, the sum of all learning rates, the effect of a force f along a
-direction of curvature h is f (1 - exp(-h t)) / h, at most f t, which f / (h + 1/t) is close to (Ali
-et al. 2019, arXiv 1810.10082, on early stopping and ridge regression). So the damping is 1/t + l2,
-and nothing is to be tuned. An optimizer that divides by the size of gradients (Adam) travels as
-plain descent would with its rate divided by that size, which is measured on batches.
+direction of curvature h is f (1 - exp(-h t)) / h. A damped inverse f / (h + c) is close to that (Ali
+et al. 2019, arXiv 1810.10082, on early stopping and ridge regression), and equal at h = 1/t, where
+the filter bends, for c = 0.58 / t. So the damping is that plus l2, and nothing is to be tuned. An
+optimizer that divides by the size of gradients (Adam) travels as plain descent would with its rate
+divided by that size, which is measured on batches.
 """
+
+from math import exp
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
 
+KNEE = 1 / (1 - exp(-1)) - 1  # 1 / (1 + KNEE) = 1 - exp(-1): equal at h = 1/t
 BATCHES = 8  # on which the size of gradients is measured
 UNIT = 1e-3  # gradient that an optimizer is tried with
 
@@ -28,11 +32,24 @@ def damping_of(problem: Problem, point: Point, draws: Draws) -> float:
         BadInput: a problem without a Recipe.
     """
     recipe = recipe_of(problem)
-    rows = len(problem.present_rows)
+    path, count = _path(recipe, len(problem.present_rows))
+    size = _gradient_size(problem, point, count, recipe.batch_size, draws) if count else UNIT
+    return KNEE * size / path + recipe.l2
+
+
+def measured(problem: Problem) -> int:
+    """Rows whose gradients `damping_of` reads."""
+    recipe, rows = problem.recipe, len(problem.present_rows)
+    return _path(recipe, rows)[1] if isinstance(recipe, Recipe) else 0
+
+
+def _path(recipe: Recipe, rows: int) -> tuple[float, int]:
+    """How far a weight goes under a gradient of UNIT, and the rows on which gradients are measured.
+
+    None are where an optimizer goes twice as far under a gradient of twice the size.
+    """
     path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
-    if abs(twice / path - 2) < 0.1:
-        return UNIT / path + recipe.l2
-    return _gradient_size(problem, point, recipe.batch_size, draws) / path + recipe.l2
+    return path, 0 if abs(twice / path - 2) < 0.1 else min(rows, BATCHES * recipe.batch_size)
 
 
 def recipe_of(problem: Problem) -> Recipe:
@@ -62,15 +79,17 @@ def _distance(recipe: Recipe, rows: int, gradient: float) -> float:
     return abs(weight.item())
 
 
-def _gradient_size(problem: Problem, point: Point, batch_size: int, draws: Draws) -> float:
+def _gradient_size(
+    problem: Problem, point: Point, count: int, batch_size: int, draws: Draws
+) -> float:
     """Root mean square, over weights and batches, of the gradient of a batch's mean loss."""
     rows = problem.present_rows[draws.at("batches").permutation(len(problem.present_rows))]
-    total, count = 0.0, 0
-    for batch in rows[: BATCHES * batch_size].split(batch_size):
+    total, numbers = 0.0, 0
+    for batch in rows[:count].split(batch_size):
         for g in point.gradient(batch).values():
             total += float((g / len(batch)).square().sum())
-            count += g.numel()
-    return (total / count) ** 0.5
+            numbers += g.numel()
+    return (total / numbers) ** 0.5
 
 
 def sample_of(rows: Tensor, count: int, draws: Draws) -> Tensor:

@@ -64,9 +64,9 @@ class Datamodels:
         self.halves.require_known(forget)
         inside = self.halves.memberships(forget)
         weights = torch.zeros(3, len(inside), dtype=torch.float64)
-        weights[0] = difference(inside)
         for half in (0, 1):
-            weights[1 + half, half::2] = difference(inside[half::2])
+            weights[1 + half, half::2] = difference(inside[half::2], parts=2)
+        weights[0] = difference(inside)
         prior = {} if self.around is None else self.around.changes(forget, asked)
         found = {}
         for split, sums in self.halves.sums(weights, asked).items():

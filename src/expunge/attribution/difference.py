@@ -39,20 +39,23 @@ class Difference:
         }
 
 
-def difference(inside: Tensor) -> Tensor:
+def difference(inside: Tensor, parts: int = 1) -> Tensor:
     """The difference of means as weights of the models, (models,) float64, summing to zero.
 
     Args:
         inside: (models, |F|), 1 where a model was trained on a forgotten row.
+        parts: of so many equal parts of all models, these are one.
 
     Raises:
         BadInput: so few models that some row is in nearly all or none.
     """
     count, models = inside.sum(0), len(inside)
     if (count < 2).any() or (count > models - 2).any():
+        number, each = inside.shape[1], f" in each of {parts} parts" if parts > 1 else ""
         raise BadInput(
-            f"{models} half-data models, so few that a forgotten row is in nearly all or none",
-            expected=f"at least {enough(inside.shape[1])} for {inside.shape[1]} forgotten rows",
+            f"{models} half-data models{each}, "
+            "so few that a forgotten row is in nearly all or none",
+            expected=f"at least {parts * enough(number)} for {number} forgotten rows",
             cure="make more; some hundreds predict well",
         )
     return (inside / count - (1 - inside) / (models - count)).sum(1)

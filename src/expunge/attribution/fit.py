@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from expunge import store
-from expunge.attribution.halves import Block, Halves
+from expunge.attribution.halves import Block, First, Halves
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.maker import Maker
@@ -49,7 +49,7 @@ def fit(maker: Maker, count: int) -> Fit:
         tensors = {"present": maker.problem.present_mask, "content": maker.content}
         maker.workshop.store.save(key, tensors, facts)
     kept = maker.kept(key)
-    blocks = _Kept(maker, tuple(kept.facts["keys"]), count)
+    blocks = First(_Kept(maker, kept.facts["keys"]), count)
     centred = maker.problem.task.kind == "classification"
     halves = Halves(blocks, kept.tensors["present"], centred)
     return Fit(halves, count, Cost(**kept.facts["cost"]), reused)
@@ -78,19 +78,13 @@ def _facts(maker: Maker) -> dict:
 
 
 class _Kept(Sequence[Block]):
-    """Blocks of the first `count` half-data models, read from the store at each look."""
+    """Blocks of half-data models, read from the store at each look."""
 
-    def __init__(self, maker: Maker, keys: tuple[str, ...], count: int) -> None:
-        self._maker, self._count = maker, count
-        self._size = len(maker.kept(keys[0]).facts["members"])  # all but the last are alike
-        self._keys = keys[: -(-count // self._size)]
+    def __init__(self, maker: Maker, keys: Sequence[str]) -> None:
+        self._maker, self._keys = maker, list(keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __getitem__(self, place):  # type: ignore[override]
-        if not 0 <= place < len(self):
-            raise IndexError(place)
-        tensors = self._maker.kept(self._keys[place]).tensors
-        wanted = self._count - place * self._size
-        return {name: tensor[:wanted] for name, tensor in tensors.items()}
+        return self._maker.kept(self._keys[place]).tensors

@@ -21,6 +21,22 @@ CHUNK = 1 << 22  # numbers turned to float64 at a time: 32 MiB
 Block = Mapping[str, Tensor]
 
 
+class First(Sequence[Block]):
+    """The first `count` models of blocks that are of one size, but for the last; still lazy."""
+
+    def __init__(self, blocks: Sequence[Block], count: int) -> None:
+        self._blocks, self._count, self._size = blocks, count, len(blocks[0][ROWS])
+
+    def __len__(self) -> int:
+        return -(-self._count // self._size)
+
+    def __getitem__(self, place):  # type: ignore[override]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        left = self._count - place * self._size
+        return {name: tensor[:left] for name, tensor in self._blocks[place].items()}
+
+
 class Sums(NamedTuple):
     """Of some rows' outputs: weighted sums over models, and the variance over models."""
 
@@ -56,6 +72,22 @@ class Halves:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def first(self, count: int) -> "Halves":
+        """These, as if only the first `count` models were there; 0 takes all.
+
+        Raises:
+            BadInput: there are fewer.
+        """
+        if not count:
+            return self
+        if not 0 < count <= len(self):
+            raise BadInput(
+                f"an attribution from {count} half-data models, where there are {len(self)}",
+                expected=f"from 1 to {len(self)}, or 0 for all",
+                cure="lower it, or make more with --half-models",
+            )
+        return Halves(First(self.blocks, count), self.present, self.centred)
 
     def memberships(self, rows: Tensor) -> Tensor:
         """(models, rows) float64: 1 where a model was trained on a row."""

@@ -28,6 +28,7 @@ OWN: dict[str, Callable[..., Linearised]] = {
     "ek-fac": partial(Linearised, iterations=0),
 }
 COMBINED = "combined"  # datamodels around linearised
+MODELS = "models"  # a setting of all that are made from half-data models
 KINDS: dict[str, str] = {
     "linearised": "retraining linearised at the model's own weights; no other model is trained",
     "influence": "the same with the curvature of all rows, as classical influence functions have",
@@ -66,17 +67,22 @@ def parse(named: str) -> tuple[str, dict[str, Any]]:
         try:
             chosen[name] = int(value) if isinstance(known[name], int) else float(value)
         except ValueError:
+            whole = "a whole number" if isinstance(known[name], int) else "a number"
             raise BadInput(
-                f"{name}={value} of attribution '{kind}'", expected="a number", cure="correct it"
+                f"{name}={value} of attribution '{kind}'", expected=whole, cure="correct it"
             ) from None
     return kind, chosen
 
 
 def settings_of(kind: str) -> dict[str, Any]:
-    """The numeric settings of a kind, with their defaults."""
+    """The numeric settings of a kind, with their defaults.
+
+    Those made from half-data models may use fewer than there are: models=250; 0 takes all.
+    """
     made = OWN.get("linearised" if kind == COMBINED else kind) or HALVES[kind]
     fields = inspect.signature(made).parameters
-    return {
+    fewer = {} if kind in OWN else {MODELS: 0}
+    return fewer | {
         name: field.default
         for name, field in fields.items()
         if name not in GIVEN and not isinstance(field.default, str)
@@ -98,14 +104,10 @@ def attributor(
 ) -> Attribution:
     """An attribution by name; what it does not need may be None."""
     kind, chosen = parse(named)
-    if kind in HALVES:
-        return HALVES[kind](halves, **chosen)
-    if kind == COMBINED:
-        own = OWN["linearised"](problem, models, seed=seed, **chosen)
-        return Datamodels(_needed(halves), own)
-    return OWN[kind](problem, models, seed=seed, **chosen)
-
-
-def _needed(halves: Halves | None) -> Halves:
+    if kind in OWN:
+        return OWN[kind](problem, models, seed=seed, **chosen)
     assert halves is not None, "checked by the api: half-data models are made before"
-    return halves
+    halves = halves.first(chosen.pop(MODELS, 0))
+    if kind == COMBINED:
+        return Datamodels(halves, OWN["linearised"](problem, models, seed=seed, **chosen))
+    return HALVES[kind](halves, **chosen)

@@ -11,7 +11,8 @@ The standard error is how far linearising goes wrong: the distance between z + J
 of the model with its weights moved by d.
 
 Cost: 6 units for each sampled row, 5 for each and iteration, 4 for each forgotten row; and 4 for
-each row that is asked about.
+each row that is asked about. 3 for each row on which the damping of an optimizer like Adam is
+measured.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from expunge.attribution.damping import damping_of, sample_of
+from expunge.attribution.damping import damping_of, measured, sample_of
 from expunge.curvature.leave_out import LeaveOut, moved, tangent
 from expunge.curvature.point import Point, Weights
 from expunge.data import Data
@@ -43,7 +44,8 @@ class Linearised:
         seed: of the sample and the random outputs.
         damping: in units of the loss's curvature; None: from the recipe.
         samples: retained rows on which curvature is measured, at most half of them.
-        iterations: of conjugate gradients; 0 is EK-FAC alone.
+        iterations: of conjugate gradients; 0 is EK-FAC alone. More fit the sampled rows' curvature
+            better than that of the others, and predict worse (docs/attribution.md).
         rounds: of Newton; 2 linearises once more where the first led.
         curvature: "retained" rows', or that of "all" rows as influence functions have it.
     """
@@ -53,10 +55,12 @@ class Linearised:
     seed: int = 0
     damping: float | None = None
     samples: int = 2000
-    iterations: int = 4
+    iterations: int = 2
     rounds: int = 1
     curvature: str = "retained"
-    _last: dict[bytes, list[Weights]] = field(default_factory=dict, repr=False, compare=False)
+    _last: dict[bytes, list[Weights]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         wrong = (
@@ -125,7 +129,9 @@ class Linearised:
     def price(self, rows: int) -> Cost:
         """What a prediction for so many rows reads of one model, for the problem's forget set."""
         forget = len(self.problem.forget)
-        return self._leave_out(1.0).price(forget, self._sampled(self.problem)) + Cost(4 * rows)
+        solved = self._leave_out(1.0).price(forget, self._sampled(self.problem))
+        sized = measured(self.problem) if self.damping is None else 0
+        return solved + Cost(sized, sized) + Cost(4 * rows)
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         draws = Draws((self.seed, "attribution", "linearised", member))

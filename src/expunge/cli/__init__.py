@@ -6,6 +6,7 @@ import warnings
 import typer
 from rich.console import Console
 
+from expunge.cli.attribute import attribute
 from expunge.cli.audit import audit
 from expunge.cli.bench import bench
 from expunge.cli.check_method import check_method
@@ -28,6 +29,7 @@ app.command()(demo)
 # Settings of methods are flags too, such as --lr 0.01; they are checked by the method.
 anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(cls=MethodHelp, context_settings=anything)(forget)
+app.command()(attribute)
 app.command()(audit)
 app.command()(bench)
 app.command()(verify)

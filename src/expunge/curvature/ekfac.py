@@ -7,7 +7,8 @@ The eigenvectors of the second moments of a and of g are a basis, and the mean s
 gradients along it are the eigenvalues. Slopes are of random outputs u with E[u u^T] = H, the second
 derivative of the loss in the outputs. Whatever is trainable and in no layer that `layers` knows
 (norms, embeddings, shared weights) gets the diagonal of the matrix. Differs: u has random signs
-along the eigenvectors of H, where sampled labels are usual. Cost: 6 row units a row.
+along the eigenvectors of H, where sampled labels are usual. Cost: 6 row units a row, and one row
+forward, which tells the layers that are used.
 """
 
 from collections.abc import Iterator

@@ -78,10 +78,12 @@ def layers(module: nn.Module) -> list[Layer]:
             and not isinstance(part.padding, str)
         )
         own = dict(part.named_parameters(recurse=False))
-        if plain and own["weight"].requires_grad and all(len(owners[p]) == 1 for p in own.values()):
+        # a weight that is computed from others (weight norm) is no parameter of the layer
+        free = "weight" in own and own["weight"].requires_grad
+        if plain and free and all(len(owners[p]) == 1 for p in own.values()):
             prefix = f"{name}." if name else ""
-            free = "bias" in own and own["bias"].requires_grad
-            found.append(Layer(name, part, f"{prefix}weight", f"{prefix}bias" if free else ""))
+            bias = "bias" in own and own["bias"].requires_grad
+            found.append(Layer(name, part, f"{prefix}weight", f"{prefix}bias" if bias else ""))
     return found
 
 

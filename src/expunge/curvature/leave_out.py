@@ -78,7 +78,7 @@ class LeaveOut:
         """What `step` reads of one model."""
         again = self.rounds - 1
         products = self.rounds * self.iterations * sample
-        ekfac = Cost(2 * sample, 2 * sample)
+        ekfac = Cost(1 + 2 * sample, 2 * sample)
         first = Cost(2 * forget, forget)
         later = Cost(2 * again * (forget + sample), again * (forget + sample))
         return ekfac + first + later + Cost(3 * products, products)
@@ -103,7 +103,7 @@ def tangent(point: Point, rows: Tensor, step: Weights) -> tuple[Tensor, Tensor]:
 
     The tangent of a forward pass costs as much as two.
     """
-    found = []
+    found, step = [], {name: step[name] for name in point.weights}  # jvp wants the same order
     for batch in point.batches(rows):
         outputs = partial(_outputs, point, batch)
         with torch.no_grad():
@@ -118,7 +118,7 @@ def _outputs(point: Point, batch: Batch, weights: Weights) -> Tensor:
 
 def _along(start: Point, outputs: Tensor, batch: Batch, forgotten: bool) -> Tensor:
     """Outputs times the slope of a row's divergence: its gradient is what the row pulls with."""
-    with torch.no_grad():
+    with torch.no_grad(), start.evaluating():  # it may be another module than the one that is read
         before = start.task.outputs(start.module, batch)
     slope = output_slope(start.task, batch, before)
     if not forgotten:

@@ -34,15 +34,15 @@ class Matching:
 
     name: ClassVar[str]
 
-    steps: int = setting(80, "steps of Adam", unit="steps", typical="20 to 400", least=1)
+    steps: int = setting(160, "steps of Adam", unit="steps", typical="40 to 800", least=1)
     lr: float = setting(
-        0.003, "learning rate at the start; falls to zero", typical="0.0001 to 0.01", least=0
+        0.001, "learning rate at the start; falls to zero", typical="0.0001 to 0.01", least=0
     )
     forget_batch_size: int = setting(
-        32, "forgotten rows a step", unit="rows", typical="16 to 256", least=1
+        16, "forgotten rows a step", unit="rows", typical="8 to 256", least=1
     )
     retain_batch_size: int = setting(
-        32, "retained rows a step", unit="rows", typical="1 to 20 times the forgotten", least=1
+        16, "retained rows a step", unit="rows", typical="1 to 20 times the forgotten", least=1
     )
     loss: str = setting(
         "outputs",

@@ -337,7 +337,8 @@ def test_bad_input(model, problem, workshop, tmp_path):
         ),
         ({"method": "dmm", "attribution": "linearised:damping=x"}, "damping=x .*a number"),
         ({"method": "dmm", "attribution": "linearised:damping=-1"}, "damping above 0"),
-        ({"method": "dmm", "attribution": "ridge:damping=1"}, "no settings at all"),
+        ({"method": "dmm", "attribution": "ridge:damping=1"}, "one of models"),
+        ({"method": "dmm", "attribution": "ridge:models=21"}, "21 half-data models, where there"),
         ({"model": tmp_path / "m.pt", "problem": bare}, "no way to build the model.*pass build="),
         ({"model": nn.Flatten()}, r"the model gave outputs of shape \(8, 6\)"),
     ]

@@ -1,0 +1,49 @@
+"""attribute(): fit half-data models once, for any later forget set."""
+
+from pathlib import Path
+
+from expunge import store
+from expunge.attribution.file import write
+from expunge.attribution.fit import Fit, fit
+from expunge.attribution.kinds import from_halves, parse
+from expunge.errors import BadInput
+from expunge.maker import Maker, Workshop
+from expunge.problem import Problem
+from expunge.train import require_recipe
+
+
+def attribute(
+    problem: Problem, *, out: Path | str, workshop: Workshop, kind: str = "datamodels", models: int
+) -> Fit:
+    """Train half-data models, or find them in the store, and write them into one file.
+
+    `forget(..., method="dmm", attribution=FILE)` then serves any forget set without training.
+
+    Args:
+        problem: with a recipe; rows that it forgets play no part.
+        out: the file.
+        workshop: store, seed, processes, device; a killed run resumes.
+        kind: whose half-data models; all kinds share the same.
+        models: how many.
+
+    Returns:
+        What was fitted, and what one model cost.
+
+    Raises:
+        BadInput: a kind that needs no fitting; fewer than 20 models; a folder that cannot be
+            written; no recipe.
+    """
+    if not from_halves(kind):
+        raise BadInput(
+            f"attribution '{parse(kind)[0]}' has nothing to fit: it reads the model itself at each "
+            "request",
+            expected="a kind that is made from half-data models, such as datamodels",
+            cure=f"use it at once: expunge forget --method dmm --attribution {kind}",
+        )
+    require_recipe(problem, "train half-data models")
+    out = Path(out)
+    store.require_writable(out.parent)
+    maker = Maker(problem, workshop)
+    made = fit(maker, models)
+    write(out, maker, made)
+    return made

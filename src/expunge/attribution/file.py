@@ -1,0 +1,113 @@
+"""A file of half-data models: fitted once, carried elsewhere, used for any later forget set.
+
+It is a zip of what the store holds of them (the recipe as it was recognised, the fit with the rows
+that were present, the blocks of outputs) and `about.json` for people. Reading it puts these back
+into a store, one at a time, where `fit` then finds them by what they are; so nothing is trusted
+that the store would not trust, and memory holds one block.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from expunge import store
+from expunge.attribution.fit import Fit, find, fit
+from expunge.errors import BadInput
+from expunge.maker import Maker
+
+ABOUT, SCHEMA = "about.json", "expunge.attribution/1"
+
+
+def write(path: Path, maker: Maker, made: Fit) -> None:
+    """Write the file in one piece; it replaces an older one.
+
+    Raises:
+        BadInput: a folder that cannot be written.
+    """
+    key = find(maker, made.count)
+    assert key is not None, "made a moment ago"
+    kept = maker.kept(key)
+    keys = [f"recipes/{maker.recipe_id}", key, *kept.facts["keys"]]
+    halves = made.halves
+    about = {
+        "schema": SCHEMA,
+        "problem": maker.problem.name,
+        "half_data_models": made.count,
+        "rows_present": int(halves.present.sum()),
+        "outputs": {name: list(shape) for name, shape in halves.splits.items()},
+        "units": "outputs as the model says them (logits, or a regression value)",
+        "fit": key,
+        **{name: kept.facts[name] for name in ("recipe", "seed", "judges", "cost")},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    try:
+        with os.fdopen(handle, "wb") as file, ZipFile(file, "w") as packed:
+            packed.writestr(ABOUT, json.dumps(about, indent=2))
+            for file_key in keys:
+                for ending in ("safetensors", "json"):
+                    name = f"{file_key}.{ending}"
+                    packed.write(maker.workshop.store.root / name, name)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path, maker: Maker) -> Fit:
+    """The half-data models of a file, for the problem at hand.
+
+    Raises:
+        BadInput: no such file, another kind of file, a damaged one; one that was fitted with
+            another recipe, other rows or other data to judge on.
+    """
+    about = _unpack(path, maker.workshop.store)
+    if find(maker, about["half_data_models"]) is None:
+        raise BadInput(
+            f"{path} does not belong to this problem: {_difference(about, maker)}",
+            expected="an attribution fitted with the same recipe, data and seed, whose rows include "
+            "those present now",
+            cure="fit it again with `expunge attribute`",
+        )
+    return fit(maker, about["half_data_models"])
+
+
+def _unpack(path: Path, target: store.Store) -> dict[str, Any]:
+    if not path.is_file():
+        raise BadInput(
+            f"there is no file {path}",
+            expected="a file of `expunge attribute`, or the name of an attribution",
+            cure="check the path",
+        )
+    try:
+        with ZipFile(path) as packed:
+            about = json.loads(packed.read(ABOUT))
+            if about["schema"] != SCHEMA:
+                raise KeyError(about["schema"])
+            for name in packed.namelist():
+                place = target.root / name
+                inside = place.resolve().is_relative_to(target.root.resolve())
+                if name != ABOUT and inside and not place.exists():
+                    store.write_bytes(place, packed.read(name))  # checked by its CRC
+    except (BadZipFile, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        raise BadInput(
+            f"{path} is no attribution, or it is damaged ({error})",
+            expected="a file that `expunge attribute` wrote",
+            cure="copy it again, or fit it again",
+        ) from error
+    return about
+
+
+def _difference(about: dict[str, Any], maker: Maker) -> str:
+    """The first fact that differs, in words."""
+    if about["recipe"] != maker.recipe_id:
+        return "another recipe, that is another model, optimizer, schedule or number of epochs"
+    if about["judges"] != maker.judges:
+        return "other validation or test rows"
+    if about["seed"] != maker.workshop.seed:
+        return f"seed {about['seed']}, and {maker.workshop.seed} is asked for"
+    return "other train rows: some that are present now were not, or had another content"
