@@ -9,6 +9,7 @@ from typing import Any
 
 import result
 
+from expunge.bench.content import cells_of
 from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
@@ -55,5 +56,15 @@ def content_of(
 def only(asked: Content, methods: set[str], **changes: Any) -> Content:
     """A smaller config: these methods, one trial each, and other changes."""
     kept = [entry for entry in asked["method"] if entry["name"] in methods]
-    tuning = {**asked["tuning"], "trials": 1, "budget": 10.0}
-    return {**asked, "method": kept, "tuning": tuning, "judged_rows": 100, **changes}
+    tuning = {**asked["tuning"], "trials": 1, "budget": 10.0} if "tuning" in asked else None
+    changes = changes if tuning is None else {"tuning": tuning, **changes}
+    return {**asked, "method": kept, "judged_rows": 100, **changes}
+
+
+def klom(
+    content: Content, forget_set: str, label: str, rule: str | None
+) -> tuple[float, float] | None:
+    """Mean of the three 95th percentiles and its standard error; None if none was measured."""
+    cells = cells_of(content, forget_set, label, rule)
+    found = cells[0]["scores"]["KLoM"] if cells else None
+    return None if found is None or found["hidden"] else (found["value"], found["se"]["mean"])

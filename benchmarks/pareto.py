@@ -17,7 +17,7 @@ from math import hypot
 import grid
 import result
 
-from expunge.bench.content import Content, cells_of
+from expunge.bench.content import Content
 from expunge.methods import METHODS
 from expunge.problem import Problem
 
@@ -34,9 +34,11 @@ def main() -> None:
         flags.out = flags.out.with_name(f"pareto_{flags.problem}.json")
     content = grid.content_of(flags, f"pareto_{flags.problem}", small, shorter)
     principled = content["config"]["forget"][-1]["name"]
-    noise = klom(content, principled, "retrain", None)
+    noise = grid.klom(content, principled, "retrain", None)
     assert noise is not None
-    best = {e["label"]: klom(content, principled, e["label"], RULE) for e in contestants(content)}
+    best = {
+        e["label"]: grid.klom(content, principled, e["label"], RULE) for e in contestants(content)
+    }
     known = {label: found for label, found in best.items() if found is not None}
     free = {e["label"] for e in contestants(content) if not METHODS[e["name"]].needs} & set(known)
     rival = min(free, key=lambda label: known[label][0])
@@ -61,15 +63,6 @@ def main() -> None:
 def contestants(content: Content) -> list[dict]:
     """The methods of a benchmark."""
     return content["config"]["contestants"]
-
-
-def klom(
-    content: Content, forget_set: str, label: str, rule: str | None
-) -> tuple[float, float] | None:
-    """Mean of the three 95th percentiles and its standard error; None if none was measured."""
-    cells = cells_of(content, forget_set, label, rule)
-    found = cells[0]["scores"]["KLoM"] if cells else None
-    return None if found is None or found["hidden"] else (found["value"], found["se"]["mean"])
 
 
 def half(found: tuple[float, float]) -> tuple[float, float]:

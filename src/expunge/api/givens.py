@@ -17,11 +17,11 @@ from expunge.attribution.kinds import (
     COMBINED,
     KINDS,
     MODELS,
-    OWN,
     attributor,
     from_halves,
     from_models,
     parse,
+    price,
 )
 from expunge.attribution.linearised import Linearised
 from expunge.ensemble import Change, ChangeTable, Ensemble
@@ -55,8 +55,7 @@ class Needs:
         for method in methods:
             if method.needs - {"change"} or needs_halves(method):
                 require_recipe(problem, f"run {method.name}")
-            named = attribution_name(method)
-            if named and from_models(named) and "damping" not in parse(named)[1]:
+            if needs_damping(method):
                 recipe_of(problem)
         return cls(
             teachers=any("teachers" in method.needs for method in methods),
@@ -104,6 +103,15 @@ def _is_path(named: str) -> bool:
     return Path(named).exists() or Path(named).name != named or "." in named
 
 
+def needs_damping(method: Method) -> bool:
+    """Whether a method's attribution is damped as the recipe implies."""
+    named = attribution_name(method)
+    if not named or not from_models(named):
+        return False
+    kind, chosen = parse(named)
+    return kind != "trak" and "damping" not in chosen
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The change that one attribution predicts for one forget set, of whichever models.
@@ -137,8 +145,8 @@ class Prediction:
         halves = self.fitted and self.fitted.halves
         found: Any = attributor(self.named, self.problem, models, halves, self.seed)
         forget = self.problem.forget
-        own = found if isinstance(found, Linearised) else found.around
-        if keep is not None:
+        own = getattr(found, "around", found)
+        if keep is not None and isinstance(own, Linearised):
             _remember(own, forget, *keep)
         return lambda split, rows: found.without(forget, rows.cpu(), split)
 
@@ -197,7 +205,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
         return None
     solved = 0
     if from_models(named):
-        solved = _own_price(named, problem, _asked(method, problem)).row_units
+        solved = price(named, problem, _asked(method, problem)).row_units
     if not from_halves(named):
         return shared_facts(f"{named} attribution of this forget set", solved, own, problem, False)
     half_models = parse(named)[1].get(MODELS) or half_models
@@ -238,10 +246,3 @@ def _asked(method: Method, problem: Problem) -> int:
     """Rows whose change a method asks for: those it reads forward only, for their targets."""
     price = method.price(problem)
     return price.forward_rows - price.backward_rows
-
-
-def _own_price(named: str, problem: Problem, rows: int) -> Cost:
-    kind, chosen = parse(named)
-    nothing: Any = None  # models are not looked at for a price
-    chosen.pop(MODELS, None)
-    return OWN.get(kind, Linearised)(problem, nothing, **chosen).price(rows)

@@ -7,5 +7,15 @@ from expunge.attribution.halves import Halves
 from expunge.attribution.kinds import KINDS
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.ridge import Ridge
+from expunge.attribution.trak import Trak
 
-__all__ = ["KINDS", "Attribution", "Datamodels", "Difference", "Halves", "Linearised", "Ridge"]
+__all__ = [
+    "KINDS",
+    "Attribution",
+    "Datamodels",
+    "Difference",
+    "Halves",
+    "Linearised",
+    "Ridge",
+    "Trak",
+]

@@ -2,9 +2,9 @@
 
 Training for a limited time reaches only directions along which the loss is curved enough. Of plain
 gradient descent for a time t, the sum of all learning rates, the effect of a force f along a
-direction of curvature h is f (1 - exp(-h t)) / h. A damped inverse f / (h + c) is close to that (Ali
-et al. 2019, arXiv 1810.10082, on early stopping and ridge regression), and equal at h = 1/t, where
-the filter bends, for c = 0.58 / t. So the damping is that plus l2, and nothing is to be tuned. An
+direction of curvature h is f (1 - exp(-h t)) / h. A damped inverse f / (h + c) is close to that
+(Ali et al. 2019, arXiv 1810.10082, on early stopping and ridge regression), and equal at h = 1/t,
+where the filter bends, for c = 0.58 / t. So the damping is that plus l2: nothing is to be tuned. An
 optimizer that divides by the size of gradients (Adam) travels as plain descent would with its rate
 divided by that size, which is measured on batches.
 """

@@ -69,8 +69,8 @@ def read(path: Path, maker: Maker) -> Fit:
     if find(maker, about["half_data_models"]) is None:
         raise BadInput(
             f"{path} does not belong to this problem: {_difference(about, maker)}",
-            expected="an attribution fitted with the same recipe, data and seed, whose rows include "
-            "those present now",
+            expected="an attribution fitted with the same recipe, data and seed, whose rows "
+            "include those present now",
             cure="fit it again with `expunge attribute`",
         )
     return fit(maker, about["half_data_models"])

@@ -11,8 +11,11 @@ from expunge.attribution.difference import Difference
 from expunge.attribution.halves import Halves
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.ridge import Ridge
+from expunge.attribution.trak import Trak
+from expunge.attribution.trak import price as trak_price
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
+from expunge.loop import Cost
 from expunge.problem import Problem
 
 # from half-data models alone: the same prediction for every model
@@ -22,10 +25,11 @@ HALVES: dict[str, Callable[..., Attribution]] = {
     "ridge": Ridge,
 }
 # from the trained models themselves: each has its own prediction
-OWN: dict[str, Callable[..., Linearised]] = {
+OWN: dict[str, Callable[..., Attribution]] = {
     "linearised": Linearised,
     "influence": partial(Linearised, curvature="all"),
     "ek-fac": partial(Linearised, iterations=0),
+    "trak": Trak.fit,
 }
 COMBINED = "combined"  # datamodels around linearised
 MODELS = "models"  # a setting of all that are made from half-data models
@@ -33,6 +37,7 @@ KINDS: dict[str, str] = {
     "linearised": "retraining linearised at the model's own weights; no other model is trained",
     "influence": "the same with the curvature of all rows, as classical influence functions have",
     "ek-fac": "linearised, with the curvature solved by EK-FAC alone",
+    "trak": "one Newton step on randomly projected gradients of margins",
     "datamodels": "half-data models: difference of means, trusted as far as it repeats",
     "difference": "half-data models: difference of means as it is",
     "ridge": "half-data models: ridge regression on the rows trained on",
@@ -97,6 +102,21 @@ def from_halves(named: str) -> bool:
 def from_models(named: str) -> bool:
     """Whether an attribution of this name reads the trained models themselves."""
     return parse(named)[0] not in HALVES
+
+
+def price(named: str, problem: Problem, rows: int) -> Cost:
+    """What an attribution that reads the model reads of one, for this forget set and so many rows.
+
+    Half-data models are not in it.
+    """
+    kind, chosen = parse(named)
+    if kind == "trak":
+        forget = len(problem.forget)
+        return trak_price(problem) + Cost(forget + 3 * rows, forget)
+    chosen.pop(MODELS, None)
+    nothing: Any = None  # models are not looked at for a price
+    own: Any = OWN.get(kind, Linearised)
+    return own(problem, nothing, **chosen).price(rows)
 
 
 def attributor(

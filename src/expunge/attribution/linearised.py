@@ -10,16 +10,17 @@ every model of an ensemble gets its own prediction.
 The standard error is how far linearising goes wrong: the distance between z + J d and the outputs
 of the model with its weights moved by d.
 
-Cost: 6 units for each sampled row, 5 for each and iteration, 4 for each forgotten row; and 4 for
+Cost: 6 units for each sampled row and 6 more an iteration, 4 for each forgotten row; and 4 for
 each row that is asked about. 3 for each row on which the damping of an optimizer like Adam is
 measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from expunge.attribution.damping import damping_of, measured, sample_of
 from expunge.curvature.leave_out import LeaveOut, moved, tangent
@@ -114,10 +115,11 @@ class Linearised:
         problem = self.problem.forgetting(forget)
         key = problem.forget.numpy().tobytes()
         if key not in self._last:
-            found = [
-                self._step(problem, Point(problem.task, problem.train, module), member)
-                for module, member in zip(self.models.modules(), self.models.ids, strict=True)
-            ]
+            with served(self.models.template):
+                found = [
+                    self._step(problem, Point(problem.task, problem.train, module), member)
+                    for module, member in zip(self.models.modules(), self.models.ids, strict=True)
+                ]
             self.remember(forget, found)
         return self._last[key]
 
@@ -146,6 +148,23 @@ class Linearised:
 
     def _sampled(self, problem: Problem) -> int:
         return min(self.samples, -(-len(problem.retain) // 2))
+
+
+@contextmanager
+def served(module: nn.Module) -> Iterator[None]:
+    """Turn torch's refusal of a forward derivative into words."""
+    try:
+        yield
+    except NotImplementedError as error:
+        kinds = sorted(
+            {type(part).__name__ for part in module.modules() if not any(part.children())}
+        )
+        raise BadInput(
+            f"a model of {', '.join(kinds)}, which this attribution cannot linearise "
+            f"({str(error).splitlines()[0]})",
+            expected="layers with a forward derivative; torch has none for LSTM and fused attention",
+            cure="use --attribution trak, or one made from half-data models, such as datamodels",
+        ) from error
 
 
 def _change(point: Point, there: Point, data: Data, rows: Tensor, step: Weights) -> Change:

@@ -1,6 +1,7 @@
-"""`expunge attribute`: half-data models, fitted once for every later request; how well it predicts."""
+"""`expunge attribute`: half-data models for every later request, and how well they predict."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -11,7 +12,15 @@ def attribute(
         "datamodels", help="What predicts: linearised, combined, datamodels, difference, ..."
     ),
     models: int = typer.Option(1000, min=20, help="Half-data models; some hundreds predict well."),
-    out: Path = typer.Option(None, help="The file; forget --attribution FILE uses it."),
+    out: Path = typer.Option(
+        None, help="The file, for forget --attribution; with --evaluate a folder."
+    ),
+    evaluate: bool = typer.Option(
+        False, "--evaluate", help="Retrain without random sets and say how well it predicts."
+    ),
+    sets: int = typer.Option(20, help="With --evaluate: sets left out; at least 10."),
+    left_out: float = typer.Option(0.1, help="With --evaluate: of the rows in each set."),
+    each: int = typer.Option(5, help="With --evaluate: models retrained without each set."),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
     jobs: int = typer.Option(None, help="Processes; default one a core."),
@@ -20,11 +29,15 @@ def attribute(
     """Learn what each training row does to the outputs, once for any later forget set.
 
     Trains models on random halves of the rows and keeps what they say. Kinds that read the trained
-    model itself (linearised, influence, ek-fac) need no fitting.
+    model itself (linearised, influence, ek-fac, trak) need no fitting. --evaluate judges any kinds,
+    named with + between them: the linear datamodelling score, how predicted and true changes are
+    related, and pictures of both.
     """
     from rich.console import Console
 
     from expunge.api.attribute import attribute as fit
+    from expunge.api.evaluate import evaluate as judge
+    from expunge.api.facts import replay
     from expunge.cli.inputs import load_problem
     from expunge.maker import Workshop
     from expunge.store import Store
@@ -33,6 +46,26 @@ def attribute(
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
     workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+    if evaluate:
+        folder = Path("attribution") if out is None else out
+        command = replay(
+            *("expunge", "attribute", "--evaluate", "--problem", problem, "--kind", kind),
+            *("--models", models, "--sets", sets, "--left-out", left_out, "--each", each),
+            *("--seed", seed, "--out", folder, "--store", store, "--device", device),
+        )
+        found = judge(
+            asked,
+            tuple(kind.split("+")),
+            out=folder,
+            workshop=workshop,
+            sets=sets,
+            share=left_out,
+            models=each,
+            half_models=models,
+            command=command,
+        )
+        _print_evaluation(console, found, folder)
+        return
     target = Path("attribution.zip") if out is None else out
     made = fit(asked, out=target, workshop=workshop, kind=kind, models=models)
     whole = retrain_units(asked)
@@ -42,3 +75,48 @@ def attribute(
         + (", found in the store." if made.reused else ".")
     )
     console.print(f"Wrote {target}. Use it: expunge forget --method dmm --attribution {target} ...")
+
+
+def _print_evaluation(console: Any, found: Any, folder: Path) -> None:
+    from rich.table import Table
+
+    table = Table(
+        box=None,
+        title=f"{found['sets']} sets of {found['rows_left_out']:,} rows left out, "
+        f"{found['models']} models retrained without each",
+        title_justify="left",
+    )
+    headings = (
+        "attribution",
+        "LDS",
+        "by chance",
+        "slope, forgotten",
+        "slope, test",
+        "error / truth",
+    )
+    for k, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if k else "left")
+    for kind, scores in found["attributions"].items():
+        lds, own, test = scores["lds"], scores["forgotten"], scores["test"]
+        table.add_row(
+            kind,
+            f"{lds['value']:.2f} +- {2 * lds['se']:.2f}",
+            f"+- {2 * lds['chance']:.2f}",
+            _range(own["slope"]),
+            _range(test["slope"]),
+            f"{own['error_corrected']['value']:.2f} / {own['truth_corrected']['value']:.2f}",
+        )
+    console.print(table)
+    console.print(
+        "LDS: how well the order of the sets is predicted, test row by test row; 1 at best. Slope: "
+        "of the true on the predicted change of margins; 1 at best. Error and truth: the size of "
+        "what is missed and of the true change of the forgotten rows, nats, less the noise of so "
+        "few models."
+    )
+    console.print(f"Wrote {folder / 'evaluation.json'} and figures beside it.")
+
+
+def _range(estimate: Any) -> str:
+    if estimate is None:
+        return "no change predicted"
+    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"

@@ -81,7 +81,7 @@ class LeaveOut:
         ekfac = Cost(1 + 2 * sample, 2 * sample)
         first = Cost(2 * forget, forget)
         later = Cost(2 * again * (forget + sample), again * (forget + sample))
-        return ekfac + first + later + Cost(3 * products, products)
+        return ekfac + first + later + Cost(4 * products, products)
 
     def _product(self, here: Point, sample: Tensor, vector: Weights) -> Weights:
         bent = gauss_newton_product(here, sample, vector)

@@ -11,7 +11,7 @@ Hessian, and the error of one step is of second order in `fraction`. Differs: gr
 augmentation, of rows drawn at random; the published code reads the first 1000 in order and updates
 one running vector (`running`), which is not the inverse (see `curvature/woodfisher.py`). Buffers
 stay. Cost: 3 x N for the gradients, and
-3 x `samples` (fisher) or 5 x N x `iterations` (gauss-newton) row units.
+3 x `samples` (fisher) or 6 x N x `iterations` (gauss-newton) row units.
 """
 
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ class Influence:
             read = whole + sampled(problem.retain, self.samples)
             return Cost(read, read)
         products = self.iterations * whole
-        return Cost(whole + 3 * products, whole + products)
+        return Cost(whole + 4 * products, whole + products)
 
     def _effect(self, problem: Problem, point: Point) -> Weights:
         """The gradient on all rows minus that with the forgotten rows' weight reduced."""

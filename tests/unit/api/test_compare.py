@@ -109,8 +109,9 @@ def test_the_document_has_every_part(first):
     assert shared.keys() == {"oracle-matching", "dm-direct", "dmm"}
     # 3 x epochs x 30 rows, floor(30 / 16) = 1 batch of 16 an epoch: 3 x 3 x 16 each
     assert shared["dm-direct"]["row_units"] == HALVES * 3 * 3 * 16
-    # one to see which layers are used; 27 of 54 retained rows: 6 + 2 x 5 units each; 4 for each of 6 forgotten; 4 for each row asked
-    assert shared["dmm"]["row_units"] == 1 + 27 * 16 + 4 * 6 + 4 * (6 + 54)
+    # one row to see which layers are used; 27 of 54 retained rows: 6 + 2 x 6 units each;
+    # 4 for each of 6 forgotten; 4 for each row asked
+    assert shared["dmm"]["row_units"] == 1 + 27 * 18 + 4 * 6 + 4 * (6 + 54)
     # dm-direct reads nothing, so that each request saves one retraining of 3 x 3 x 54
     assert shared["dm-direct"]["requests_to_pay"] == math.ceil(HALVES * 3 * 3 * 16 / (3 * 3 * 54))
     assert shared["dmm"]["requests_to_pay"] is None  # it serves this request alone

@@ -1,0 +1,91 @@
+"""What a linearised prediction reads is what its price says, counted on the data and the model."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from expunge.attribution import Linearised
+from expunge.contract.problems import mlp64, tiny64
+from expunge.data import Batch, TensorData
+from expunge.ensemble import Ensemble
+from expunge.rng import seeded
+
+FORGET = torch.tensor([3, 7, 11, 19])
+
+
+class Counting(TensorData):
+    """Counts the rows that are read."""
+
+    read = 0
+
+    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
+        for batch in super().batches(plan, training):
+            self.read += batch.rows.shape[-1]
+            yield batch
+
+
+class Passes(nn.Module):
+    """A network that counts the rows that pass forward, copies of it included."""
+
+    rows = 0
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp64()
+
+    def forward(self, x):
+        Passes.rows += len(x)
+        return self.net(x)
+
+
+@pytest.mark.parametrize("samples", [5, 2000])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"iterations": 0},
+        {"iterations": 5},
+        {"rounds": 3},
+        {"curvature": "all"},
+        {"damping": 0.1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_the_price_is_what_is_read(optimizer, settings, samples):
+    problem = tiny64(optimizer=partial(optimizer, lr=0.01)).forgetting(FORGET)
+    data = Counting(problem.train.inputs, problem.train.targets)
+    problem = replace(problem, train=data)
+    with seeded(0):
+        own = Ensemble.of(Passes())
+    attribution = Linearised(problem, own, samples=samples, **settings)
+    Passes.rows = 0
+    attribution.without(FORGET, torch.arange(9))
+    price = attribution.price(9)
+
+    sample = min(samples, 28)  # half of 56 retained rows
+    again = attribution.rounds - 1
+    products = attribution.rounds * attribution.iterations * sample
+    pulls = (1 + again) * 4 + again * sample
+    sized = 60 if optimizer is torch.optim.Adam and "damping" not in settings else 0
+    assert data.read == 1 + 2 * sample + pulls + products + sized + 2 * 9
+    tangents = 2 * products + 2 * 9  # each as much as two rows forward
+    assert price.forward_rows == Passes.rows + tangents
+    assert price.backward_rows == 2 * sample + pulls + products + sized
+    assert price.seconds == 0.0
+
+
+def test_a_second_look_at_the_same_forget_set_reads_only_what_is_asked():
+    problem = tiny64()
+    data = Counting(problem.train.inputs, problem.train.targets)
+    with seeded(0):
+        own = Ensemble.of(mlp64())
+    attribution = Linearised(replace(problem, train=data), own)
+    attribution.without(FORGET, torch.arange(9))
+    before = data.read
+    attribution.without(FORGET, torch.arange(5))
+    assert data.read == before + 2 * 5

@@ -1,0 +1,406 @@
+"""TRAK against the formula written out densely, closed forms, and models really trained without."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from expunge.attribution import margin_features, trak
+from expunge.attribution.trak import Trak, price
+from expunge.contract.problems import (
+    CLASSES,
+    FEATURES,
+    FORGET,
+    ROWS,
+    Recurrent,
+    at,
+    generator,
+    logistic,
+    logistic_optimum,
+    mlp64,
+    ridge,
+    ridge_optimum,
+    softmax_linear,
+    tiny,
+    tiny64,
+)
+from expunge.curvature import point
+from expunge.data import TensorData
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.rng import seeded
+from expunge.task import Classification
+
+GONE = torch.tensor(FORGET)
+ALL = torch.arange(ROWS)
+
+
+def models(build=mlp64, count: int = 1, seed: int = 0) -> Ensemble:
+    """Untrained, but three times as steep, so that margins differ."""
+    with seeded(seed):
+        modules = [build() for _ in range(count)]
+    for module in modules:
+        with torch.no_grad():
+            for p in module.parameters():
+                p *= 3
+    return Ensemble.stack(modules, tuple(range(4, 4 + count)), 1)
+
+
+def gradients(module, score) -> torch.Tensor:
+    """Each score's gradient by plain autograd: (scores, weights)."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    rows = []
+    for s in score.flatten():
+        parts = torch.autograd.grad(s, weights, retain_graph=True, materialize_grads=True)
+        rows.append(torch.cat([g.flatten() for g in parts]))
+    return torch.stack(rows)
+
+
+def naive(problem, ensemble, fitted, forget, *, split="train", weighted, retained, damping):
+    """The formula of the module's docstring, (members, rows, C), with every matrix dense."""
+    data, asked = problem.train, problem.splits[split]
+    present = problem.present_rows.tolist()
+    kept = [i for i in present if i not in forget.tolist()] if retained else present
+    slopes, kernels = [], []
+    for own, module in zip(fitted.fitted, ensemble.modules(), strict=True):
+        module = copy.deepcopy(module).eval()
+        p = own.projection.up  # a column of P for each unit vector
+        dense = torch.stack([p(e) for e in torch.eye(own.projection.dimension).double()], dim=1)
+        z, y = module(data.inputs), data.targets
+        if problem.task.kind == "regression":
+            m = z.squeeze(-1) - y
+            s, r = m.double(), torch.ones(len(y)).double()
+        else:
+            correct = z.log_softmax(1).exp()[torch.arange(len(y)), y]
+            m = torch.log(correct / (1 - correct))
+            s, r = -(1 - correct).double(), (correct * (1 - correct)).double()
+        r = r if weighted else torch.ones_like(r)
+        phi = gradients(module, m).double() @ dense
+        psi = gradients(module, module(asked.inputs)).double() @ dense
+        matrix = damping * len(kept) * torch.eye(dense.shape[1]).double()
+        for i in kept:
+            matrix = matrix + r[i].detach() * torch.outer(phi[i], phi[i])
+        kernels.append(psi @ torch.linalg.inv(matrix) @ phi[forget].T)
+        slopes.append(s[forget].detach())
+    mean_slope = torch.stack(slopes).mean(0)
+    return torch.stack([(k @ mean_slope).reshape(len(asked), -1) for k in kernels])
+
+
+CASES = [
+    {"weighted": weighted, "retained": retained, "damping": damping}
+    for weighted in (True, False)
+    for retained in (True, False)
+    for damping in (0.3, 0.003)
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_formula_written_out(case, count):
+    problem, ensemble = tiny64(), models(count=count)
+    fitted = Trak.fit(problem, ensemble, dimension=20, **case)
+    for split, size in (("train", ROWS), ("validation", 30), ("test", 24)):
+        found = fitted.without(GONE, torch.arange(size), split)
+        expected = naive(problem, ensemble, fitted, GONE, split=split, **case)
+        assert found.mean.shape == found.sd.shape == (size, CLASSES)
+        assert torch.allclose(found.mean, expected.mean(0), atol=1e-9)
+        sd = expected.std(0) / math.sqrt(3) if count == 3 else torch.zeros(size, CLASSES).double()
+        assert torch.allclose(found.sd, sd, atol=1e-9)
+
+
+def test_the_formula_written_out_for_a_regression():
+    problem, case = ridge(), {"weighted": True, "retained": True, "damping": 0.01}
+    ensemble = at(torch.linspace(-1, 1, FEATURES).double())
+    fitted = Trak.fit(problem, ensemble, dimension=4, **case)
+    found = fitted.without(GONE, torch.arange(80)).mean
+    assert torch.allclose(found, naive(problem, ensemble, fitted, GONE, **case)[0], atol=1e-9)
+
+
+def test_rows_forgotten_earlier_play_no_part():
+    problem, case = tiny64(), {"weighted": True, "retained": True, "damping": 0.01}
+    problem = problem.without(torch.tensor([0, 1, 25]))
+    ensemble = models()
+    fitted = Trak.fit(problem, ensemble, dimension=20, **case)
+    expected = naive(problem, ensemble, fitted, GONE, **case)[0]
+    assert torch.allclose(fitted.without(GONE, ALL).mean, expected, atol=1e-9)
+    poisoned = problem.train.inputs.clone()
+    poisoned[[0, 1, 25]] = float("nan")
+    unread = replace(problem, train=TensorData(poisoned, problem.train.targets))
+    again = Trak.fit(unread, ensemble, dimension=20, **case).without(GONE, GONE)
+    assert torch.equal(again.mean, fitted.without(GONE, GONE).mean)
+
+
+def test_a_module_without_a_forward_derivative():
+    """An LSTM: each output's gradient instead; in float32."""
+    problem, case = tiny(Recurrent), {"weighted": True, "retained": True, "damping": 0.1}
+    ensemble = models(Recurrent)
+    fitted = Trak.fit(problem, ensemble, dimension=20, **case)
+    expected = naive(problem, ensemble, fitted, GONE, **case)[0]
+    assert torch.allclose(fitted.without(GONE, ALL).mean, expected, atol=1e-4)
+    assert expected.abs().max() > 0.1
+
+
+# ---- exact where it should be
+
+
+def test_ridge_regression_is_what_retraining_gives():
+    """The penalty on the SUM of the losses stays, so damping is l2 x |S| / |R|."""
+    problem = ridge()
+    rows, retain = problem.present_rows, problem.retain
+    trained = ridge_optimum(problem, rows)
+    grown = problem.recipe.l2 * len(rows) / len(retain)
+    recipe = replace(problem.recipe, l2=grown)
+    retrained = ridge_optimum(replace(problem, recipe=recipe), retain)
+    truth = problem.validation.inputs @ (retrained - trained)
+    fitted = Trak.fit(problem, at(trained), damping=grown)
+    found = fitted.without(problem.forget, torch.arange(20), "validation").mean.squeeze(-1)
+    assert torch.allclose(found, truth, atol=1e-12)
+    assert truth.abs().max() > 0.1
+    assert fitted.fitted[0].projection.dimension == FEATURES
+
+
+def two_outputs():
+    return torch.nn.Linear(FEATURES, 2, bias=False).double()
+
+
+def two_classes():
+    """Logistic regression of two overlapping classes, with an l2 of 0.1."""
+    x = tiny64().train.inputs
+    noise = torch.randn(ROWS, generator=generator(2)).double()
+    data = TensorData(x, (x[:, 0] + noise > 0.3).long())
+    recipe = replace(logistic().recipe, build=two_outputs)
+    return replace(tiny64(), task=Classification(2), train=data, validation=data, recipe=recipe)
+
+
+def derivatives(problem, theta, rows):
+    """Slope (weights,) and Hessian of the sum of these rows' losses, by autograd."""
+    x, y = problem.train.inputs[rows], problem.train.targets[rows]
+
+    def loss(w):
+        return torch.nn.functional.cross_entropy(x @ w.T, y, reduction="sum")
+
+    hessian = torch.func.hessian(loss)(theta).reshape(theta.numel(), -1)
+    return torch.func.grad(loss)(theta).flatten(), hessian
+
+
+def optimum(problem, rows):
+    """By Newton's method on the mean loss plus l2 / 2 x |theta|^2."""
+    theta, penalty = torch.zeros(2, FEATURES).double(), problem.recipe.l2 * len(rows)
+    for _ in range(20):
+        slope, hessian = derivatives(problem, theta, rows)
+        hessian += penalty * torch.eye(theta.numel()).double()
+        step = torch.linalg.solve(hessian, slope + penalty * theta.flatten())
+        theta = theta - step.reshape(theta.shape)
+    assert step.norm() < 1e-12
+    return theta
+
+
+def test_two_classes_are_newtons_step():
+    """From any weights, taken for a minimum: of the slopes only the forgotten rows' are left."""
+    problem = two_classes()
+    theta = torch.randn(2, FEATURES, generator=generator(3)).double()
+    fitted = Trak.fit(problem, at(theta, two_outputs), damping=0.02)
+    slope, _ = derivatives(problem, theta, problem.forget)
+    _, hessian = derivatives(problem, theta, problem.retain)
+    hessian += 0.02 * len(problem.retain) * torch.eye(theta.numel()).double()
+    step = torch.linalg.solve(hessian, slope).reshape(theta.shape)
+    truth = problem.train.inputs @ step.T
+    assert torch.allclose(fitted.without(problem.forget, ALL).mean, truth, atol=1e-10)
+
+
+def followed(problem, ensemble, best, **settings):
+    """Correlation with models trained without, and the factor that predictions lack.
+
+    Five sets of six of the 60 rows, all logits of all rows; `best` gives the optimum on some rows.
+    """
+    fitted = Trak.fit(problem, ensemble, **settings)
+    before, truth, found = best(problem, problem.present_rows), [], []
+    for k in range(5):
+        gone = torch.randperm(ROWS, generator=generator(k))[:6]
+        after = best(problem, problem.forgetting(gone).retain)
+        truth.append(problem.train.inputs @ (after - before).T)
+        found.append(fitted.without(gone, ALL).mean)
+    x, y = torch.cat(found).flatten(), torch.cat(truth).flatten()
+    return float(torch.corrcoef(torch.stack([x, y]))[0, 1]), float((x @ y) / (x @ x))
+
+
+def test_predictions_follow_two_class_models_really_trained_without():
+    problem = two_classes()
+    trained = at(optimum(problem, problem.present_rows), two_outputs)
+    correlation, lacking = followed(problem, trained, optimum)
+    assert correlation > 0.95
+    assert 0.85 < lacking < 1.1
+    _, lacking = followed(problem, trained, optimum, weighted=False)
+    assert lacking > 3  # p (1 - p) is at most 1/4
+
+
+def test_predictions_follow_three_class_models_really_trained_without():
+    """A lacks the curvature among the wrong classes, so predictions are somewhat too large."""
+    problem = logistic()
+    trained = at(logistic_optimum(problem, problem.present_rows), softmax_linear)
+    correlation, lacking = followed(problem, trained, logistic_optimum)
+    assert correlation > 0.85
+    assert 0.5 < lacking < 0.9
+
+
+# ---- sameness
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_another_projection():
+    problem, ensemble = tiny64(), models(count=2)
+    first, again, other = (
+        Trak.fit(problem, ensemble, dimension=20, seed=seed).without(GONE, ALL)
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.mean, again.mean)
+    assert torch.equal(first.sd, again.sd)
+    assert not torch.allclose(first.mean, other.mean, rtol=0.01)
+    whole = [Trak.fit(problem, ensemble, seed=seed).without(GONE, ALL).mean for seed in (0, 1)]
+    assert torch.equal(*whole)  # nothing is projected
+
+
+def test_the_order_of_rows_does_not_matter():
+    fitted = Trak.fit(tiny64(), models(), dimension=20)
+    assert torch.equal(
+        fitted.without(GONE, ALL).mean, fitted.without(GONE.flip(0), ALL.flip(0)).mean.flip(0)
+    )
+
+
+def test_the_size_of_pieces_does_not_matter(monkeypatch):
+    problem, ensemble = tiny64(), models()
+    before = Trak.fit(problem, ensemble, dimension=20).without(GONE, ALL).mean
+    monkeypatch.setattr(margin_features, "PIECE", 4)
+    monkeypatch.setattr(point, "NUMBERS", 3 * 83)  # three rows' gradients at a time
+    after = Trak.fit(problem, ensemble, dimension=20).without(GONE, ALL).mean
+    assert torch.allclose(before, after, atol=1e-11)
+
+
+def test_a_member_is_measured_the_same_alone_and_among_others():
+    problem, ensemble = tiny64(), models(count=3)
+    together = Trak.fit(problem, ensemble, dimension=20).fitted
+    for k, module in enumerate(ensemble.modules()):
+        (alone,) = Trak.fit(problem, Ensemble.of(module, 4 + k), dimension=20).fitted
+        assert torch.equal(alone.gram, together[k].gram)
+
+
+def test_each_member_has_its_own_projection():
+    problem, ensemble = tiny64(), models()
+    twins = Ensemble.stack([ensemble.template, copy.deepcopy(ensemble.template)], (0, 1), 1)
+    fitted = Trak.fit(problem, twins, dimension=20)
+    assert not torch.equal(fitted.fitted[0].gram, fitted.fitted[1].gram)
+    assert fitted.without(GONE, ALL).sd.min() > 0
+    whole = Trak.fit(problem, twins).without(GONE, ALL)
+    assert torch.equal(whole.sd, torch.zeros(ROWS, CLASSES).double())
+
+
+def test_nothing_passed_in_is_changed():
+    ensemble, problem = models(), tiny64()
+    ensemble.template.train()
+    before = copy.deepcopy(ensemble.template.state_dict())
+    fitted = Trak.fit(problem, ensemble, dimension=20)
+    gram = fitted.fitted[0].gram.clone()
+    fitted.without(GONE, ALL)
+    assert all(torch.equal(t, before[n]) for n, t in ensemble.template.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in ensemble.template.parameters())
+    assert ensemble.template.training
+    assert torch.equal(fitted.fitted[0].gram, gram)
+
+
+def test_several_splits_at_once_are_the_same():
+    fitted = Trak.fit(tiny64(), models(count=2), dimension=20)
+    asked = {"train": ALL, "test": torch.arange(5)}
+    found = fitted.changes(GONE, asked)
+    for split, rows in asked.items():
+        assert torch.equal(found[split].mean, fitted.without(GONE, rows, split).mean)
+
+
+def test_nothing_forgotten_changes_nothing():
+    found = Trak.fit(tiny64(), models(), dimension=20).without(GONE[:0], ALL)
+    assert torch.equal(found.mean, torch.zeros(ROWS, CLASSES).double())
+
+
+# ---- damping and price
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_default_damping_is_a_share_of_the_curvature_or_the_penalty(known):
+    problem = tiny64() if known else replace(tiny64(), recipe=None)
+    fitted = Trak.fit(problem, models(count=2), dimension=20)
+    for own, damping in zip(fitted.fitted, fitted.dampings, strict=True):
+        mean = torch.linalg.eigvalsh(own.gram).sum() / ROWS
+        assert damping == pytest.approx(float(trak.SHARE * mean))
+    assert Trak.fit(tiny64(l2=0.6), models(), dimension=20).dampings == (0.6,)
+    assert Trak.fit(tiny64(l2=0.6), models(), damping=0.7).dampings == (0.7,)
+
+
+class Counting(TensorData):
+    read = 0
+
+    def batches(self, plan, training=False):
+        for batch in super().batches(plan, training):
+            self.read += len(batch.rows)
+            yield batch
+
+
+def test_the_price_is_what_is_read():
+    problem = tiny64().without(torch.tensor([0]))
+    data = Counting(problem.train.inputs, problem.train.targets)
+    fitted = Trak.fit(replace(problem, train=data), models(), dimension=20)
+    told = price(problem)
+    assert data.read == told.forward_rows == 2 * (ROWS - 1)
+    assert told.backward_rows == ROWS - 1
+    data.read = 0
+    fitted.without(GONE, ALL[:11])
+    told = fitted.price(len(GONE), 11)
+    assert data.read == len(GONE) + 11
+    assert told.row_units == 3 * len(GONE) + 3 * 11
+
+
+# ---- refusals
+
+
+def test_settings_that_make_no_sense_are_refused():
+    for wrong in ({"dimension": 0}, {"damping": -0.1}, {"damping": float("nan")}):
+        with pytest.raises(BadInput, match="TRAK with dimension="):
+            Trak.fit(tiny64(), models(), **wrong)
+
+
+def test_rows_that_were_not_there_are_refused():
+    fitted = Trak.fit(tiny64().without(torch.tensor([3])), models(), dimension=20)
+    with pytest.raises(BadInput, match=r"row 3 was already forgotten \(1 such\)"):
+        fitted.without(GONE, ALL)
+    with pytest.raises(BadInput, match="row 60 is out of range"):
+        fitted.without(torch.tensor([60]), ALL)
+
+
+@pytest.mark.parametrize("dimension", [58, 2048])
+def test_a_matrix_without_inverse_is_refused(dimension):
+    fitted = Trak.fit(tiny64(), models(), dimension=dimension, damping=0.0)
+    with pytest.raises(BadInput, match="their matrix has no inverse"):
+        fitted.without(GONE, ALL)
+
+
+def test_other_tasks_are_refused():
+    task = Classification(CLASSES)
+    task.kind = "denoising"
+    with pytest.raises(BadInput, match="TRAK for a task of kind 'denoising'"):
+        Trak.fit(replace(tiny64(), task=task), models())
+
+
+def test_a_model_that_diverged_is_refused():
+    ensemble = models()
+    with torch.no_grad():
+        next(ensemble.template.parameters()).fill_(float("inf"))
+    with pytest.raises(BadInput, match="margins are NaN or infinite"):
+        Trak.fit(tiny64(), ensemble)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_predicts_as_a_cpu_does():
+    problem, ensemble = tiny64(), models(count=2)
+    here = Trak.fit(problem, ensemble, dimension=20).without(GONE, ALL)
+    there = Trak.fit(problem, ensemble.to("cuda"), dimension=20).without(GONE, ALL)
+    assert torch.allclose(here.mean, there.mean, atol=1e-9)
+    assert torch.allclose(here.sd, there.sd, atol=1e-9)
