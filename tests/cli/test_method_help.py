@@ -100,10 +100,7 @@ def test_help_for_an_unknown_method_is_bad_input(spoken):
 def test_the_list_gives_each_setting_with_its_meaning(spoken):
     out = spoken["list"][1]
     assert re.search(r"--loss +outputs +what is matched", out)
-    assert (
-        "needs     an attribution (of the model itself, or half-data models, trained once and kept)"
-        in out
-    )
+    assert "needs     an attribution (of the model itself, or from half-data models)" in out
     assert "`expunge forget --method NAME --help` says more about one." in out
 
 
@@ -114,7 +111,7 @@ def test_json_holds_all_there_is_to_say(spoken):
     steps = found["dmm"]["settings"][0]
     assert (steps["name"], steps["flag"], steps["kind"]) == ("steps", "--steps", "int")
     assert (steps["default"], steps["unit"], steps["least"]) == (160, "steps", 1)
-    assert (steps["allowed"], steps["typical"]) == ("of at least 1", "20 to 400")
+    assert (steps["allowed"], steps["typical"]) == ("of at least 1", "40 to 800")
     assert found["dmm"]["needs"] == ["change"]
     assert "mask" in found["retrain"]["exempt"]
 

@@ -15,6 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.halves import ROWS, Block, Halves
 from expunge.contract.problems import generator
 from expunge.ensemble import Change
@@ -117,3 +118,8 @@ class Told:
 
 def told(betas: dict[str, Tensor], factor: float) -> Told:
     return Told({split: factor * truth(betas, split) for split in betas})
+
+
+def bold(whole: Halves, around: Told | None = None) -> Datamodels:
+    """Datamodels that trust as if there were no chance, as the formulas have it."""
+    return Datamodels(whole, around, shuffles=0)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from expunge.attribution.datamodels import Datamodels, Trust
+from expunge.attribution.datamodels import Trust
 from expunge.attribution.difference import Difference
 from expunge.attribution.halves import Halves
 from expunge.contract.problems import generator
 from expunge.ensemble import Change
 
-from .linear_worlds import FORGET, TESTED, N, halved, noisy, told, truth, world
+from .linear_worlds import FORGET, TESTED, N, bold, halved, noisy, told, truth, world
 
 TRAIN, TEST = torch.arange(N), torch.arange(TESTED)
 FORGOTTEN = torch.isin(TRAIN, FORGET)
@@ -76,7 +76,7 @@ def test_it_is_the_docstring(around, split, rows, models):
     """Forgotten rows and others apart; of the test split no row is forgotten, whatever number."""
     whole, betas = world(models, 2, noise=1.0, seed=4)  # no group is trusted wholly, or not at all
     other = told(betas, 0.7) if around else None
-    found = Datamodels(whole, other).without(FORGET, torch.tensor(rows), split)
+    found = bold(whole, other).without(FORGET, torch.tensor(rows), split)
     expected = naive(
         whole, split, rows, 0.7 * truth(betas, split)[torch.tensor(rows)] if around else None
     )
@@ -90,7 +90,7 @@ def test_it_is_the_docstring(around, split, rows, models):
 
 def test_what_the_halves_of_the_models_say_alike_is_trusted_wholly():
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
-    model = Datamodels(halved(change, change))
+    model = bold(halved(change, change))
     found, trusts = model.trusted(FORGET, {"train": TRAIN})["train"]
     assert (found.mean - change).abs().max() < 1e-9
     for trust in trusts.values():
@@ -102,7 +102,7 @@ def test_trust_is_by_hand_and_by_group():
     """Forgotten rows: D_B = D_A / 2, so k = (1/2) / (3/4)^2 = 8/9. Others: D_B = -D_A, k = 0."""
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
     other = torch.where(FORGOTTEN[:, None], change / 2, -change)
-    found, trusts = Datamodels(halved(change, other)).trusted(FORGET, {"train": TRAIN})["train"]
+    found, trusts = bold(halved(change, other)).trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].difference == pytest.approx(8 / 9)
     assert trusts["others"] == Trust(0.0, 0.0)
     assert (found.mean[FORGOTTEN] - 8 / 9 * 0.75 * change[FORGOTTEN]).abs().max() < 1e-9
@@ -113,7 +113,7 @@ def test_trust_is_by_hand_and_by_group():
 
 def test_halves_that_say_nothing_are_not_trusted():
     silent = torch.zeros(N, 2, dtype=torch.float64)
-    found = Datamodels(halved(silent, silent)).without(FORGET, TRAIN)
+    found = bold(halved(silent, silent)).without(FORGET, TRAIN)
     assert (found.mean == 0).all()
     assert (found.sd == 0).all()
 
@@ -121,7 +121,7 @@ def test_halves_that_say_nothing_are_not_trusted():
 def test_noise_is_hardly_trusted():
     """Of n outputs of noise, k is 2 / sqrt(n) of a standard normal: below 5 of these."""
     whole, _ = world(60, 2000, noise=2.0, scale=0.0)
-    _, trusts = Datamodels(whole).trusted(FORGET, {"train": TRAIN})["train"]
+    _, trusts = bold(whole).trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].difference < 10 / math.sqrt(3 * 2000)
     assert trusts["others"].difference < 10 / math.sqrt(9 * 2000)
 
@@ -131,7 +131,7 @@ def test_a_world_without_noise_is_trusted_the_more_the_more_models_there_are():
     found = []
     for models in (60, 4000):
         whole, _ = world(models, 20, noise=0.0)
-        _, trusts = Datamodels(whole).trusted(FORGET, {"test": TEST})["test"]
+        _, trusts = bold(whole).trusted(FORGET, {"test": TEST})["test"]
         found.append(trusts["others"].difference)
     assert 0.3 < found[0] < 0.95 < 0.98 < found[1] <= 1
 
@@ -147,7 +147,7 @@ def test_among_multiples_of_the_difference_it_errs_least():
     for seed in range(5):
         whole, expected = noisy(seed)
         plain = Difference(whole).without(FORGET, FORGET).mean
-        found = Datamodels(whole).without(FORGET, FORGET)
+        found = bold(whole).without(FORGET, FORGET)
         signal, noise = (float(x.square().mean()) for x in (expected, plain - expected))
         least, error = signal * noise / (signal + noise), (found.mean - expected).square().mean()
         assert 0.3 < signal / (signal + noise) < 0.7
@@ -169,7 +169,7 @@ def test_so_it_does_on_average_over_random_halves():
         whole, betas = world(40, 50, noise=2.6, seed=seed)
         expected = truth(betas, "train")[FORGET]
         plain = Difference(whole).without(FORGET, FORGET).mean
-        found = Datamodels(whole).without(FORGET, FORGET)
+        found = bold(whole).without(FORGET, FORGET)
         signal, noise = expected.square().mean(), (plain - expected).square().mean()
         error, least = (found.mean - expected).square().mean(), signal * noise / (signal + noise)
         variance = found.sd.square().mean()

@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
 from expunge.contract.problems import generator
 
-from .linear_worlds import FORGET, N, Told, halved, noisy, told, truth, world
+from .linear_worlds import FORGET, N, Told, bold, halved, noisy, told, truth, world
 
 TRAIN = torch.arange(N)
 FORGOTTEN = torch.isin(TRAIN, FORGET)
@@ -21,7 +20,7 @@ def test_how_large_the_other_prediction_really_is_is_found():
     means = torch.zeros(N, 400, dtype=torch.float64)
     means[FORGET] = 3 * expected
     plain = Difference(whole).without(FORGET, FORGET).mean
-    model = Datamodels(whole, Told({"train": means}))
+    model = bold(whole, Told({"train": means}))
     found, trusts = model.trusted(FORGET, {"train": FORGET})["train"]
     signal, noise = (float(x.square().mean()) for x in (expected, plain - expected))
     assert abs(3 * trusts["forgotten"].around - 1) < 5 * math.sqrt(noise / (signal * 1200))
@@ -32,7 +31,7 @@ def test_how_large_the_other_prediction_really_is_is_found():
 def test_a_planted_scale_is_found_exactly_and_by_group():
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
     scale = torch.where(FORGOTTEN[:, None], 3.0, 0.5)
-    model = Datamodels(halved(change, change), Told({"train": scale * change}))
+    model = bold(halved(change, change), Told({"train": scale * change}))
     found, trusts = model.trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].around == pytest.approx(1 / 3)
     assert trusts["others"].around == pytest.approx(2.0)
@@ -42,7 +41,7 @@ def test_a_planted_scale_is_found_exactly_and_by_group():
 def test_the_other_prediction_fills_in_where_the_models_are_noise():
     """D_A = L + e, D_B = L - e: nothing of e is left, and L is."""
     change, error = torch.randn(2, N, 2, generator=generator(0), dtype=torch.float64)
-    model = Datamodels(halved(change + error, change - error), Told({"train": change}))
+    model = bold(halved(change + error, change - error), Told({"train": change}))
     found = model.without(FORGET, TRAIN)
     assert (found.mean - change).abs().max() < 1e-9
     assert (found.sd == 0).all()
@@ -51,10 +50,8 @@ def test_the_other_prediction_fills_in_where_the_models_are_noise():
 @pytest.mark.parametrize("useless", ["opposite", "zero"])
 def test_a_prediction_the_wrong_way_round_is_dropped(useless):
     whole, betas = world(40, 20, noise=2.6)
-    alone = Datamodels(whole).without(FORGET, TRAIN)
-    found = Datamodels(whole, told(betas, -1.0 if useless == "opposite" else 0.0)).without(
-        FORGET, TRAIN
-    )
+    alone = bold(whole).without(FORGET, TRAIN)
+    found = bold(whole, told(betas, -1.0 if useless == "opposite" else 0.0)).without(FORGET, TRAIN)
     assert torch.equal(found.mean, alone.mean)
     assert torch.equal(found.sd, alone.sd)
 
@@ -70,7 +67,7 @@ def test_a_useless_prediction_does_no_harm():
         expected = truth(betas, "train")[FORGET]
         useless = Told({"train": torch.randn(N, 400, generator=generator(seed)).double()})
         alone, found = (
-            Datamodels(whole, other).without(FORGET, FORGET).mean for other in (None, useless)
+            bold(whole, other).without(FORGET, FORGET).mean for other in (None, useless)
         )
         error, before = ((m - expected).square().sum() for m in (found, alone))
         assert error < (1 + 30 / (3 * 400)) * before
@@ -82,13 +79,13 @@ def test_each_models_own_prediction_is_shrunk_to_by_itself():
     means = torch.randn(4, N, 3, generator=generator(1)).double() + truth(betas, "train")
     means[2] = 0.0
     asked = torch.tensor([5, 0, 2, 9])
-    found = Datamodels(whole, Told({"train": means})).without(FORGET, asked)
+    found = bold(whole, Told({"train": means})).without(FORGET, asked)
     assert found.mean.shape == found.sd.shape == (4, 4, 3)
     for k in range(4):
-        one = Datamodels(whole, Told({"train": means[k]})).without(FORGET, asked)
-        few = Datamodels(whole, Told({"train": means[[k, 1]]})).without(FORGET, asked)
+        one = bold(whole, Told({"train": means[k]})).without(FORGET, asked)
+        few = bold(whole, Told({"train": means[[k, 1]]})).without(FORGET, asked)
         for own, alone, beside in zip(found, one, few, strict=True):
             assert torch.equal(own[k], alone)
             assert torch.equal(own[k], beside[0])
-    assert torch.equal(found.mean[2], Datamodels(whole).without(FORGET, asked).mean)
+    assert torch.equal(found.mean[2], bold(whole).without(FORGET, asked).mean)
     assert not torch.allclose(found.mean[0], found.mean[1])

@@ -12,7 +12,7 @@ from expunge.methods.setting import Setting, described
 
 NEEDS = {  # what a method may be handed, see `Given`
     "recipe": "a recipe or Trainer in the problem",
-    "change": "an attribution (of the model itself, or half-data models, trained once and kept)",
+    "change": "an attribution (of the model itself, or from half-data models)",
     "teachers": "a retrained model as teacher",
 }
 RESERVED = {  # what `forget` and its command line call something else

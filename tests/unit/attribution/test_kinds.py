@@ -84,8 +84,9 @@ def test_settings_are_the_numbers_of_a_kind_with_their_defaults():
     for kind in ("linearised", "influence"):
         assert settings_of(kind) == common
     assert settings_of("ek-fac") == {**common, "iterations": 0}
-    for kind in ("datamodels", "difference", "ridge"):
+    for kind in ("difference", "ridge"):
         assert settings_of(kind) == {"models": 0}
+    assert settings_of("datamodels") == {"models": 0, "shuffles": 16}
     assert settings_of("combined") == {**common, "models": 0}
 
 

@@ -1,0 +1,73 @@
+"""Datamodels and chance: noise with few directions looks like a signal, and is not trusted."""
+
+import pytest
+import torch
+
+from expunge.attribution.datamodels import WIDTH, Datamodels
+from expunge.attribution.halves import ROWS, Halves
+from expunge.contract.problems import generator
+
+from .linear_worlds import FORGET, N, bold, halves, noisy, told, world
+
+TRAIN = torch.arange(N)
+EVERY = torch.ones(N, dtype=torch.bool)
+
+
+def rank_one(seed: int, models: int = 200) -> Halves:
+    """Models that differ in one number alone, which all rows answer to; no row has an effect."""
+    mood = torch.randn(models, 1, 1, generator=generator(seed))
+    answer = torch.randn(1, N, 4, generator=generator(1000 + seed))
+    return Halves([{ROWS: halves(models, seed), "train": mood * answer}], EVERY)
+
+
+def trusts(whole: Halves, made=Datamodels) -> list[float]:
+    _, found = made(whole).trusted(FORGET, {"train": TRAIN})["train"]
+    return [trust.difference for trust in found.values()]
+
+
+def test_noise_of_one_direction_is_hardly_trusted():
+    """Two halves agree in sign half of the time; then, without caution, k is 0.66 on average.
+
+    With x and y normal, k = xy / ((x + y) / 2)^2 where xy > 0. Taking off the root mean square of
+    xy leaves 0 unless xy > 1 (in units of its own sd), which has probability 0.10.
+    """
+    cautious, trusting = (
+        torch.tensor([trusts(rank_one(seed), made)[1] for seed in range(150)])
+        for made in (Datamodels, bold)
+    )
+    assert 0.25 < trusting.mean() < 0.42
+    assert cautious.mean() < 0.3 * trusting.mean()
+    assert (cautious > 0).double().mean() < 0.10 + 5 * (0.1 * 0.9 / 150) ** 0.5
+
+
+def test_a_clear_signal_is_trusted_as_before():
+    whole, _ = noisy(0, noise=1.0)
+    (careful, _), (trusting, _) = trusts(whole), trusts(whole, bold)
+    assert careful == pytest.approx(trusting, abs=0.02)
+    assert careful > 0.9
+
+
+def test_another_source_keeps_its_size_where_halves_are_noise():
+    """b is between 1 and what the halves say, at WIDTH^2 / (WIDTH^2 + chance^2) of the way."""
+    whole, betas = world(60, 2, noise=200.0)
+    other = told(betas, 1.0)
+    asked = {"train": TRAIN}
+    _, careful = Datamodels(whole, other).trusted(FORGET, asked)["train"]
+    _, trusting = bold(whole, other).trusted(FORGET, asked)["train"]
+    assert abs(trusting["forgotten"].around - 1) > WIDTH  # what noise makes of it
+    assert abs(careful["forgotten"].around - 1) < 0.2
+
+
+def test_chance_deals_the_same_parts_to_other_models():
+    whole, _ = world(31, 2, noise=1.0)
+    weights = torch.stack([torch.arange(31.0), torch.zeros(31), torch.zeros(31)]).double()
+    weights[1, 0::2], weights[2, 1::2] = torch.arange(16.0).double(), torch.arange(15.0).double()
+    dealt = Datamodels(whole, shuffles=5)._shuffled(weights)
+    assert dealt.shape == (15, 31)
+    for k in range(5):
+        for part in range(3):
+            own = dealt[3 * k + part]
+            assert torch.equal(own.sort().values, weights[part].sort().values)
+        assert not dealt[3 * k + 1, 1::2].any()  # a half's parts stay in that half
+        assert not dealt[3 * k + 2, 0::2].any()
+    assert len({tuple(row.tolist()) for row in dealt[::3]}) == 5
