@@ -22,6 +22,7 @@ from expunge.attribution.kinds import (
     from_models,
     parse,
     price,
+    whole_table,
 )
 from expunge.attribution.linearised import Linearised
 from expunge.ensemble import Change, ChangeTable, Ensemble
@@ -173,7 +174,7 @@ class Predictions:
         """What is predicted for this method; None where it needs no prediction."""
         named = attribution_name(method)
         if named and named not in self._made:
-            table = None if from_models(named) else self._table(named)
+            table = self._table(named) if whole_table(named) else None
             fitted = self.fitted if from_halves(named) else None
             self._made[named] = Prediction(self.problem, named, fitted, self.seed, table)
         return self._made[named] if named else None

@@ -5,6 +5,7 @@ from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
 from expunge.attribution.halves import Halves
 from expunge.attribution.kinds import KINDS
+from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.ridge import Ridge
 from expunge.attribution.trak import Trak
@@ -15,6 +16,8 @@ __all__ = [
     "Datamodels",
     "Difference",
     "Halves",
+    "Lasso",
+    "Lasso",
     "Linearised",
     "Ridge",
     "Trak",

@@ -9,6 +9,7 @@ from expunge.attribution.attribution import Attribution
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
 from expunge.attribution.halves import Halves
+from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.ridge import Ridge
 from expunge.attribution.trak import Trak
@@ -23,6 +24,7 @@ HALVES: dict[str, Callable[..., Attribution]] = {
     "datamodels": Datamodels,
     "difference": Difference,
     "ridge": Ridge,
+    "lasso": Lasso,
 }
 # from the trained models themselves: each has its own prediction
 OWN: dict[str, Callable[..., Attribution]] = {
@@ -41,6 +43,7 @@ KINDS: dict[str, str] = {
     "datamodels": "half-data models: difference of means, trusted as far as it repeats",
     "difference": "half-data models: difference of means as it is",
     "ridge": "half-data models: ridge regression on the rows trained on",
+    "lasso": "half-data models: the lasso, as published; a second an output",
     COMBINED: "half-data models, shrunk towards the linearised prediction",
 }
 GIVEN = {"problem", "models", "seed", "halves", "around"}  # not settings
@@ -117,6 +120,11 @@ def price(named: str, problem: Problem, rows: int) -> Cost:
     nothing: Any = None  # models are not looked at for a price
     own: Any = OWN.get(kind, Linearised)
     return own(problem, nothing, **chosen).price(rows)
+
+
+def whole_table(named: str) -> bool:
+    """Whether the change of every row is worth making at once: one for all models, and cheap."""
+    return not from_models(named) and parse(named)[0] != "lasso"
 
 
 def attributor(

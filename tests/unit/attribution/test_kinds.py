@@ -84,7 +84,7 @@ def test_settings_are_the_numbers_of_a_kind_with_their_defaults():
     for kind in ("linearised", "influence"):
         assert settings_of(kind) == common
     assert settings_of("ek-fac") == {**common, "iterations": 0}
-    for kind in ("difference", "ridge"):
+    for kind in ("difference", "lasso", "ridge"):
         assert settings_of(kind) == {"models": 0}
     assert settings_of("datamodels") == {"models": 0, "shuffles": 16}
     assert settings_of("combined") == {**common, "models": 0}
@@ -103,6 +103,7 @@ def test_half_data_models_or_the_models_themselves_or_both():
     assert {kind for kind in KINDS if not from_models(kind)} == {
         "datamodels",
         "difference",
+        "lasso",
         "ridge",
     }
     assert from_models("linearised:damping=0.1")
