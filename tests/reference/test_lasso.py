@@ -45,7 +45,7 @@ def test_the_path_is_that_of_one_lasso_at_each_strength():
     x, z = whole.memberships(torch.arange(N)), whole.blocks[0]["train"][:, 0, 0].double()
     strengths, paths = _path(x, z)
     for k in (10, 30):
-        model = One(alpha=float(strengths[k]), tol=1e-8).fit(x.numpy(), z.numpy())
+        model = One(alpha=float(strengths[k]), tol=1e-8, random_state=0).fit(x.numpy(), z.numpy())
         assert torch.allclose(paths[:, k], torch.as_tensor(model.coef_), atol=1e-3)
 
 
@@ -57,10 +57,12 @@ def test_the_strength_has_the_least_error_on_models_held_out():
     strengths, _ = _path(x[~held], z[~held])
     errors = []
     for strength in strengths.tolist():
-        model = One(alpha=strength, tol=1e-8).fit(x[~held].numpy(), z[~held].numpy())
+        model = One(alpha=strength, tol=1e-8, random_state=0).fit(
+            x[~held].numpy(), z[~held].numpy()
+        )
         errors.append(float((torch.as_tensor(model.predict(x[held])) - z[held]).square().mean()))
     best = strengths[errors.index(min(errors))]
-    wanted = One(alpha=float(best), tol=1e-8).fit(x.numpy(), z.numpy()).coef_
+    wanted = One(alpha=float(best), tol=1e-8, random_state=0).fit(x.numpy(), z.numpy()).coef_
     found = Lasso(whole).without(FORGET, torch.tensor([1])).mean[0, 1]
     assert float(found) == pytest.approx(-float(wanted[FORGET.numpy()].sum()), abs=5e-3)
 
