@@ -17,11 +17,13 @@ from expunge.attribution.kinds import (
     COMBINED,
     KINDS,
     MODELS,
+    VERSION,
     attributor,
     from_halves,
     from_models,
     parse,
     price,
+    settings_of,
     whole_table,
 )
 from expunge.attribution.linearised import Linearised
@@ -158,7 +160,9 @@ class Prediction:
             parts = {name: part.mean.float() for name, part in self.table.splits.items()}
             return store.digest(parts)
         halves = self.fitted and store.digest({"rows": self.fitted.halves.rows})
-        return f"{self.named} {halves or ''} {self.seed}"
+        kind, chosen = parse(self.named)
+        whole = {**settings_of(kind), **chosen, "version": VERSION}
+        return f"{kind} {whole} {halves or ''} {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,8 @@ def half_units(problem: Problem) -> int:
 
 def _remember(own: Linearised, forget: Tensor, kept: Store, models: str) -> None:
     """Let an attributor find its changes of the weights in a store, or put them there."""
-    asked = {"settings": repr(replace(own, problem=None, models=None)), "models": models}  # type: ignore[arg-type]
+    own_settings = repr(replace(own, problem=None, models=None))  # type: ignore[arg-type]
+    asked = {"settings": own_settings, "models": models, "version": VERSION}
     key = store.key("steps", forget=forget.tolist(), **asked)
     found = kept.load(key)
     if found is None:

@@ -2,7 +2,8 @@
 
 Source: Georgiev et al. 2024, arXiv 2410.23232, section 5 (DMM): data attribution predicts what a
 retrained model would say, and the model is matched to that. Differs: see `matching.py`.
-Cost: see `matching.py`; the attribution is counted apart and serves every later request.
+Cost: see `matching.py`. The attribution is counted apart: one from half-data models serves every
+later request, one from the model itself this request alone (docs/attribution.md).
 """
 
 from dataclasses import dataclass
