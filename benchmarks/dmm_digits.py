@@ -13,6 +13,7 @@ Run: python benchmarks/dmm_digits.py (15 minutes on two cores; killed, it goes o
 from dataclasses import replace
 from math import hypot
 
+import dmm_digits_figure
 import grid
 import result
 
@@ -45,9 +46,11 @@ def main() -> None:
             claims += harmless(content, name, label)
     claims += [cheap(content, name) for name in sets(content)]
     curve = {
-        name: {label: grid.klom(content, name, label, RULE) for label in [*labels, "original"]}
+        name: {label: grid.klom(content, name, label, RULE) for label in labels}
+        | {label: grid.klom(content, name, label, None) for label in ("original", "retrain")}
         for name in sets(content)
     }
+    dmm_digits_figure.draw(curve, flags.out.with_suffix(""))
     result.write(
         flags.out, claims, files=flags.out.stem, klom=curve, members=content["config"]["members"]
     )
