@@ -18,7 +18,7 @@ import grid
 import result
 
 from expunge.api.givens import shared_cost
-from expunge.bench.content import Content
+from expunge.bench.content import Content, cells_of
 from expunge.methods import METHODS, method
 from expunge.problem import Problem
 from expunge.zoo.problems import problem
@@ -83,7 +83,9 @@ def front(content: Content, name: str) -> list[dict]:
 
 
 def free(content: Content, label: str) -> bool:
-    """Whether a method needs neither attribution nor oracles and is no retraining."""
+    """Whether a method needs neither attribution nor oracles; doing nothing is one."""
+    if label == "original":
+        return True
     kinds = {e["label"]: e["name"] for e in entries(content)}
     return label in kinds and not METHODS[kinds[label]].needs
 
@@ -109,9 +111,10 @@ def near(content: Content, name: str) -> list[dict]:
 
 def alone(content: Content, name: str) -> list[dict]:
     """With its attribution in the cost, is dmm from one model nearer than what costs as much?"""
-    (own,) = [t for t in trials(content, name) if t[0] == ALONE] or [None]
-    if own is None:
-        return []
+    cells = cells_of(content, name, ALONE, RULE)
+    if not cells or cells[0]["scores"]["KLoM"]["hidden"]:
+        return [result.claim(f"KLoM of {ALONE} at equal total cost, {name}", None, 0.0)]
+    own = (ALONE, cells[0]["cost"]["relative_to_retrain"], cells[0]["scores"]["KLoM"]["value"])
     (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == name]
     base: Problem = problem(content["config"]["problem"], **content["config"]["options"])
     asked = shared_cost(base.forgetting(range(entry["forget_rows"])), method("dmm"), 0, None)

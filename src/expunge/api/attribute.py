@@ -13,7 +13,7 @@ from expunge.train import require_recipe
 
 
 def attribute(
-    problem: Problem, *, out: Path | str, workshop: Workshop, kind: str = "datamodels", models: int
+    problem: Problem, *, out: Path | str, workshop: Workshop, kind: str = "combined", models: int
 ) -> Fit:
     """Train half-data models, or find them in the store, and write them into one file.
 
@@ -23,7 +23,7 @@ def attribute(
         problem: with a recipe; rows that it forgets play no part.
         out: the file.
         workshop: store, seed, processes, device; a killed run resumes.
-        kind: whose half-data models; all kinds share the same.
+        kind: the attribution that the file is used by; the half-data models are the same.
         models: how many.
 
     Returns:
@@ -45,5 +45,5 @@ def attribute(
     store.require_writable(out.parent)
     maker = Maker(problem, workshop)
     made = fit(maker, models)
-    write(out, maker, made)
+    write(out, maker, made, kind)
     return made

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import run_facts
+from expunge.attribution.damping import recipe_of
 from expunge.attribution.fit import Fit, fit
-from expunge.attribution.kinds import attributor, from_halves
+from expunge.attribution.kinds import attributor, damped, from_halves
 from expunge.audit.calibration import calibration
 from expunge.audit.lds import lds
 from expunge.audit.margin import margins
@@ -22,6 +24,7 @@ from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
 from expunge.rng import Draws
+from expunge.train import require_recipe
 
 FEWEST_SETS = 10
 PANELS = 6  # rows of the last set whose distributions are drawn
@@ -64,7 +67,12 @@ def evaluate(
     Raises:
         BadInput: an unknown kind; too few sets or models; a share outside (0, 1).
     """
+    start = perf_counter()
     _require(sets, share, models)
+    require_recipe(problem, "retrain without sets of rows")
+    for kind in kinds:
+        if damped(kind):
+            recipe_of(problem)
     halves = [kind for kind in kinds if from_halves(kind)]
     out = Path(out)
     store.require_writable(out)
@@ -81,7 +89,7 @@ def evaluate(
         "half_models": half_models if halves else 0,
         "rows": truth.rows.tolist(),
         "attributions": found,
-        "run": run_facts(command, workshop.seed, 0.0),
+        "run": run_facts(command, workshop.seed, perf_counter() - start),
     }
     store.write_json(out / "evaluation.json", content)
     return content

@@ -14,11 +14,11 @@ from expunge.attribution.damping import recipe_of
 from expunge.attribution.file import read
 from expunge.attribution.fit import Fit, find
 from expunge.attribution.kinds import (
-    COMBINED,
     KINDS,
     MODELS,
     VERSION,
     attributor,
+    damped,
     from_halves,
     from_models,
     parse,
@@ -58,7 +58,8 @@ class Needs:
         for method in methods:
             if method.needs - {"change"} or needs_halves(method):
                 require_recipe(problem, f"run {method.name}")
-            if needs_damping(method):
+            named = attribution_name(method)
+            if named and damped(named):
                 recipe_of(problem)
         return cls(
             teachers=any("teachers" in method.needs for method in methods),
@@ -90,29 +91,16 @@ def needs_halves(method: Method) -> bool:
 def from_file(method: Method, maker: Maker) -> tuple[Method, Fit | None]:
     """The method with its attribution by name, and the half-data models if it named a file.
 
-    They are combined with what the model itself says, which is never worse in our benchmarks.
-
     Raises:
         BadInput: see `attribution.file.read`.
     """
     named = attribution_name(method)
-    if not named or named.partition(":")[0] in KINDS or not _is_path(named):
+    path = Path(named)
+    looks = path.exists() or path.suffix == ".zip" or path.name != named
+    if not named or named.partition(":")[0] in KINDS or not looks:
         return method, None
-    found = read(Path(named), maker)
-    return replace(method, attribution=COMBINED), found  # type: ignore[type-var]
-
-
-def _is_path(named: str) -> bool:
-    return Path(named).exists() or Path(named).name != named or "." in named
-
-
-def needs_damping(method: Method) -> bool:
-    """Whether a method's attribution is damped as the recipe implies."""
-    named = attribution_name(method)
-    if not named or not from_models(named):
-        return False
-    kind, chosen = parse(named)
-    return kind != "trak" and "damping" not in chosen
+    found, kind = read(path, maker)
+    return replace(method, attribution=kind), found  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ __all__ = [
     "Difference",
     "Halves",
     "Lasso",
-    "Lasso",
     "Linearised",
     "Ridge",
     "Trak",

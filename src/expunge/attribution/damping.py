@@ -4,9 +4,10 @@ Training for a limited time reaches only directions along which the loss is curv
 gradient descent for a time t, the sum of all learning rates, the effect of a force f along a
 direction of curvature h is f (1 - exp(-h t)) / h. A damped inverse f / (h + c) is close to that
 (Ali et al. 2019, arXiv 1810.10082, on early stopping and ridge regression), and equal at h = 1/t,
-where the filter bends, for c = 0.58 / t. So the damping is that plus l2: nothing is to be tuned. An
-optimizer that divides by the size of gradients (Adam) travels as plain descent would with its rate
-divided by that size, which is measured on batches.
+where the filter bends, for c = 0.58 / t. So the damping is that plus the recipe's l2 and the
+optimizer's weight decay: nothing is to be tuned. An optimizer that divides by the size of gradients
+(Adam) travels as plain descent would with its rate divided by that size, which is measured on
+batches. Clipping of gradients is left out of account.
 """
 
 from math import exp
@@ -34,13 +35,22 @@ def damping_of(problem: Problem, point: Point, draws: Draws) -> float:
     recipe = recipe_of(problem)
     path, count = _path(recipe, len(problem.present_rows))
     size = _gradient_size(problem, point, count, recipe.batch_size, draws) if count else UNIT
-    return KNEE * size / path + recipe.l2
+    return KNEE * size / path + recipe.l2 + _decay(recipe, size)
 
 
 def measured(problem: Problem) -> int:
     """Rows whose gradients `damping_of` reads."""
     recipe, rows = problem.recipe, len(problem.present_rows)
     return _path(recipe, rows)[1] if isinstance(recipe, Recipe) else 0
+
+
+def _decay(recipe: Recipe, size: float) -> float:
+    """The optimizer's weight decay as an l2 penalty: coupled as SGD has it, or apart as AdamW."""
+    optimizer = recipe.optimizer([("weight", nn.Parameter(torch.zeros(1)))])
+    group = optimizer.param_groups[0]
+    decay = float(group.get("weight_decay", 0.0))
+    apart = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
+    return decay * size if apart else decay
 
 
 def _path(recipe: Recipe, rows: int) -> tuple[float, int]:

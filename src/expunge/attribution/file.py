@@ -8,6 +8,7 @@ that the store would not trust, and memory holds one block.
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,18 @@ from expunge.attribution.fit import Fit, find, fit
 from expunge.errors import BadInput
 from expunge.maker import Maker
 
+MEMBER = re.compile(r"(recipes|attributions|outputs)/[0-9a-f]+\.(json|safetensors)")
 ABOUT, SCHEMA = "about.json", "expunge.attribution/1"
 
 
-def write(path: Path, maker: Maker, made: Fit) -> None:
+def write(path: Path, maker: Maker, made: Fit, kind: str) -> None:
     """Write the file in one piece; it replaces an older one.
+
+    Args:
+        path: the file.
+        maker: whose store holds the half-data models.
+        made: which they are.
+        kind: the attribution that requests with this file use.
 
     Raises:
         BadInput: a folder that cannot be written.
@@ -35,6 +43,7 @@ def write(path: Path, maker: Maker, made: Fit) -> None:
     about = {
         "schema": SCHEMA,
         "problem": maker.problem.name,
+        "kind": kind,
         "half_data_models": made.count,
         "rows_present": int(halves.present.sum()),
         "outputs": {name: list(shape) for name, shape in halves.splits.items()},
@@ -58,8 +67,8 @@ def write(path: Path, maker: Maker, made: Fit) -> None:
         raise
 
 
-def read(path: Path, maker: Maker) -> Fit:
-    """The half-data models of a file, for the problem at hand.
+def read(path: Path, maker: Maker) -> tuple[Fit, str]:
+    """The half-data models of a file, for the problem at hand, and by which kind they predict.
 
     Raises:
         BadInput: no such file, another kind of file, a damaged one; one that was fitted with
@@ -73,7 +82,7 @@ def read(path: Path, maker: Maker) -> Fit:
             "include those present now",
             cure="fit it again with `expunge attribute`",
         )
-    return fit(maker, about["half_data_models"])
+    return fit(maker, about["half_data_models"]), about["kind"]
 
 
 def _unpack(path: Path, target: store.Store) -> dict[str, Any]:
@@ -86,12 +95,13 @@ def _unpack(path: Path, target: store.Store) -> dict[str, Any]:
     try:
         with ZipFile(path) as packed:
             about = json.loads(packed.read(ABOUT))
-            if about["schema"] != SCHEMA:
-                raise KeyError(about["schema"])
+            known = {"schema", "half_data_models", "recipe", "judges", "seed", "kind"}
+            if not known <= about.keys() or about["schema"] != SCHEMA:
+                raise ValueError("its about.json is of another kind")
             for name in packed.namelist():
                 place = target.root / name
-                inside = place.resolve().is_relative_to(target.root.resolve())
-                if name != ABOUT and inside and not place.exists():
+                # nothing else may get into a store by this way, least of all models
+                if MEMBER.fullmatch(name) and not place.exists():
                     store.write_bytes(place, packed.read(name))  # checked by its CRC
     except (BadZipFile, KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise BadInput(

@@ -128,6 +128,12 @@ def whole_table(named: str) -> bool:
     return not from_models(named) and parse(named)[0] != "lasso"
 
 
+def damped(named: str) -> bool:
+    """Whether an attribution is damped as the recipe implies."""
+    kind, chosen = parse(named)
+    return from_models(named) and kind != "trak" and "damping" not in chosen
+
+
 def attributor(
     named: str, problem: Problem, models: Ensemble | None, halves: Halves | None, seed: int
 ) -> Attribution:

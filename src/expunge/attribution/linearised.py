@@ -98,9 +98,12 @@ class Linearised:
 
     def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
         """`without` for several splits at once: the change of the weights is found once."""
-        problem = self.problem.forgetting(forget)
+        with served(self.models.template):
+            return self._changes(self.problem.forgetting(forget), asked)
+
+    def _changes(self, problem: Problem, asked: Mapping[str, Tensor]) -> dict[str, Change]:
         found: dict[str, list[Change]] = {split: [] for split in asked}
-        for module, step in zip(self.models.modules(), self.steps(forget), strict=True):
+        for module, step in zip(self.models.modules(), self.steps(problem.forget), strict=True):
             point = Point(problem.task, problem.train, module)
             there = moved(point, step)
             for split, rows in asked.items():
@@ -115,11 +118,10 @@ class Linearised:
         problem = self.problem.forgetting(forget)
         key = problem.forget.numpy().tobytes()
         if key not in self._last:
-            with served(self.models.template):
-                found = [
-                    self._step(problem, Point(problem.task, problem.train, module), member)
-                    for module, member in zip(self.models.modules(), self.models.ids, strict=True)
-                ]
+            found = [
+                self._step(problem, Point(problem.task, problem.train, module), member)
+                for module, member in zip(self.models.modules(), self.models.ids, strict=True)
+            ]
             self.remember(forget, found)
         return self._last[key]
 

@@ -9,18 +9,25 @@ import typer
 def attribute(
     problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
     kind: str = typer.Option(
-        "datamodels", help="What predicts: linearised, combined, datamodels, difference, ..."
+        "combined",
+        help="What predicts. From half-data models: combined, datamodels, difference, ridge, "
+        "lasso. With --evaluate also, from the model itself: linearised, influence, ek-fac, trak; "
+        "several with + between them.",
     ),
-    models: int = typer.Option(1000, min=20, help="Half-data models; some hundreds predict well."),
+    models: int = typer.Option(1000, min=20, help="Half-data models to train; each on half."),
     out: Path = typer.Option(
         None, help="The file, for forget --attribution; with --evaluate a folder."
     ),
     evaluate: bool = typer.Option(
         False, "--evaluate", help="Retrain without random sets and say how well it predicts."
     ),
-    sets: int = typer.Option(20, help="With --evaluate: sets left out; at least 10."),
-    left_out: float = typer.Option(0.1, help="With --evaluate: of the rows in each set."),
-    each: int = typer.Option(5, help="With --evaluate: models retrained without each set."),
+    sets: int = typer.Option(20, help="With --evaluate: how many sets are left out; at least 10."),
+    left_out: float = typer.Option(
+        0.1, help="With --evaluate: share of the rows that each set leaves out."
+    ),
+    each: int = typer.Option(
+        5, help="With --evaluate: models retrained for each set; 5 x 21 by default."
+    ),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
     jobs: int = typer.Option(None, help="Processes; default one a core."),

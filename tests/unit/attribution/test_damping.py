@@ -62,11 +62,14 @@ def test_l2_is_added():
     assert damping(problem(recipe={"l2": 0.3})) == pytest.approx(0.3 + KNEE / (0.1 * STEPS))
 
 
-@pytest.mark.parametrize("optimizer", [SGD, AdamW])
-def test_decay_in_the_optimizer_is_not_counted(optimizer):
-    """Some optimizers pull at the weight, others at the gradient: the path is without either."""
-    plain, decayed = (damping(problem(optimizer, weight_decay=d)) for d in (0.0, 0.5))
-    assert decayed == pytest.approx(plain, rel=1e-12)
+def test_decay_in_the_optimizer_is_a_penalty_and_no_part_of_the_path():
+    """SGD adds it to the gradient, as l2; AdamW's acts apart, in units of the gradient's size."""
+    plain, decayed = (damping(problem(SGD, weight_decay=d)) for d in (0.0, 0.5))
+    assert decayed == pytest.approx(plain + 0.5)
+    none, half, whole = (damping(problem(AdamW, weight_decay=d)) for d in (0.0, 0.5, 1.0))
+    assert whole - half == pytest.approx(half - none)
+    size = none * 0.1 * STEPS / KNEE
+    assert half == pytest.approx(none + 0.5 * size, rel=1e-3)
 
 
 def test_steps_are_counted_for_the_rows_that_are_present():
@@ -93,7 +96,7 @@ def test_it_is_how_far_training_reaches():
 @pytest.mark.parametrize("optimizer", [Adam, AdamW, torch.optim.RMSprop])
 def test_adams_path_is_measured_in_sizes_of_gradients(optimizer):
     """A step of Adam is lr whatever the gradient; RMSprop's first steps are longer."""
-    asked = problem(optimizer, lr=0.01)
+    asked = problem(optimizer, lr=0.01, weight_decay=0.0)
     assert measured(asked) == 60  # eight batches would be 128
     here, order = point(asked), DRAWS.at("batches").permutation(60)
     squares = []

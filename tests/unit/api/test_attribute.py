@@ -1,0 +1,131 @@
+"""attribute(): half-data models in a file, used elsewhere, and refused where they do not belong."""
+
+import json
+import zipfile
+from dataclasses import replace
+
+import pytest
+import torch
+
+import expunge
+from expunge.api.attribute import attribute
+from expunge.attribution.fit import fit
+from expunge.contract.problems import mlp, tiny
+from expunge.data import TensorData
+from expunge.errors import BadInput
+from expunge.maker import Maker
+from expunge.rng import seeded
+from expunge.store import Store
+
+ROWS = [3, 7, 11]
+
+
+@pytest.fixture
+def problem():
+    return tiny(epochs=2, forget=())
+
+
+@pytest.fixture
+def file(problem, workshop, tmp_path):
+    path = tmp_path / "halves.zip"
+    made = attribute(problem, out=path, workshop=replace(workshop, group=8), models=24)
+    assert (made.count, made.reused) == (24, False)
+    return path
+
+
+def elsewhere(workshop, tmp_path, name="elsewhere"):
+    return replace(workshop, group=8, store=Store(tmp_path / name))
+
+
+def forget(problem, workshop, attribution, **given):
+    with seeded(0):
+        model = mlp()
+    words = {"method": "dmm", "steps": 3, "attribution": str(attribution), **given}
+    return expunge.forget(model, problem, ROWS, workshop=workshop, **words)
+
+
+def test_a_file_serves_another_store_without_any_training(problem, workshop, tmp_path, file):
+    other = elsewhere(workshop, tmp_path)
+    done = forget(problem, other, file)
+    assert done.card.shared_cost["what"] == "24 half-data models"
+    assert done.card.settings["attribution"] == "combined"
+    assert not list(other.store.keys("models"))
+    again = fit(Maker(problem, other), 24)
+    assert again.reused
+    first = fit(Maker(problem, replace(workshop, group=8)), 24)
+    assert torch.equal(again.halves.rows, first.halves.rows)
+
+
+def test_it_is_used_as_it_was_written_for(problem, workshop, tmp_path):
+    path = tmp_path / "halves.zip"
+    workshop = replace(workshop, group=8)
+    attribute(problem, out=path, workshop=workshop, models=24, kind="difference")
+    assert forget(problem, workshop, path).card.settings["attribution"] == "difference"
+    with zipfile.ZipFile(path) as packed:
+        about = json.loads(packed.read("about.json"))
+    assert about["outputs"] == {"test": [24, 3], "train": [60, 3], "validation": [30, 3]}
+    assert about["half_data_models"] == 24
+
+
+def other_recipe(p):
+    return replace(p, recipe=replace(p.recipe, epochs=3))
+
+
+def other_content(p):
+    return replace(p, train=TensorData(p.train.inputs + 1, p.train.targets))
+
+
+def other_judges(p):
+    return replace(p, test=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (other_recipe, "another recipe"),
+        (other_content, "other train rows"),
+        (other_judges, "other validation or test rows"),
+    ],
+)
+def test_another_problem_is_told_what_differs(problem, workshop, tmp_path, file, change, told):
+    with pytest.raises(BadInput, match=f"does not belong to this problem: {told}"):
+        forget(change(problem), elsewhere(workshop, tmp_path), file)
+
+
+def test_another_seed_is_told(problem, workshop, tmp_path, file):
+    with pytest.raises(BadInput, match="seed 0, and 3 is asked for"):
+        forget(problem, elsewhere(workshop, tmp_path), file, seed=3)
+
+
+def test_what_is_no_attribution_is_refused(problem, workshop, tmp_path, file):
+    whole = file.read_bytes()
+    (tmp_path / "short.zip").write_bytes(whole[: len(whole) // 2])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 255
+    (tmp_path / "flipped.zip").write_bytes(flipped)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as packed:
+        packed.writestr("about.json", "{}")
+    for name in ("short", "flipped", "other"):
+        with pytest.raises(BadInput, match=f"{name}.zip is no attribution, or it is damaged"):
+            forget(problem, elsewhere(workshop, tmp_path, name), tmp_path / f"{name}.zip")
+    with pytest.raises(BadInput, match="there is no file .*gone.zip"):
+        forget(problem, workshop, tmp_path / "gone.zip")
+
+
+def test_nothing_else_gets_into_the_store(problem, workshop, tmp_path, file):
+    with zipfile.ZipFile(file, "a") as packed:
+        packed.writestr("models/abc.json", "{}")
+        packed.writestr("../outside.json", "{}")
+    other = elsewhere(workshop, tmp_path)
+    forget(problem, other, file)
+    assert not (other.store.root / "models").exists()
+    assert not (tmp_path / "outside.json").exists()
+
+
+def test_a_kind_without_a_fit_is_refused_before_any_work(problem, workshop, tmp_path):
+    with pytest.raises(BadInput, match="'linearised' has nothing to fit.*use it at once"):
+        attribute(problem, out=tmp_path / "a.zip", workshop=workshop, kind="linearised", models=20)
+    bare = replace(problem, recipe=None)
+    with pytest.raises(BadInput, match="no recipe"):
+        attribute(bare, out=tmp_path / "a.zip", workshop=workshop, models=20)
+    assert not (tmp_path / "a.zip").exists()

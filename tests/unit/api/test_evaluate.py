@@ -1,0 +1,63 @@
+"""evaluate(): predictions against retraining on sets left out at random."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from expunge.api.evaluate import evaluate
+from expunge.contract.problems import tiny
+from expunge.errors import BadInput
+
+
+def test_every_kind_is_judged_and_drawn(workshop, tmp_path):
+    kinds = ("linearised", "influence", "trak:dimension=16", "difference")
+    found = evaluate(
+        tiny(epochs=2),
+        kinds,
+        out=tmp_path,
+        workshop=replace(workshop, group=5),
+        sets=10,
+        models=4,
+        half_models=40,
+        rows=12,
+    )
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == found
+    assert found["rows_left_out"] == 6
+    assert len(found["rows"]) == 12
+    assert found["attributions"].keys() == set(kinds)
+    for kind, scores in found["attributions"].items():
+        assert -1 <= scores["lds"]["value"] <= 1
+        assert scores["lds"]["subsets"] == 10
+        assert scores["forgotten"]["outputs"] == 10 * 6
+        assert scores["test"]["outputs"] == 10 * 12
+        name = kind.replace(":", "-").replace("=", "-")
+        for figure in ("calibration", "rows"):
+            assert (tmp_path / f"{name}-{figure}.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"sets": 9}, "an evaluation with 9 sets.*at least 10 sets"),
+        ({"share": 0.0}, "a share of 0"),
+        ({"models": 2}, "2 models a set.*at least 3"),
+        ({"kinds": ("linearized",)}, "unknown attribution 'linearized'"),
+    ],
+)
+def test_bad_input_is_told_before_any_work(workshop, tmp_path, given, told):
+    asked = {"kinds": ("linearised",), **given}
+    with pytest.raises(BadInput, match=told):
+        evaluate(tiny(), asked.pop("kinds"), out=tmp_path, workshop=workshop, **asked)
+    assert not list(workshop.store.keys("models"))
+
+
+def test_a_trainer_has_no_damping_and_is_told_before_any_work(workshop, tmp_path):
+    def trainer(data, rows, *, seed, device):
+        return nn.Linear(6, 3)
+
+    problem = replace(tiny(), recipe=trainer)
+    with pytest.raises(BadInput, match="without a Recipe, from which the damping follows"):
+        evaluate(problem, ("linearised",), out=tmp_path, workshop=workshop)
+    assert not list(workshop.store.keys("models"))
