@@ -144,7 +144,7 @@ def test_estimate_spends_nothing_and_recommends(folder):
     shown = run(*ask, "--store", "fresh-store", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     assert "Recommended: --method retrain" in shown.stdout
-    assert "pay from" in shown.stdout
+    assert "Before dmm: linearised attribution of this forget set" in shown.stdout
     within = run(*ask, "--budget", "0.4", "--store", "fresh-store", cwd=folder)
     assert "Recommended: --method fine-tune --epochs 3" in within.stdout
     after = sorted(path.name for path in folder.iterdir() if path.name != "fresh-store")

@@ -45,7 +45,7 @@ def without_times(folder):
 
 
 def test_a_small_demo_is_whole(tmp_path):
-    out = run(tmp_path / "small", "--members", "10", "--half-models", "20", "--group", "10")
+    out = run(tmp_path / "small", "--members", "10", "--half-models", "40", "--group", "10")
     document = json.loads((tmp_path / "small/audit.json").read_text())
     assert document["schema"] == "expunge.audit/1"
     assert set(document["methods"]) == set(METHODS)
