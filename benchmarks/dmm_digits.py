@@ -10,18 +10,13 @@ file has the curve from 250 to 4,000 half-data models.
 Run: python benchmarks/dmm_digits.py (15 minutes on two cores; killed, it goes on).
 """
 
-from dataclasses import replace
 from math import hypot
 
 import dmm_digits_figure
 import grid
 import result
 
-from expunge.api.givens import shared_cost
 from expunge.bench.content import Content, cells_of
-from expunge.methods import method
-from expunge.problem import Problem
-from expunge.zoo.problems import problem
 
 MUST, GOAL, BUDGET = 1.8, 1.3, 0.25
 RULE = "fixed"
@@ -30,12 +25,11 @@ PRINCIPLED, RANDOM = (
     ("one way to write a seven", "one end of all pictures"),
     ("random 30", "random 144"),
 )
-QUICK = {"dmm"}
 
 
 def main() -> None:
     flags = result.arguments("dmm_digits", __doc__ or "", plots=True)
-    content = grid.content_of(flags, "dmm_digits", small, shorter)
+    content = grid.content_of(flags, "dmm_digits", small, grid.shorter)
     labels = [e["label"] for e in content["config"]["contestants"]]
     claims = []
     for label in LABELS if not flags.quick else labels:
@@ -86,9 +80,7 @@ def cheap(content: Content, name: str) -> list[dict]:
     """What dmm and its linearised attribution read for one model, in retrainings."""
     cell = cells_of(content, name, "dmm, linearised", RULE)[0]
     own = cell["cost"]["relative_to_retrain"]
-    (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == name]
-    base: Problem = problem(content["config"]["problem"])
-    asked = shared_cost(base.forgetting(range(entry["forget_rows"])), method("dmm"), 0, None)
+    asked = grid.attribution(content, name)
     before, units = asked["relative_to_retrain"], asked["row_units"]
     return [
         result.claim(f"cost of dmm, in retrainings, {name}", own, BUDGET),
@@ -104,19 +96,11 @@ def small(asked: dict) -> dict:
     """Fifty models and two sets."""
     methods = [e for e in asked["method"] if e.get("label") in ("dmm, linearised", LABELS[0])]
     methods = [
-        {**e, "label": e["label"], "settings": {"attribution": "datamodels:models=60"}}
-        if e["label"] == LABELS[0]
-        else e
+        {**e, "settings": {"attribution": "datamodels:models=60"}} if e["label"] == LABELS[0] else e
         for e in methods
     ]
     forget = [asked["forget"][0], asked["forget"][2]]
     return {**asked, "members": 50, "half_models": 60, "method": methods, "forget": forget}
-
-
-def shorter(base: Problem) -> Problem:
-    """Three epochs of training."""
-    assert base.recipe is not None
-    return replace(base, recipe=replace(base.recipe, epochs=3))
 
 
 if __name__ == "__main__":

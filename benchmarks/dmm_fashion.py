@@ -11,17 +11,13 @@ at equal total cost, attribution included.
 Run: python benchmarks/dmm_fashion.py (four hours on two cores; killed, it goes on).
 """
 
-from dataclasses import replace
 from math import hypot
 
 import grid
 import result
 
-from expunge.api.givens import shared_cost
 from expunge.bench.content import Content, cells_of
-from expunge.methods import METHODS, method
-from expunge.problem import Problem
-from expunge.zoo.problems import problem
+from expunge.methods import METHODS
 
 MUST, GOAL, BUDGET, RULE = 2.2, 1.3, 0.05, "oracle"
 ALONE, COMBINED = "dmm, linearised", "dmm, combined"
@@ -31,7 +27,7 @@ QUICK = {"gradient-ascent", "dmm"}
 
 def main() -> None:
     flags = result.arguments("dmm_fashion", __doc__ or "", plots=True)
-    content = grid.content_of(flags, "dmm_fashion", small, shorter)
+    content = grid.content_of(flags, "dmm_fashion", small, grid.shorter)
     names = [entry["name"] for entry in content["config"]["forget"]]
     claims = []
     for name in names:
@@ -115,10 +111,7 @@ def alone(content: Content, name: str) -> list[dict]:
     if not cells or cells[0]["scores"]["KLoM"]["hidden"]:
         return [result.claim(f"KLoM of {ALONE} at equal total cost, {name}", None, 0.0)]
     own = (ALONE, cells[0]["cost"]["relative_to_retrain"], cells[0]["scores"]["KLoM"]["value"])
-    (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == name]
-    base: Problem = problem(content["config"]["problem"], **content["config"]["options"])
-    asked = shared_cost(base.forgetting(range(entry["forget_rows"])), method("dmm"), 0, None)
-    whole = own[1] + asked["relative_to_retrain"]
+    whole = own[1] + grid.attribution(content, name)["relative_to_retrain"]
     rivals = [t for t in trials(content, name) if free(content, t[0]) and t[1] <= whole]
     if not rivals:
         return []
@@ -131,12 +124,6 @@ def small(asked: dict) -> dict:
     """Fifty models of digits, one set."""
     sets = [{**asked["forget"][1], "count": 30}]
     return grid.only(asked, QUICK, problem="digits", members=50, half_models=60, forget=sets)
-
-
-def shorter(base: Problem) -> Problem:
-    """Three epochs of training."""
-    assert base.recipe is not None
-    return replace(base, recipe=replace(base.recipe, epochs=3))
 
 
 if __name__ == "__main__":

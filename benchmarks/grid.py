@@ -4,18 +4,22 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import result
 
+from expunge.api.givens import shared_cost
 from expunge.bench.content import cells_of
 from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import load
 from expunge.maker import Workshop
+from expunge.methods import method
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.store import Store
 from expunge.zoo.problems import problem
 
@@ -68,3 +72,16 @@ def klom(
     cells = cells_of(content, forget_set, label, rule)
     found = cells[0]["scores"]["KLoM"] if cells else None
     return None if found is None or found["hidden"] else (found["value"], found["se"]["mean"])
+
+
+def attribution(content: Content, forget_set: str) -> dict[str, Any]:
+    """What dmm's own attribution, linearised, costs one model, as audit.json has shared costs."""
+    (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == forget_set]
+    base = problem(content["config"]["problem"], **content["config"]["options"])
+    return shared_cost(base.forgetting(range(entry["forget_rows"])), method("dmm"), 0, None)
+
+
+def shorter(base: Problem) -> Problem:
+    """Three epochs of training, for `quick`."""
+    assert isinstance(base.recipe, Recipe)
+    return replace(base, recipe=replace(base.recipe, epochs=3))

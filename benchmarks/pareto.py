@@ -11,7 +11,6 @@ attribution; and all methods without attribution are beyond that limit.
 Run: python benchmarks/pareto.py [--problem fashion] (20 and 60 minutes on two cores; it resumes).
 """
 
-from dataclasses import replace
 from math import hypot
 
 import grid
@@ -19,7 +18,6 @@ import result
 
 from expunge.bench.content import Content
 from expunge.methods import METHODS
-from expunge.problem import Problem
 
 LIMIT = 1.0  # above the noise, as in the verdict
 RULE = "oracle"
@@ -32,7 +30,7 @@ def main() -> None:
     )
     if flags.problem != "digits" and flags.out.stem == "pareto_digits":
         flags.out = flags.out.with_name(f"pareto_{flags.problem}.json")
-    content = grid.content_of(flags, f"pareto_{flags.problem}", small, shorter)
+    content = grid.content_of(flags, f"pareto_{flags.problem}", small, grid.shorter)
     principled = content["config"]["forget"][-1]["name"]
     noise = grid.klom(content, principled, "retrain", None)
     assert noise is not None
@@ -83,12 +81,6 @@ def small(asked: dict) -> dict:
     sets = [{**asked["forget"][-1], "count": 30}]
     sizes = {"problem": "digits", "members": 50, "half_models": 60}
     return grid.only(asked, QUICK, forget=sets, **sizes)
-
-
-def shorter(base: Problem) -> Problem:
-    """Three epochs of training."""
-    assert base.recipe is not None
-    return replace(base, recipe=replace(base.recipe, epochs=3))
 
 
 if __name__ == "__main__":

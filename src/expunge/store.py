@@ -12,9 +12,10 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors.torch import load as decode
@@ -132,12 +133,23 @@ def canonical(facts: Any) -> bytes:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that other processes see the old content or the new, never a part."""
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes into, which takes its place whole on exit, or not at all.
+
+    Raises:
+        BadInput: a place that cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
             os.chmod(temporary, 0o644)  # mkstemp's own is for the owner alone
             os.replace(temporary, path)
         except BaseException:

@@ -1,12 +1,12 @@
 """Leave-set-out in networks: where rounds end, what is read, and what is left alone."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from expunge.contract.counting import Counting, Passes
 from expunge.contract.problems import (
     CLASSES,
     FEATURES,
@@ -20,7 +20,6 @@ from expunge.contract.problems import (
 from expunge.curvature.leave_out import LeaveOut, moved, tangent
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.products import output_slope
-from expunge.data import Batch, TensorData
 from expunge.rng import Draws, seeded
 
 DRAWS = Draws((0, "test"))
@@ -146,31 +145,6 @@ def test_the_tangent_keeps_the_order_of_rows_and_needs_no_gradient():
 
 
 # ---- the price
-
-
-class Counting(TensorData):
-    """Counts the rows that are read."""
-
-    read = 0
-
-    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
-        for batch in super().batches(plan, training):
-            self.read += batch.rows.shape[-1]
-            yield batch
-
-
-class Passes(nn.Module):
-    """A network that counts the rows that pass forward, whoever calls it, copies included."""
-
-    rows = 0
-
-    def __init__(self):
-        super().__init__()
-        self.net = mlp64()
-
-    def forward(self, x):
-        Passes.rows += len(x)
-        return self.net(x)
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 4])

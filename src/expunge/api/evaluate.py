@@ -11,6 +11,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import run_facts
+from expunge.attribution.attribution import Attribution
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.fit import Fit, fit
 from expunge.attribution.kinds import attributor, damped, from_halves
@@ -121,9 +122,9 @@ class _Truth:
 
     def judge(self, kind: str, fitted: Fit | None, out: Path) -> dict[str, Any]:
         """Scores of one kind, and its figures."""
-        predictions = [
-            self._predict(kind, fitted, maker.problem.forget) for maker in self.questions
-        ]
+        halves, seed = fitted and fitted.halves, self.base.workshop.seed
+        made = attributor(kind, self.problem, self.originals, halves, seed)
+        predictions = [self._predict(made, maker.problem.forget) for maker in self.questions]
         score = lds(
             torch.stack([p["test"].mean(0) for p in predictions]),
             torch.stack([after["test"].mean(0) for after in self.after]),
@@ -159,11 +160,8 @@ class _Truth:
         names = [f"row {forget[row].item()}" for row in rows]
         store.write_bytes(path, predicted(null, shifted, oracle, rows, names).encode())
 
-    def _predict(self, kind: str, fitted: Fit | None, forget: Tensor) -> dict[str, Tensor]:
+    def _predict(self, found: Attribution, forget: Tensor) -> dict[str, Tensor]:
         """Margins of each original with its predicted change, (members, rows), by group."""
-        halves = fitted and fitted.halves
-        seed = self.base.workshop.seed
-        found = attributor(kind, self.problem, self.originals, halves, seed)
         changes = found.changes(forget, {"train": forget, self.split: self.rows})
         made = {}
         for group, split, rows in (("forgotten", "train", forget), ("test", self.split, None)):

@@ -7,9 +7,7 @@ that the store would not trust, and memory holds one block.
 """
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -51,20 +49,12 @@ def write(path: Path, maker: Maker, made: Fit, kind: str) -> None:
         "fit": key,
         **{name: kept.facts[name] for name in ("recipe", "seed", "judges", "cost")},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with os.fdopen(handle, "wb") as file, ZipFile(file, "w") as packed:
-            packed.writestr(ABOUT, json.dumps(about, indent=2))
-            for file_key in keys:
-                for ending in ("safetensors", "json"):
-                    name = f"{file_key}.{ending}"
-                    packed.write(maker.workshop.store.root / name, name)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with store.writing(path) as file, ZipFile(file, "w") as packed:
+        packed.writestr(ABOUT, json.dumps(about, indent=2))
+        for file_key in keys:
+            for ending in ("safetensors", "json"):
+                name = f"{file_key}.{ending}"
+                packed.write(maker.workshop.store.root / name, name)
 
 
 def read(path: Path, maker: Maker) -> tuple[Fit, str]:

@@ -115,8 +115,7 @@ def price(named: str, problem: Problem, rows: int) -> Cost:
     """
     kind, chosen = parse(named)
     if kind == "trak":
-        forget = len(problem.forget)
-        return trak_price(problem) + Cost(forget + 3 * rows, forget)
+        return trak_price(problem) + Trak.price(len(problem.forget), rows)
     chosen.pop(MODELS, None)
     nothing: Any = None  # models are not looked at for a price
     own: Any = OWN.get(kind, Linearised)

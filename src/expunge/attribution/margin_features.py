@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.projection import Projection
-from expunge.curvature.point import Point, Weights
+from expunge.curvature.point import Point, Weights, unflattened
 from expunge.errors import BadInput
 from expunge.rng import Draws
 
@@ -126,11 +126,7 @@ class MarginFeatures:
                 cure="leave damping out for the default, or lower the dimension",
             )
         moved = self.projection.up(torch.cholesky_solve(pull[:, None], factor).squeeze(-1))
-        parts = moved.split([w.numel() for w in point.weights.values()])
-        return {
-            name: part.view_as(w).to(w)
-            for (name, w), part in zip(point.weights.items(), parts, strict=True)
-        }
+        return unflattened(moved, point.weights)
 
 
 def _margins(point: Point, rows: Tensor) -> Tensor:

@@ -135,7 +135,8 @@ class Trak:
                 found[split].append(_derivative(there, rows, step).double().cpu())
         return {split: _summary(torch.stack(parts)) for split, parts in found.items()}
 
-    def price(self, forget: int, rows: int) -> Cost:
+    @staticmethod
+    def price(forget: int, rows: int) -> Cost:
         """What `without` reads of one model for so many rows.
 
         Attention and LSTMs, which have no forward derivative, take C backward passes a row.

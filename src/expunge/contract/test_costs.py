@@ -1,15 +1,13 @@
 """What a method says it will read is what it reads, counted on the data itself."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
-import torch
 
 from expunge.contract.cases import given, originals, run, short
+from expunge.contract.counting import Counting
 from expunge.contract.laws import law
 from expunge.contract.problems import ROWS, batchnorm, tiny
-from expunge.data import Batch, TensorData
 from expunge.methods import METHODS
 from expunge.train import retrain_units
 
@@ -34,17 +32,6 @@ SIZES = {
         "epochs": 1,
     },
 }
-
-
-class Counting(TensorData):
-    """Counts the rows that are read, by a member."""
-
-    read = 0
-
-    def batches(self, plan: Iterable[torch.Tensor], training: bool = False) -> Iterator[Batch]:
-        for batch in super().batches(plan, training):
-            self.read += batch.rows.shape[-1]
-            yield batch
 
 
 @law("price")

@@ -113,3 +113,9 @@ class Point:
                 loss(leaves, batch), list(leaves.values()), materialize_grads=True
             )
         return dict(zip(leaves, found, strict=True))
+
+
+def unflattened(vector: Tensor, like: Weights) -> Weights:
+    """One long vector as weights, shaped and typed as `like` and in its order."""
+    parts = vector.split([w.numel() for w in like.values()])
+    return {n: part.view_as(w).to(w) for (n, w), part in zip(like.items(), parts, strict=True)}

@@ -19,10 +19,9 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from expunge.curvature.memory import free_bytes
-from expunge.curvature.point import Point, Weights
+from expunge.curvature.point import Point, Weights, unflattened
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product
 from expunge.curvature.woodfisher import running_woodfisher, woodfisher
 from expunge.ensemble import Ensemble
@@ -154,7 +153,7 @@ class Influence:
                 gradients[done : done + len(part)] = part
                 done += len(part)
             found = woodfisher(gradients, vector, self.damping)
-        return _unflattened(found, goal)
+        return unflattened(found, goal)
 
 
 def _require_room(point: Point, rows: int) -> None:
@@ -168,8 +167,3 @@ def _require_room(point: Point, rows: int) -> None:
             expected=f"at most the {free / 1e9:.1f} GB that are free on {weights[0].device}",
             cure="lower --samples or use --curvature gauss-newton",
         )
-
-
-def _unflattened(vector: Tensor, like: Weights) -> Weights:
-    parts = vector.split([w.numel() for w in like.values()])
-    return {name: part.view_as(w) for (name, w), part in zip(like.items(), parts, strict=True)}

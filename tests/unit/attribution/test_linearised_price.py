@@ -1,45 +1,18 @@
 """What a linearised prediction reads is what its price says, counted on the data and the model."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from expunge.attribution import Linearised
+from expunge.contract.counting import Counting, Passes
 from expunge.contract.problems import mlp64, tiny64
-from expunge.data import Batch, TensorData
 from expunge.ensemble import Ensemble
 from expunge.rng import seeded
 
 FORGET = torch.tensor([3, 7, 11, 19])
-
-
-class Counting(TensorData):
-    """Counts the rows that are read."""
-
-    read = 0
-
-    def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
-        for batch in super().batches(plan, training):
-            self.read += batch.rows.shape[-1]
-            yield batch
-
-
-class Passes(nn.Module):
-    """A network that counts the rows that pass forward, copies of it included."""
-
-    rows = 0
-
-    def __init__(self):
-        super().__init__()
-        self.net = mlp64()
-
-    def forward(self, x):
-        Passes.rows += len(x)
-        return self.net(x)
 
 
 @pytest.mark.parametrize("samples", [5, 2000])

@@ -9,6 +9,7 @@ import torch
 
 from expunge.attribution import margin_features, trak
 from expunge.attribution.trak import Trak, price
+from expunge.contract.counting import Counting
 from expunge.contract.problems import (
     CLASSES,
     FEATURES,
@@ -333,15 +334,6 @@ def test_the_default_damping_is_a_share_of_the_curvature_or_the_penalty(known):
         assert damping == pytest.approx(float(trak.SHARE * mean))
     assert Trak.fit(tiny64(l2=0.6), models(), dimension=20).dampings == (0.6,)
     assert Trak.fit(tiny64(l2=0.6), models(), damping=0.7).dampings == (0.7,)
-
-
-class Counting(TensorData):
-    read = 0
-
-    def batches(self, plan, training=False):
-        for batch in super().batches(plan, training):
-            self.read += len(batch.rows)
-            yield batch
 
 
 def test_the_price_is_what_is_read():
