@@ -15,9 +15,9 @@ from itertools import product
 
 import result
 
-from expunge.api.givens import Predictions
 from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
+from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins

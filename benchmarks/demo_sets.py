@@ -14,9 +14,9 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.givens import Predictions
 from expunge.api.observing import observe, unlearn
 from expunge.api.panel import Panel
+from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
 from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins

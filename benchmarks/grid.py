@@ -10,7 +10,7 @@ from typing import Any
 
 import result
 
-from expunge.api.givens import shared_cost
+from expunge.api.shared import shared_cost
 from expunge.bench.content import cells_of
 from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse

@@ -9,7 +9,8 @@ since one row in means that, on average, each other row is in slightly less ofte
 924 halves that there are, each once, the expectation is the mean: nothing is left to chance.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.halves import ROWS, Block, Halves
+from expunge.attribution.two_sizes import Sizes
 from expunge.contract.problems import generator
 from expunge.ensemble import Change
 
@@ -104,22 +106,30 @@ def noisy(seed: int, noise: float = 24.0) -> tuple[Halves, Tensor]:
 
 @dataclass(frozen=True)
 class Told:
-    """An attribution that was told what to say, for whole splits."""
+    """Another source, told what to say of each of some models, for whole splits."""
 
-    means: dict[str, Tensor]
+    means: dict[str, Tensor]  # (members, rows, C)
+    fewer: Mapping[str, Tensor] = field(default_factory=dict)  # of one row fewer
+    sd: float = 0.0
+    larger: float = 1.0  # effects in half-data models, relative to models of all rows
 
-    def changes(self, forget, asked):
-        found = {s: self.means[s][..., rows, :] for s, rows in asked.items()}
-        return {s: Change(mean, torch.zeros_like(mean)) for s, mean in found.items()}
-
-    def without(self, forget, rows, split="train"):
-        return self.changes(forget, {split: rows})[split]
+    def sizes(self, forget, asked):
+        found = {}
+        for split, rows in asked.items():
+            mean = self.means[split][:, rows]
+            fewer = torch.zeros_like(mean)
+            if split in self.fewer:
+                fewer = len(forget) * self.fewer[split][:, rows]
+            sd = torch.full_like(mean, self.sd)
+            found[split] = Sizes(Change(mean, sd), fewer, self.larger * (mean - fewer))
+        return found
 
 
 def told(betas: dict[str, Tensor], factor: float) -> Told:
-    return Told({split: factor * truth(betas, split) for split in betas})
+    """Of one model."""
+    return Told({split: factor * truth(betas, split)[None] for split in betas})
 
 
-def bold(whole: Halves, around: Told | None = None) -> Datamodels:
-    """Datamodels that trust as if there were no chance, as the formulas have it."""
-    return Datamodels(whole, around, shuffles=0)
+def bold(whole: Halves, around: Told | None = None, size: float | None = 1.0) -> Datamodels:
+    """Datamodels that trust as if there were no chance, in a world where size does not matter."""
+    return Datamodels(whole, around, shuffles=0, size=size)

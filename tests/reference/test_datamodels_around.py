@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
+from expunge.attribution.halves import Halves
 from expunge.contract.problems import generator
 
 from .linear_worlds import FORGET, N, Told, bold, halved, noisy, told, truth, world
@@ -20,7 +22,7 @@ def test_how_large_the_other_prediction_really_is_is_found():
     means = torch.zeros(N, 400, dtype=torch.float64)
     means[FORGET] = 3 * expected
     plain = Difference(whole).without(FORGET, FORGET).mean
-    model = bold(whole, Told({"train": means}))
+    model = bold(whole, Told({"train": means[None]}))
     found, trusts = model.trusted(FORGET, {"train": FORGET})["train"]
     signal, noise = (float(x.square().mean()) for x in (expected, plain - expected))
     assert abs(3 * trusts["forgotten"].around - 1) < 5 * math.sqrt(noise / (signal * 1200))
@@ -31,7 +33,7 @@ def test_how_large_the_other_prediction_really_is_is_found():
 def test_a_planted_scale_is_found_exactly_and_by_group():
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
     scale = torch.where(FORGOTTEN[:, None], 3.0, 0.5)
-    model = bold(halved(change, change), Told({"train": scale * change}))
+    model = bold(halved(change, change), Told({"train": (scale * change)[None]}))
     found, trusts = model.trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].around == pytest.approx(1 / 3)
     assert trusts["others"].around == pytest.approx(2.0)
@@ -41,7 +43,7 @@ def test_a_planted_scale_is_found_exactly_and_by_group():
 def test_the_other_prediction_fills_in_where_the_models_are_noise():
     """D_A = L + e, D_B = L - e: nothing of e is left, and L is."""
     change, error = torch.randn(2, N, 2, generator=generator(0), dtype=torch.float64)
-    model = bold(halved(change + error, change - error), Told({"train": change}))
+    model = bold(halved(change + error, change - error), Told({"train": change[None]}))
     found = model.without(FORGET, TRAIN)
     assert (found.mean - change).abs().max() < 1e-9
     assert (found.sd == 0).all()
@@ -52,8 +54,8 @@ def test_a_prediction_the_wrong_way_round_is_dropped(useless):
     whole, betas = world(40, 20, noise=2.6)
     alone = bold(whole).without(FORGET, TRAIN)
     found = bold(whole, told(betas, -1.0 if useless == "opposite" else 0.0)).without(FORGET, TRAIN)
-    assert torch.equal(found.mean, alone.mean)
-    assert torch.equal(found.sd, alone.sd)
+    assert torch.equal(found.mean[0], alone.mean)
+    assert torch.equal(found.sd[0], alone.sd)
 
 
 def test_a_useless_prediction_does_no_harm():
@@ -65,7 +67,7 @@ def test_a_useless_prediction_does_no_harm():
     for seed in range(10):
         whole, betas = world(40, 400, noise=2.6, seed=seed)
         expected = truth(betas, "train")[FORGET]
-        useless = Told({"train": torch.randn(N, 400, generator=generator(seed)).double()})
+        useless = Told({"train": torch.randn(1, N, 400, generator=generator(seed)).double()})
         alone, found = (
             bold(whole, other).without(FORGET, FORGET).mean for other in (None, useless)
         )
@@ -82,10 +84,130 @@ def test_each_models_own_prediction_is_shrunk_to_by_itself():
     found = bold(whole, Told({"train": means})).without(FORGET, asked)
     assert found.mean.shape == found.sd.shape == (4, 4, 3)
     for k in range(4):
-        one = bold(whole, Told({"train": means[k]})).without(FORGET, asked)
+        one = bold(whole, Told({"train": means[[k]]})).without(FORGET, asked)
         few = bold(whole, Told({"train": means[[k, 1]]})).without(FORGET, asked)
         for own, alone, beside in zip(found, one, few, strict=True):
-            assert torch.equal(own[k], alone)
+            assert torch.equal(own[k], alone[0])
             assert torch.equal(own[k], beside[0])
     assert torch.equal(found.mean[2], bold(whole).without(FORGET, asked).mean)
     assert not torch.allclose(found.mean[0], found.mean[1])
+
+
+# ---- what half-data models cannot see
+
+
+@pytest.mark.parametrize("common", [0.0, 5.0])
+def test_an_exact_prediction_is_kept_where_fewer_rows_matter_most(common):
+    """Each row has its own effect and a common one, which D lacks: b is 1 all the same."""
+    whole, betas = world(400, 20, noise=0.5)
+    fewer = {s: torch.full((1, *b.shape[1:]), -common).double() for s, b in betas.items()}
+    exact = {s: truth(betas, s)[None] + len(FORGET) * fewer[s] for s in betas}
+    model = bold(whole, Told(exact, fewer))
+    for split, rows in {"train": TRAIN, "test": torch.arange(7)}.items():
+        found, trusts = model.trusted(FORGET, {split: rows})[split]
+        assert all(abs(trust.around - 1) < 0.2 for trust in trusts.values())
+        error = (found.mean - exact[split]).square().mean()
+        assert error < 0.05 * truth(betas, split).square().mean()
+
+
+def test_a_shift_of_all_logits_is_no_part_of_what_is_compared():
+    """Where outputs are logits, halves are read less their mean; the prediction's own is kept."""
+    change = torch.randn(N, 3, generator=generator(0), dtype=torch.float64)
+    whole = halved(change, change)
+    whole = Halves(whole.blocks, whole.present, centred=True)
+    found, trusts = bold(whole, Told({"train": (change + 7.0)[None]})).trusted(
+        FORGET, {"train": TRAIN}
+    )["train"]
+    assert trusts["forgotten"].around == pytest.approx(1.0)
+    assert (found.mean[0] - change - 7.0).abs().max() < 1e-9
+
+
+# ---- how much larger effects are in half-data models
+
+
+@pytest.mark.parametrize("larger", [1.0, 1.25, 2.0, 8.0, 0.5])
+def test_what_half_data_models_exaggerate_is_taken_back(larger):
+    """D is larger x truth, and H says so: r = 1 / larger, between 1/2 and 1, and b = 1."""
+    change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
+    whole = halved(larger * change, larger * change)
+    for wrong in (1.0, 3.0):  # the prediction's own size is corrected by b
+        other = Told({"train": wrong * change[None]}, larger=larger)
+        found, trusts = bold(whole, other, size=None).trusted(FORGET, {"train": TRAIN})["train"]
+        for trust in trusts.values():
+            assert trust.size == pytest.approx(min(1.0, max(0.5, 1 / larger)))
+            assert trust.around == pytest.approx(1 / wrong)
+        assert (found.mean[0] - change).abs().max() < 1e-9
+
+
+def test_what_is_left_is_taken_back_as_well():
+    """The other prediction knows nothing of half of the change: D - H is 2 x that, and k is 1."""
+    change, unknown = torch.randn(2, N, 2, generator=generator(0), dtype=torch.float64)
+    unknown -= (unknown * change).sum() / change.square().sum() * change
+    for rows in (FORGOTTEN, ~FORGOTTEN):  # b is of each group by itself
+        known = (unknown * change)[rows].sum() / change[rows].square().sum()
+        unknown[rows] -= known * change[rows]
+    whole = halved(2 * (change + unknown), 2 * (change + unknown))
+    other = Told({"train": change[None]}, larger=2.0)
+    found = bold(whole, other, size=None).without(FORGET, TRAIN)
+    assert (found.mean[0] - change - unknown).abs().max() < 1e-9
+
+
+def test_alone_they_are_taken_for_half_as_large_again():
+    change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
+    whole = halved(change, change)
+    for size, factor in ((None, 2 / 3), (0.8, 0.8)):
+        model = bold(whole, size=size)
+        found, trusts = model.trusted(FORGET, {"train": TRAIN})["train"]
+        assert (found.mean - factor * change).abs().max() < 1e-9
+        assert all(trust.size == factor for trust in trusts.values())
+
+
+# ---- what does not depend on what is asked
+
+
+def test_the_prediction_of_a_row_does_not_depend_on_which_others_are_asked():
+    whole, betas = world(40, 3, noise=1.0)
+    for other in (None, told(betas, 0.6)):
+        model = Datamodels(whole, other)
+        every = model.without(FORGET, TRAIN)
+        some = model.without(FORGET, torch.tensor([9, 5]))
+        for one, few in zip(every, some, strict=True):
+            assert torch.equal(one[..., [9, 5], :], few)
+
+
+def test_what_halves_say_is_measured_once_for_a_forget_set(monkeypatch):
+    whole, betas = world(40, 3, noise=1.0)
+    passes = []
+    real = Halves.sums
+    monkeypatch.setattr(Halves, "sums", lambda *args: passes.append(1) or real(*args))
+    model = Datamodels(whole, told(betas, 0.6))
+    first = model.without(FORGET, TRAIN)
+    model.without(FORGET.flip(0), TRAIN)
+    assert len(passes) == 2
+    other = Datamodels(whole, told(betas, 0.6))
+    other.remember(model.repeats(FORGET))
+    assert torch.equal(other.without(FORGET, TRAIN).mean, first.mean)
+    assert len(passes) == 2
+    model.without(FORGET[:2], TRAIN)
+    assert len(passes) == 4
+
+
+# ---- what remains unknown
+
+
+def test_where_nothing_is_trusted_the_error_is_not_told_to_be_none():
+    """k is 0, since D could be chance; as much of D as chance allows, and L's error, remain."""
+    whole, betas = world(40, 2, noise=200.0)
+    plain = Difference(whole).without(FORGET, FORGET)
+    found, trusts = Datamodels(whole).trusted(FORGET, {"train": FORGET})["train"]
+    trust = trusts["forgotten"]
+    assert trust.difference < 0.2
+    assert trust.at_most > 0
+    assert torch.allclose(found.sd, trust.size * math.sqrt(trust.at_most) * plain.sd)
+    means = told(betas, 1.0).means
+    model = Datamodels(whole, Told(means, sd=3.0))
+    found, trusts = model.trusted(FORGET, {"train": FORGET})["train"]
+    trust = trusts["forgotten"]
+    own = (1 - trust.difference) * trust.around * 3.0
+    expected = (trust.at_most * (trust.size * plain.sd).square() + own**2).sqrt()
+    assert torch.allclose(found.sd[0], expected)

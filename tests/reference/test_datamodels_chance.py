@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from expunge.attribution.datamodels import WIDTH, Datamodels
+from expunge.attribution.datamodels import Datamodels
+from expunge.attribution.difference import difference
 from expunge.attribution.halves import ROWS, Halves
+from expunge.attribution.repeats import weightings
+from expunge.attribution.trust import WIDTH
 from expunge.contract.problems import generator
 
 from .linear_worlds import FORGET, N, bold, halves, noisy, told, world
@@ -60,14 +63,13 @@ def test_another_source_keeps_its_size_where_halves_are_noise():
 
 def test_chance_deals_the_same_parts_to_other_models():
     whole, _ = world(31, 2, noise=1.0)
-    weights = torch.stack([torch.arange(31.0), torch.zeros(31), torch.zeros(31)]).double()
-    weights[1, 0::2], weights[2, 1::2] = torch.arange(16.0).double(), torch.arange(15.0).double()
-    dealt = Datamodels(whole, shuffles=5)._shuffled(weights)
-    assert dealt.shape == (15, 31)
-    for k in range(5):
+    inside = whole.memberships(FORGET)
+    first, *rest = weightings(inside, 5).split(3)
+    assert len(rest) == 5
+    assert torch.equal(first[0], difference(inside))
+    for dealt in rest:
         for part in range(3):
-            own = dealt[3 * k + part]
-            assert torch.equal(own.sort().values, weights[part].sort().values)
-        assert not dealt[3 * k + 1, 1::2].any()  # a half's parts stay in that half
-        assert not dealt[3 * k + 2, 0::2].any()
-    assert len({tuple(row.tolist()) for row in dealt[::3]}) == 5
+            assert torch.equal(dealt[part].sort().values, first[part].sort().values)
+        assert not dealt[1, 1::2].any()  # a half's parts stay in that half
+        assert not dealt[2, 0::2].any()
+    assert len({tuple(dealt[0].tolist()) for dealt in rest}) == 5

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.givens import HALF_MODELS, Needs, Predictions, shared_cost
+from expunge.api.needs import HALF_MODELS, Needs
 from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, write_evidence
+from expunge.api.predictions import Predictions
+from expunge.api.shared import shared_cost
 from expunge.attribution.fit import fit
 from expunge.audit.document import document
 from expunge.audit.evidence import read

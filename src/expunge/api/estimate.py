@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.api.givens import HALF_MODELS, needs_halves, shared_cost
+from expunge.api.needs import HALF_MODELS, needs_halves
+from expunge.api.shared import shared_cost
 from expunge.attribution.fit import find
 from expunge.attribution.kinds import COMBINED
 from expunge.ensemble import Ensemble

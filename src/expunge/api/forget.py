@@ -11,7 +11,9 @@ from torch import nn
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
-from expunge.api.givens import HALF_MODELS, Needs, Predictions, from_file, shared_cost
+from expunge.api.needs import HALF_MODELS, Needs, from_file
+from expunge.api.predictions import Predictions
+from expunge.api.shared import shared_cost
 from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput

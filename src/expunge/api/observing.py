@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from expunge import store
-from expunge.api.givens import Prediction, Predictions
 from expunge.api.panel import Panel
+from expunge.api.predictions import Prediction, Predictions
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost

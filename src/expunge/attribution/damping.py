@@ -11,6 +11,7 @@ batches. Clipping of gradients is left out of account.
 """
 
 from math import exp
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +27,38 @@ BATCHES = 8  # on which the size of gradients is measured
 UNIT = 1e-3  # gradient that an optimizer is tried with
 
 
-def damping_of(problem: Problem, point: Point, draws: Draws) -> float:
-    """The damping that the problem's recipe implies.
+class Travel(NamedTuple):
+    """How far training goes, by its optimizer and schedule alone; the same for all models."""
+
+    path: float  # of a weight under a gradient of UNIT that never changes
+    measured: (
+        int  # rows whose gradients `damping_of` reads; 0 where twice as much goes twice as far
+    )
+
+
+def travel(problem: Problem, rows: int | None = None) -> Travel:
+    """How far the problem's recipe goes.
+
+    Args:
+        problem: with a Recipe.
+        rows: how many are trained on; default all that are present.
 
     Raises:
         BadInput: a problem without a Recipe.
     """
     recipe = recipe_of(problem)
-    path, count = _path(recipe, len(problem.present_rows))
+    rows = len(problem.present_rows) if rows is None else rows
+    path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
+    return Travel(
+        path, 0 if abs(twice / path - 2) < 0.1 else min(rows, BATCHES * recipe.batch_size)
+    )
+
+
+def damping_of(problem: Problem, point: Point, draws: Draws, travelled: Travel) -> float:
+    """The damping that the problem's recipe implies for one model."""
+    recipe, (path, count) = recipe_of(problem), travelled
     size = _gradient_size(problem, point, count, recipe.batch_size, draws) if count else UNIT
     return KNEE * size / path + recipe.l2 + _decay(recipe, size)
-
-
-def measured(problem: Problem) -> int:
-    """Rows whose gradients `damping_of` reads."""
-    recipe, rows = problem.recipe, len(problem.present_rows)
-    return _path(recipe, rows)[1] if isinstance(recipe, Recipe) else 0
 
 
 def _decay(recipe: Recipe, size: float) -> float:
@@ -51,15 +68,6 @@ def _decay(recipe: Recipe, size: float) -> float:
     decay = float(group.get("weight_decay", 0.0))
     apart = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
     return decay * size if apart else decay
-
-
-def _path(recipe: Recipe, rows: int) -> tuple[float, int]:
-    """How far a weight goes under a gradient of UNIT, and the rows on which gradients are measured.
-
-    None are where an optimizer goes twice as far under a gradient of twice the size.
-    """
-    path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
-    return path, 0 if abs(twice / path - 2) < 0.1 else min(rows, BATCHES * recipe.batch_size)
 
 
 def recipe_of(problem: Problem) -> Recipe:

@@ -11,9 +11,10 @@ from expunge.attribution.difference import Difference
 from expunge.attribution.halves import Halves
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
+from expunge.attribution.repeats import PROBED
 from expunge.attribution.ridge import Ridge
 from expunge.attribution.trak import Trak
-from expunge.attribution.trak import price as trak_price
+from expunge.attribution.two_sizes import TwoSizes
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
 from expunge.loop import Cost
@@ -31,7 +32,7 @@ OWN: dict[str, Callable[..., Attribution]] = {
     "linearised": Linearised,
     "influence": partial(Linearised, curvature="all"),
     "ek-fac": partial(Linearised, iterations=0),
-    "trak": Trak.fit,
+    "trak": Trak,
 }
 COMBINED = "combined"  # datamodels around linearised
 MODELS = "models"  # a setting of all that are made from half-data models
@@ -46,7 +47,7 @@ KINDS: dict[str, str] = {
     "lasso": "half-data models: the lasso, as published; a second an output",
     COMBINED: "half-data models, shrunk towards the linearised prediction",
 }
-VERSION = 1  # part of keys; to be raised when a change makes predictions differ
+VERSION = 2  # part of keys; to be raised when a change makes predictions differ
 GIVEN = {"problem", "models", "seed", "halves", "around"}  # not settings
 
 
@@ -114,12 +115,12 @@ def price(named: str, problem: Problem, rows: int) -> Cost:
     Half-data models are not in it.
     """
     kind, chosen = parse(named)
-    if kind == "trak":
-        return trak_price(problem) + Trak.price(len(problem.forget), rows)
     chosen.pop(MODELS, None)
     nothing: Any = None  # models are not looked at for a price
-    own: Any = OWN.get(kind, Linearised)
-    return own(problem, nothing, **chosen).price(rows)
+    if kind != COMBINED:
+        return OWN[kind](problem, nothing, **chosen).price(rows)  # type: ignore[attr-defined]
+    rows += len(problem.forget) + min(PROBED, len(problem.retain))
+    return TwoSizes(problem, nothing, **chosen).price(rows)
 
 
 def whole_table(named: str) -> bool:
@@ -143,5 +144,6 @@ def attributor(
     assert halves is not None, "checked by the api: half-data models are made before"
     halves = halves.first(chosen.pop(MODELS, 0))
     if kind == COMBINED:
-        return Datamodels(halves, OWN["linearised"](problem, models, seed=seed, **chosen))
+        assert models is not None, "checked by the api: it predicts for models"
+        return Datamodels(halves, TwoSizes(problem, models, seed=seed, **chosen))
     return HALVES[kind](halves, **chosen)

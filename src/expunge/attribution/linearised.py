@@ -7,9 +7,6 @@ recipe trains (`damping.py`). Compared with influence functions (Koh and Liang 2
 sampled, and the damping is not chosen but follows from the recipe. No second model is trained, and
 every model of an ensemble gets its own prediction.
 
-The standard error is how far linearising goes wrong: the distance between z + J d and the outputs
-of the model with its weights moved by d.
-
 Cost: 6 units for each sampled row and 6 more an iteration, 4 for each forgotten row; and 4 for
 each row that is asked about. 3 for each row on which the damping of an optimizer like Adam is
 measured.
@@ -17,26 +14,27 @@ measured.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
-from expunge.attribution.damping import damping_of, measured, sample_of
-from expunge.curvature.leave_out import LeaveOut, moved, tangent
+from expunge.attribution.damping import Travel, damping_of, sample_of, travel
+from expunge.attribution.stepped import Stepped, following
+from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
-from expunge.data import Data
-from expunge.ensemble import Change, Ensemble
+from expunge.ensemble import Change
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.rng import Draws
 
 CURVATURES = ("retained", "all")
 
 
 @dataclass(frozen=True)
-class Linearised:
+class Linearised(Stepped):
     """Predicts, for each of some trained models, its own change.
 
     Args:
@@ -51,17 +49,11 @@ class Linearised:
         curvature: "retained" rows', or that of "all" rows as influence functions have it.
     """
 
-    problem: Problem
-    models: Ensemble
-    seed: int = 0
     damping: float | None = None
     samples: int = 2000
     iterations: int = 2
     rounds: int = 1
     curvature: str = "retained"
-    _last: dict[bytes, list[Weights]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         wrong = (
@@ -80,76 +72,54 @@ class Linearised:
                 cure="correct the setting",
             )
 
-    def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
-        """The predicted change of each model's outputs had `forget` not been trained on.
-
-        Args:
-            forget: row numbers, each present.
-            rows: row numbers within the split.
-            split: "train", "validation" or "test".
-
-        Returns:
-            Mean and standard error, (members, rows, C) on the CPU.
+    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
+        """See `Attribution`.
 
         Raises:
-            BadInput: rows that were not trained on, or nothing left of them.
+            BadInput: rows that were not trained on, or nothing left of them; a model that has no
+                forward derivative.
         """
-        return self.changes(forget, {split: rows})[split]
-
-    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
-        """`without` for several splits at once: the change of the weights is found once."""
         with served(self.models.template):
-            return self._changes(self.problem.forgetting(forget), asked)
-
-    def _changes(self, problem: Problem, asked: Mapping[str, Tensor]) -> dict[str, Change]:
-        found: dict[str, list[Change]] = {split: [] for split in asked}
-        for module, step in zip(self.models.modules(), self.steps(problem.forget), strict=True):
-            point = Point(problem.task, problem.train, module)
-            there = moved(point, step)
-            for split, rows in asked.items():
-                found[split].append(_change(point, there, problem.splits[split], rows, step))
-        return {
-            split: Change(*(torch.stack(parts) for parts in zip(*own, strict=True)))
-            for split, own in found.items()
-        }
-
-    def steps(self, forget: Tensor) -> list[Weights]:
-        """The change of each model's weights; of the last forget set it is remembered."""
-        problem = self.problem.forgetting(forget)
-        key = problem.forget.numpy().tobytes()
-        if key not in self._last:
-            found = [
-                self._step(problem, Point(problem.task, problem.train, module), member)
-                for module, member in zip(self.models.modules(), self.models.ids, strict=True)
-            ]
-            self.remember(forget, found)
-        return self._last[key]
-
-    def remember(self, forget: Tensor, steps: list[Weights]) -> None:
-        """Take the changes of the weights as found before, by `steps` of the same models."""
-        self._last.clear()
-        self._last[self.problem.forgetting(forget).forget.numpy().tobytes()] = steps
+            return super().changes(forget, asked)
 
     def price(self, rows: int) -> Cost:
         """What a prediction for so many rows reads of one model, for the problem's forget set."""
-        forget = len(self.problem.forget)
-        solved = self._leave_out(1.0).price(forget, self._sampled(self.problem))
-        sized = measured(self.problem) if self.damping is None else 0
-        return solved + Cost(sized, sized) + Cost(4 * rows)
+        problem = self.problem
+        solved = LeaveOut(1.0, self.iterations, self.rounds).price(
+            len(problem.forget), self._sampled(problem)
+        )
+        return solved + self._sizing() + following(rows)
+
+    def _sizing(self) -> Cost:
+        """What the damping reads; a problem that implies none is refused before it is run."""
+        implied = self.damping is None and isinstance(self.problem.recipe, Recipe)
+        sized = self._travel.measured if implied else 0
+        return Cost(sized, sized)
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
-        draws = Draws((self.seed, "attribution", "linearised", member))
-        retained = problem.retain
-        pool = retained if self.curvature == "retained" else problem.present_rows
-        sample = sample_of(pool, self._sampled(problem), draws)
-        damping = damping_of(problem, point, draws) if self.damping is None else self.damping
-        return self._leave_out(damping).step(point, problem.forget, len(retained), sample, draws)
+        draws, how = self._draws(member), self._leave_out(point, member)
+        sample = self._sample(problem, draws)
+        return how.step(point, problem.forget, len(problem.retain), sample, draws)
 
-    def _leave_out(self, damping: float) -> LeaveOut:
+    def _draws(self, member: int) -> Draws:
+        return Draws((self.seed, "attribution", "linearised", member))
+
+    def _sample(self, problem: Problem, draws: Draws) -> Tensor:
+        pool = problem.retain if self.curvature == "retained" else problem.present_rows
+        return sample_of(pool, self._sampled(problem), draws)
+
+    def _leave_out(self, point: Point, member: int) -> LeaveOut:
+        damping = self.damping
+        if damping is None:
+            damping = damping_of(self.problem, point, self._draws(member), self._travel)
         return LeaveOut(damping, self.iterations, self.rounds)
 
     def _sampled(self, problem: Problem) -> int:
         return min(self.samples, -(-len(problem.retain) // 2))
+
+    @cached_property
+    def _travel(self) -> Travel:
+        return travel(self.problem)
 
 
 @contextmanager
@@ -167,15 +137,3 @@ def served(module: nn.Module) -> Iterator[None]:
             expected="layers with a forward derivative; LSTMs and fused attention have none",
             cure="use --attribution trak, or one made from half-data models, such as datamodels",
         ) from error
-
-
-def _change(point: Point, there: Point, data: Data, rows: Tensor, step: Weights) -> Change:
-    """The tangent of some rows' outputs, and its distance from where the outputs really go."""
-    here = Point(point.task, data, point.module)
-    z, change = tangent(here, rows, step)
-    with torch.no_grad():
-        outputs = [
-            there.task.outputs(there.module, batch)
-            for batch in Point(there.task, data, there.module).batches(rows)
-        ]
-    return Change(change.cpu(), (torch.cat(outputs) - z - change).abs().cpu())

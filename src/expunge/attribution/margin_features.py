@@ -94,25 +94,21 @@ class MarginFeatures:
             ]
             yield piece, torch.cat(phi).double()
 
-    def step(
-        self, point: Point, forget: Tensor, slope: Tensor, *, damping: float, retained: bool
-    ) -> Weights:
+    def step(self, point: Point, forget: Tensor, *, damping: float, retained: bool) -> Weights:
         """P A^-1 sum of s phi over the rows left out: the change of the weights.
 
         Args:
             point: the same model.
             forget: rows left out.
-            slope: s of each of them.
             damping: A is the sum of r phi phi^T plus damping x rows x I.
             retained: that sum is over the rows that stay; otherwise over all.
 
         Raises:
             BadInput: A has no inverse.
         """
-        matrix, pull, done = self.gram.clone(), self.gram.new_zeros(len(self.gram)), 0
+        matrix, pull = self.gram.clone(), self.gram.new_zeros(len(self.gram))
         for piece, phi in self.features(point, forget):
-            pull += slope[done : done + len(piece)].to(phi) @ phi
-            done += len(piece)
+            pull += self.slope(piece).to(phi) @ phi
             if retained:
                 matrix -= (phi.T * self.curvature(piece).to(phi)) @ phi
         count = self.count - (len(forget) if retained else 0)

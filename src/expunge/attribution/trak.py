@@ -20,24 +20,19 @@ sets and 0.6 to 5 for rows that are alike. Unprojected, the step is exact for li
 and Newton's own for a linear model of two classes; with more classes A lacks the curvature among
 the wrong ones, which makes changes larger.
 
-Each model has its own P. As in the paper, the mean over models of s multiplies the mean of all
-else. Differs: P is sparse (`projection`), no soft threshold, and psi is never made: psi^T v is the
-derivative of the logit along P v, one pass for all logits. Cost: 4 row units a train row for the
-fit; 3 for each forgotten row and 3 for each row asked about.
+Each model has its own P and its own prediction. Differs: the authors average slopes and all else
+over models, ours is each model's own; P is sparse (`projection`), no soft threshold, and psi is
+never made: psi^T v is the derivative of the logit along P v, one pass for all logits. Cost: 4 row
+units a train row for the fit, which serves all forget sets; 3 for each forgotten row and 4 for each
+row asked about.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from functools import cached_property
 
 from expunge.attribution.margin_features import MarginFeatures
-from expunge.curvature.fisher import classes_of
-from expunge.curvature.leave_out import tangent
+from expunge.attribution.stepped import Stepped, following
 from expunge.curvature.point import Point, Weights
-from expunge.ensemble import Change, Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.problem import Problem
@@ -48,130 +43,65 @@ SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe
 
 
 @dataclass(frozen=True)
-class Trak:
-    """Predicts by TRAK how outputs would change without some rows; made by `Trak.fit`."""
+class Trak(Stepped):
+    """Predicts by TRAK, for each of some trained models, its own change.
 
-    problem: Problem
-    models: Ensemble
-    fitted: tuple[MarginFeatures, ...]  # one a model
-    dampings: tuple[float, ...]  # one a model, in units of the loss's curvature
-    retained: bool
+    Args:
+        problem: task, data and the rows present; those it forgets play no part.
+        models: trained on the present rows.
+        seed: of the projections.
+        dimension: k, features a row; all weights, unprojected, where there are fewer.
+        damping: in units of the loss's curvature, as the recipe's l2. None: 1e-3 of the trace of
+            A / rows, or that l2 if it is more.
+        weighted: A has the curvature of the loss; otherwise 1, as in the paper.
+        retained: A is of the retained rows; otherwise of all, as in the paper.
+    """
 
-    @classmethod
-    def fit(
-        cls,
-        problem: Problem,
-        models: Ensemble,
-        *,
-        dimension: int = 2048,
-        damping: float | None = None,
-        weighted: bool = True,
-        retained: bool = True,
-        seed: int = 0,
-    ) -> "Trak":
-        """Read the rows that some models were trained on.
+    dimension: int = 2048
+    damping: float | None = None
+    weighted: bool = True
+    retained: bool = True
 
-        Args:
-            problem: task, data and the rows present; those it forgets play no part.
-            models: trained on the present rows; kept, not copied.
-            dimension: k, features a row; all weights, unprojected, where there are fewer.
-            damping: in units of the loss's curvature, as the recipe's l2. None: 1e-3 of the trace
-                of A / rows, or that l2 if it is more.
-            weighted: A has the curvature of the loss; otherwise 1, as in the paper.
-            retained: A is of the retained rows; otherwise of all, as in the paper.
-            seed: of the projections.
-
-        Raises:
-            BadInput: a dimension below 1, negative damping, a task that is neither classification
-                nor regression, or margins that are not finite.
-        """
-        if dimension < 1 or (damping is not None and not damping >= 0):
+    def __post_init__(self) -> None:
+        if self.dimension < 1 or (self.damping is not None and not self.damping >= 0):
             raise BadInput(
-                f"TRAK with dimension={dimension} and damping={damping}",
+                f"TRAK with dimension={self.dimension} and damping={self.damping}",
                 expected="a dimension of at least 1, and damping of at least 0",
                 cure="leave both out for the defaults",
             )
-        rows, fitted, dampings = problem.present_rows, [], []
-        for member, module in zip(models.ids, models.modules(), strict=True):
-            point = Point(problem.task, problem.train, module)
-            draws = Draws((seed, "attribution", "trak", member))
-            own = MarginFeatures.measure(
-                point, rows, dimension=dimension, weighted=weighted, draws=draws
-            )
-            fitted.append(own)
-            dampings.append(_default(problem, own) if damping is None else damping)
-        return cls(problem, models, tuple(fitted), tuple(dampings), retained)
 
-    def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
-        """The predicted change of the outputs of `rows` had `forget` not been trained on.
-
-        Args:
-            forget: row numbers, each present.
-            rows: row numbers within the split, at least one.
-            split: "train", "validation" or "test".
-
-        Returns:
-            Mean over models and its standard error, (rows, C) float64 on the CPU. The error is the
-            spread over models and their projections; of a single model it is not known and is 0.
-            How far linearising goes wrong is not in it.
+    @cached_property
+    def fitted(self) -> dict[int, MarginFeatures]:
+        """What is kept of each model, by its number: read once, for all forget sets.
 
         Raises:
-            BadInput: rows that were not present, or damping too small for A to have an inverse.
+            BadInput: a task that is neither classification nor regression, or margins that are not
+                finite.
         """
-        return self.changes(forget, {split: rows})[split]
+        rows, found = self.problem.present_rows, {}
+        for member, module in zip(self.models.ids, self.models.modules(), strict=True):
+            found[member] = MarginFeatures.measure(
+                Point(self.problem.task, self.problem.train, module),
+                rows,
+                dimension=self.dimension,
+                weighted=self.weighted,
+                draws=Draws((self.seed, "attribution", "trak", member)),
+            )
+        return found
 
-    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
-        """`without` for several splits at once: the change of the weights is found once."""
-        forget = self.problem.forgetting(forget).forget  # sorted: their order changes no bit
-        slope = torch.stack([own.slope(forget) for own in self.fitted]).mean(0)
-        found: dict[str, list[Tensor]] = {split: [] for split in asked}
-        for own, damping, module in zip(
-            self.fitted, self.dampings, self.models.modules(), strict=True
-        ):
-            point = Point(self.problem.task, self.problem.train, module)
-            step = own.step(point, forget, slope, damping=damping, retained=self.retained)
-            for split, rows in asked.items():
-                there = replace(point, data=self.problem.splits[split])
-                found[split].append(_derivative(there, rows, step).double().cpu())
-        return {split: _summary(torch.stack(parts)) for split, parts in found.items()}
-
-    @staticmethod
-    def price(forget: int, rows: int) -> Cost:
-        """What `without` reads of one model for so many rows.
+    def price(self, rows: int) -> Cost:
+        """What a prediction for so many rows reads of one model, for the problem's forget set.
 
         Attention and LSTMs, which have no forward derivative, take C backward passes a row.
         """
-        return Cost(forget + 3 * rows, forget)  # the tangent of a forward pass costs as two more
+        present, forget = len(self.problem.present_rows), len(self.problem.forget)
+        return Cost(2 * present + forget, present + forget) + following(rows)
 
+    def _step(self, problem: Problem, point: Point, member: int) -> Weights:
+        own = self.fitted[member]
+        damping = self._default(own) if self.damping is None else self.damping
+        return own.step(point, problem.forget, damping=damping, retained=self.retained)
 
-def price(problem: Problem) -> Cost:
-    """What `Trak.fit` reads of one model: 4 units a row."""
-    rows = len(problem.present_rows)
-    return Cost(2 * rows, rows)
-
-
-def _default(problem: Problem, own: MarginFeatures) -> float:
-    l2 = problem.recipe.l2 if isinstance(problem.recipe, Recipe) else 0.0
-    return max(l2, SHARE * own.trace)
-
-
-def _derivative(point: Point, rows: Tensor, step: Weights) -> Tensor:
-    """The derivative of every output along a step of the weights, (rows, C)."""
-    try:
-        return tangent(point, rows, step)[1]
-    except NotImplementedError:  # no forward derivative: each output's gradient, times the step
-        columns = []
-        for c in range(classes_of(point)):
-            parts = [
-                torch.stack([(g * step[n]).flatten(1).sum(1) for n, g in part.items()]).sum(0)
-                for part in point.row_gradients(rows, lambda z, _, c=c: z[:, c])
-            ]
-            columns.append(torch.cat(parts))
-        return torch.stack(columns, dim=1)
-
-
-def _summary(changes: Tensor) -> Change:
-    """Mean and standard error over models, from (members, rows, C)."""
-    if len(changes) == 1:
-        return Change(changes[0], torch.zeros_like(changes[0]))
-    return Change(changes.mean(0), changes.std(0) / math.sqrt(len(changes)))
+    def _default(self, own: MarginFeatures) -> float:
+        recipe = self.problem.recipe
+        return max(recipe.l2 if isinstance(recipe, Recipe) else 0.0, SHARE * own.trace)

@@ -7,9 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from expunge.api.givens import Predictions
 from expunge.api.observing import observe
 from expunge.api.panel import Panel
+from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
 from expunge.audit.margin import margins
 from expunge.bench.answers import GROUPS, Cell, answers

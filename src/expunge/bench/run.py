@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import problem_facts, run_facts
-from expunge.api.givens import needs_halves
+from expunge.api.needs import needs_halves
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
 from expunge.bench.columns import Reader, Writer

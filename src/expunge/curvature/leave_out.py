@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
-from expunge.curvature.ekfac import ekfac
+from expunge.curvature.ekfac import Ekfac, ekfac
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product, output_slope
 from expunge.data import Batch
@@ -54,7 +54,12 @@ class LeaveOut:
             sample: rows of R, at random, on which its curvature is measured.
             draws: of the random outputs of EK-FAC.
         """
-        known = ekfac(point, sample, draws)
+        return self.fitted(ekfac(point, sample, draws), point, forget, retained, sample)
+
+    def fitted(
+        self, known: Ekfac, point: Point, forget: Tensor, retained: int, sample: Tensor
+    ) -> Weights:
+        """`step`, with EK-FAC fitted on the sample before."""
         total = {name: torch.zeros_like(w) for name, w in point.weights.items()}
         here = point
         for k in range(self.rounds):
@@ -66,13 +71,24 @@ class LeaveOut:
                 push = here.gradient(sample, partial(_along, point, forgotten=False))
                 for name, g in push.items():
                     goal[name] -= g / len(sample) + self.damping * total[name]
-            inverse = partial(known.solve, damping=self.damping)
-            found = inverse(goal)
-            if self.iterations:
-                product = partial(self._product, here, sample)
-                found = conjugate_gradients(product, goal, self.iterations, precondition=inverse)
+            found = self.solve(known, here, goal, sample)
             total = {name: value + found[name] for name, value in total.items()}
         return total
+
+    def solve(self, known: Ekfac, point: Point, goal: Weights, sample: Tensor) -> Weights:
+        """The step that a goal brings: the damped inverse of the sample's curvature times it.
+
+        Args:
+            known: EK-FAC, fitted on the sample.
+            point: where the curvature is taken.
+            goal: what pulls, a mean over rows.
+            sample: rows of R.
+        """
+        inverse = partial(known.solve, damping=self.damping)
+        if not self.iterations:
+            return inverse(goal)
+        product = partial(self._product, point, sample)
+        return conjugate_gradients(product, goal, self.iterations, precondition=inverse)
 
     def price(self, forget: int, sample: int) -> Cost:
         """What `step` reads of one model."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from expunge.api.card import read_card, weights_digest
 from expunge.api.forget import forget
+from expunge.attribution.kinds import price
 from expunge.contract.problems import FORGET, Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
 from expunge.methods import METHODS
@@ -380,6 +381,10 @@ def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop)
     assert alone["what"] == "linearised attribution of this forget set"
     assert alone["requests_to_pay"] is None
     both = run(model, problem, workshop, **{**asked, "attribution": "combined"}).card.shared_cost
-    assert both["row_units"] == dmm["row_units"] + alone["row_units"]
+    assert both["what"] == dmm["what"]
+    # of all 60 rows: four steps of 16 visit each retained one
+    asked_for = price("combined", problem.forgetting(FORGET), 60).row_units
+    assert both["row_units"] == dmm["row_units"] + asked_for
+    assert asked_for > alone["row_units"]
     taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
     assert taught["row_units"] == 3 * 20 * 54

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW
 
-from expunge.attribution.damping import BATCHES, KNEE, damping_of, measured, sample_of
+from expunge.attribution.damping import BATCHES, KNEE, damping_of, sample_of, travel
 from expunge.contract.problems import CLASSES, batchnorm64, mlp64, tiny64, with_nan
 from expunge.curvature.point import Point
 from expunge.errors import BadInput
@@ -30,7 +30,7 @@ def point(asked: Problem, build=mlp64) -> Point:
 
 
 def damping(asked: Problem) -> float:
-    return damping_of(asked, point(asked), DRAWS)
+    return damping_of(asked, point(asked), DRAWS, travel(asked))
 
 
 # ---- descent
@@ -97,7 +97,7 @@ def test_it_is_how_far_training_reaches():
 def test_adams_path_is_measured_in_sizes_of_gradients(optimizer):
     """A step of Adam is lr whatever the gradient; RMSprop's first steps are longer."""
     asked = problem(optimizer, lr=0.01, weight_decay=0.0)
-    assert measured(asked) == 60  # eight batches would be 128
+    assert travel(asked).measured == 60  # eight batches would be 128
     here, order = point(asked), DRAWS.at("batches").permutation(60)
     squares = []
     for batch in asked.present_rows[order].split(16):
@@ -105,10 +105,10 @@ def test_adams_path_is_measured_in_sizes_of_gradients(optimizer):
             squares.append((g / len(batch)).square().flatten())
     size = float(torch.cat(squares).mean().sqrt())
     if optimizer is torch.optim.RMSprop:
-        reach = KNEE * size / damping_of(asked, here, DRAWS)
+        reach = KNEE * size / damping_of(asked, here, DRAWS, travel(asked))
         assert 0.01 * STEPS < reach < 0.05 * STEPS
     else:
-        assert damping_of(asked, here, DRAWS) == pytest.approx(
+        assert damping_of(asked, here, DRAWS, travel(asked)) == pytest.approx(
             KNEE * size / (0.01 * STEPS), rel=1e-4
         )
 
@@ -126,19 +126,21 @@ def test_a_loss_ten_times_as_large_is_damped_as_much_more_by_adam_alone():
         asked = problem(optimizer)
         louder = point(asked)
         louder = Point(Louder(CLASSES), louder.data, louder.module)
-        found = damping_of(asked, louder, DRAWS) / damping(asked)
+        found = damping_of(asked, louder, DRAWS, travel(asked)) / damping(asked)
         assert found == pytest.approx(factor, rel=1e-4)
 
 
 def test_eight_batches_are_read_and_no_more():
     asked = tiny64(optimizer=partial(Adam, lr=0.01), batch_size=4)
-    assert measured(asked) == BATCHES * 4
+    assert travel(asked).measured == BATCHES * 4
     order = DRAWS.at("batches").permutation(60)
-    damping_of(with_nan(asked, order[32:]), point(with_nan(asked, order[32:])), DRAWS)
+    damping_of(
+        with_nan(asked, order[32:]), point(with_nan(asked, order[32:])), DRAWS, travel(asked)
+    )
     unread = with_nan(asked, order[31:32])
     with pytest.raises(BadInput, match="NaN"):
-        damping_of(unread, point(unread), DRAWS)
-    assert measured(problem()) == 0
+        damping_of(unread, point(unread), DRAWS, travel(asked))
+    assert travel(problem()).measured == 0
 
 
 def test_rows_that_are_not_present_are_not_read():
@@ -151,9 +153,9 @@ def test_it_is_measured_in_evaluation_mode():
     asked = problem(Adam)
     here = point(asked, batchnorm64)
     here.module.train()
-    first = damping_of(asked, here, DRAWS)
+    first = damping_of(asked, here, DRAWS, travel(asked))
     here.module.eval()
-    assert damping_of(asked, here, DRAWS) == first
+    assert damping_of(asked, here, DRAWS, travel(asked)) == first
     assert here.module[1].num_batches_tracked == 0
 
 
@@ -167,8 +169,7 @@ def test_a_trainer_has_no_damping_until_it_is_named():
     asked = Problem(Classification(CLASSES), tiny64().train, tiny64().train, recipe=trainer)
     told = "without a Recipe, from which the damping follows.*linearised:damping=0.01"
     with pytest.raises(BadInput, match=told):
-        damping_of(asked, point(tiny64()), DRAWS)
-    assert measured(asked) == 0
+        damping_of(asked, point(tiny64()), DRAWS, travel(asked))
 
 
 def test_a_sample_is_of_the_rows_in_their_order_and_all_where_there_are_no_more():

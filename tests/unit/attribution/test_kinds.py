@@ -86,7 +86,7 @@ def test_settings_are_the_numbers_of_a_kind_with_their_defaults():
     assert settings_of("ek-fac") == {**common, "iterations": 0}
     for kind in ("difference", "lasso", "ridge"):
         assert settings_of(kind) == {"models": 0}
-    assert settings_of("datamodels") == {"models": 0, "shuffles": 16}
+    assert settings_of("datamodels") == {"models": 0, "shuffles": 16, "size": None}
     assert settings_of("combined") == {**common, "models": 0}
 
 

@@ -1,13 +1,14 @@
 """Linearised retraining: what is predicted, what is solved for it, and what it depends on."""
 
 from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from expunge.attribution import Linearised
-from expunge.attribution.damping import damping_of
+from expunge.attribution.damping import damping_of, travel
 from expunge.contract.problems import CLASSES, Recurrent, batchnorm64, mlp64, tiny, tiny64
 from expunge.curvature.leave_out import LeaveOut, moved
 from expunge.curvature.point import Point
@@ -128,7 +129,8 @@ def test_the_damping_follows_from_the_recipe_unless_it_is_named(asked_for):
     problem = tiny64()
     linearised(problem, alone(0), damping=None).steps(FORGET)
     linearised(problem, alone(0), damping=0.7).steps(FORGET)
-    implied = damping_of(problem, None, None)  # type: ignore[arg-type]  # SGD: nothing is measured
+    nothing: Any = None  # of SGD nothing is measured
+    implied = damping_of(problem, nothing, nothing, travel(problem))
     assert [call[0].damping for call in asked_for] == [implied, 0.7]
 
 

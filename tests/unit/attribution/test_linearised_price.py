@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from expunge.attribution import Linearised
+from expunge.attribution.two_sizes import TwoSizes
 from expunge.contract.counting import Counting, Passes
 from expunge.contract.problems import mlp64, tiny64
 from expunge.ensemble import Ensemble
@@ -50,6 +51,22 @@ def test_the_price_is_what_is_read(optimizer, settings, samples):
     assert price.forward_rows == Passes.rows + tangents
     assert price.backward_rows == 2 * sample + pulls + products + sized
     assert price.seconds == 0.0
+
+
+def test_the_price_of_two_sizes_is_what_all_parts_read():
+    problem = tiny64().forgetting(FORGET)
+    data = Counting(problem.train.inputs, problem.train.targets)
+    problem = replace(problem, train=data)
+    with seeded(0):
+        own = Ensemble.of(Passes())
+    attribution, rows = TwoSizes(problem, own), torch.arange(9)
+    Passes.rows = 0
+    attribution.sizes(FORGET, {"train": rows})
+    price, alone = attribution.price(9), Linearised(problem, own).price(9)
+    assert price.row_units == alone.row_units + 2 * 2 * 6 * 28 + 3 * (60 + 4) + 6 * 9
+    assert data.read == 1 + 8 * 28 + 2 * 4 + 60 + 4 * 9
+    tangents = 2 * 6 * 28 + 3 * 2 * 9
+    assert price.forward_rows == Passes.rows + tangents
 
 
 def test_a_second_look_at_the_same_forget_set_reads_only_what_is_asked():

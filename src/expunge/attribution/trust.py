@@ -1,0 +1,48 @@
+"""How far half-data models are trusted, by group of rows: the k, b and r of `datamodels`."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from expunge.attribution.repeats import Estimates
+
+WIDTH = 0.5  # how far the size of another source's prediction may be off
+LARGER = (0.5, 2 / 3, 1.0)  # r: at least, where nothing tells it, and at most
+
+
+class Trust(NamedTuple):
+    """How one group of rows is predicted; the letters are those of `datamodels`."""
+
+    difference: float  # k, in [0, 1]
+    around: float  # b, at least 0; 0 without another source
+    size: float  # r
+    at_most: float  # k, as far as chance allows
+
+
+def trust_in(found: Estimates, own: Tensor, half: Tensor, size: float | None) -> Trust:
+    """How far to trust what half-data models say of one group of rows, judged on its probe.
+
+    Args:
+        found: differences of means of the probe.
+        own: L - L_0 there, what another source says that these rows do, or zeros; (rows, C).
+        half: H there, what it says that half-data models should say, or zeros.
+        size: r; None: as the other source tells.
+    """
+    shuffled, square = found.chance.flatten(2), float(half.square().sum())
+    least, middle, most = LARGER
+    ratio, around = size or middle, 0.0
+    if square:
+        ratio = size or min(most, max(least, float((own * half).sum()) / square))
+        by_chance = float((shuffled[:, 0] @ half.flatten()).square().mean().sqrt()) / square
+        told = float((found.whole * half).sum()) / square
+        sure = WIDTH**2 / (WIDTH**2 + (by_chance if len(shuffled) else 0.0) ** 2)
+        around = max(0.0, 1.0 + sure * (told - 1.0))
+    first, second = found.halves - around * half
+    both = float(((first + second) / 2).square().sum())
+    if not both:
+        return Trust(0.0, around, ratio, 0.0)
+    repeated, chance = float((first * second).sum()), 0.0
+    if len(shuffled):
+        chance = float((shuffled[:, 1] * shuffled[:, 2]).sum(1).square().mean().sqrt())
+    low, high = (min(1.0, max(0.0, (repeated + by) / both)) for by in (-chance, chance))
+    return Trust(low, around, ratio, high)
