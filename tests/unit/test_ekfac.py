@@ -1,10 +1,11 @@
 """EK-FAC: where theory says that it is exact, and what it is exactly everywhere.
 
-The random outputs are signs along eigenvectors. Dealt out in turn instead, each pattern of C signs
-once for each row, their mean is their expectation, and what holds in expectation holds exactly.
+The random outputs are made of signs. Dealt out in turn instead, each pattern of C signs once for
+each row, their mean is their expectation, and what holds in expectation holds exactly.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -22,9 +23,9 @@ from expunge.contract.problems import (
     softmax_linear,
     tiny64,
 )
-from expunge.curvature.ekfac import Ekfac, ekfac, random_outputs
+from expunge.curvature.ekfac import Ekfac, ekfac
 from expunge.curvature.point import Point
-from expunge.curvature.products import gauss_newton_product, output_curvature
+from expunge.curvature.products import gauss_newton_product
 from expunge.rng import Draws, seeded
 
 ROWS = torch.arange(0, 60, 2)
@@ -34,30 +35,29 @@ DEALT = ROWS.repeat_interleave(PATTERNS)  # every row with every pattern
 
 @dataclass(frozen=True)
 class Signs:
-    """In the place of draws: patterns of signs dealt out in turn, from a first one on."""
+    """In the place of draws: patterns of signs dealt out in turn to the places of rows."""
 
-    first: int = 0
+    members: Sequence[int] = ()
 
     def at(self, *where: Any) -> "Signs":
         return self
 
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        rows, outputs = shape
-        codes = self.first + torch.arange(rows)[:, None]
-        return codes.bitwise_right_shift(torch.arange(outputs)) % 2
+    def of(self, members: Sequence[int]) -> "Signs":
+        return replace(self, members=members)
+
+    def integers(self, high: int, shape: Sequence[int]) -> Tensor:
+        codes = torch.tensor(self.members)[:, None]
+        return codes.bitwise_right_shift(torch.arange(*shape)) % 2
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Signs):
     """In the place of draws: one number spells the signs of all rows of a batch."""
 
-    code: int
+    code: int = 0
 
-    def at(self, *where: Any) -> "Whole":
-        return self
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        places = torch.arange(shape[0] * shape[1]).reshape(shape)
+    def integers(self, high: int, shape: Sequence[int]) -> Tensor:
+        places = torch.arange(len(self.members) * CLASSES).reshape(-1, CLASSES)
         return torch.tensor(self.code).bitwise_right_shift(places) % 2
 
 
@@ -91,52 +91,49 @@ def solved(known: Ekfac, here: Point, damping: float) -> Tensor:
     return torch.stack([flat(known.solve(shaped(here, u), damping)) for u in units], 1)
 
 
-# ---- random outputs
-
-
-def test_random_outputs_have_the_curvature_as_covariance():
-    here = point()
-    for batch in here.batches(DEALT):
-        z = here.task.outputs(here.module, batch).detach()
-        u = random_outputs(here, batch, z, Signs())  # type: ignore[arg-type]
-        outer = (u[:, :, None] * u[:, None, :]).reshape(-1, PATTERNS, CLASSES, CLASSES).mean(1)
-        p = z[::PATTERNS].softmax(1)
-        by_hand = p.diag_embed() - p[:, :, None] * p[:, None, :]
-        assert torch.allclose(outer, by_hand, atol=1e-12)
-        assert u.reshape(-1, PATTERNS, CLASSES).mean(1).abs().max() < 1e-12
-
-
-def test_drawn_signs_are_fair_and_of_each_row_by_itself():
-    """4,096 draws of one row: each entry of the covariance within 5 sd, at most 5 / 64 * |u|^2."""
-    here = point()
-    (batch,) = here.batches(torch.zeros(256, dtype=torch.int64))
-    z = here.task.outputs(here.module, batch).detach()
-    u = torch.cat([random_outputs(here, batch, z, Draws((0, k))) for k in range(16)])
-    curvature = output_curvature(here.task, batch, z)[0]
-    largest = float(u.square().sum(1).max())
-    assert (u.T @ u / 4096 - curvature).abs().max() < 5 / 64 * largest
-    assert u.mean(0).abs().max() < 5 / 64 * largest**0.5
+# ---- random signs
 
 
 @dataclass(frozen=True)
 class Told:
-    """Draws that tell where they were asked."""
+    """Draws that tell where they were asked, and what they gave."""
 
-    places: list
+    told: list
     draws: Draws = Draws((0,))
 
-    def at(self, *where: Any) -> Draws:
-        self.places.append(where)
-        return self.draws.at(*where)
+    def at(self, *where: Any) -> "Told":
+        return replace(self, draws=self.draws.at(*where))
+
+    def of(self, members: Sequence[int]) -> "Told":
+        return replace(self, draws=self.draws.of(members))
+
+    def integers(self, high: int, shape: Sequence[int]) -> Tensor:
+        found = self.draws.integers(high, shape)
+        self.told.append((self.draws.members, found))
+        return found
 
 
-def test_each_batch_has_its_own_signs_and_both_readings_the_same():
-    """Of 300 rows there are two batches."""
-    places: list = []
-    ekfac(point(), torch.arange(60).repeat(5), Told(places))  # type: ignore[arg-type]
-    assert len(places) == 4
-    assert places[:2] == places[2:]
-    assert places[0] != places[1]
+def test_each_row_has_its_own_signs_and_both_readings_the_same():
+    """Of 300 rows there are two batches, of 256 and of 44."""
+    told: list = []
+    ekfac(point(), torch.arange(60).repeat(5), Told(told))  # type: ignore[arg-type]
+    places, coins = zip(*told, strict=True)
+    first, second = tuple(range(256)), tuple(range(256, 300))
+    assert places == (first, second, first, second)
+    assert torch.equal(torch.cat(coins[:2]), torch.cat(coins[2:]))
+    assert coins[0].shape == (256, CLASSES)
+    assert 0.4 < torch.cat(coins[:2]).double().mean() < 0.6
+    assert len(coins[0].unique(dim=0)) == PATTERNS
+
+
+def test_a_rows_signs_depend_on_its_place_alone(monkeypatch):
+    """Whatever the size of batches."""
+    whole, parts = [], []
+    ekfac(point(), ROWS, Told(whole))  # type: ignore[arg-type]
+    monkeypatch.setattr("expunge.curvature.slopes.SIZE", 7)
+    ekfac(point(), ROWS, Told(parts))  # type: ignore[arg-type]
+    assert len(parts) == 10
+    assert torch.equal(whole[0][1], torch.cat([coins for _, coins in parts[:5]]))
 
 
 # ---- exactness
@@ -200,7 +197,7 @@ def test_the_basis_is_of_the_second_moments_of_inputs_and_slopes():
 def test_what_is_in_no_layer_gets_the_diagonal():
     """Batch norm: the mean over all 64 patterns of signs of two rows is the true diagonal."""
     here, rows = point(batchnorm64), torch.tensor([3, 8])
-    runs = [ekfac(here, rows, Whole(code)).diagonal for code in range(64)]  # type: ignore[arg-type]
+    runs = [ekfac(here, rows, Whole(code=code)).diagonal for code in range(64)]  # type: ignore[arg-type]
     assert set(runs[0]) == {"1.weight", "1.bias"}
     true = shaped(here, dense(here, rows).diagonal())
     for name in runs[0]:
@@ -223,16 +220,3 @@ def test_tied_layers_get_the_diagonal_and_unused_ones_nothing():
     assert (known.diagonal["spare.weight"] == 0).all()
     found = known.solve(here.weights, 0.5)
     assert torch.allclose(found["spare.weight"], here.weights["spare.weight"] / 0.5)
-
-
-def test_the_size_of_batches_and_pieces_changes_nothing(monkeypatch):
-    here = point()
-    before = ekfac(here, ROWS, Draws((0,)))
-    monkeypatch.setattr("expunge.curvature.ekfac.NUMBERS", 100)  # one row at a time
-    after = ekfac(here, ROWS, Draws((0,)))
-    for a, b in zip(before.blocks, after.blocks, strict=True):
-        assert torch.allclose(a.scales, b.scales, atol=1e-14)
-    known = ekfac(here, DEALT, Signs())  # type: ignore[arg-type]
-    monkeypatch.setattr(Point.batches, "__defaults__", (8,))  # patterns still in step
-    again = ekfac(here, DEALT, Signs())  # type: ignore[arg-type]
-    assert torch.allclose(solved(known, here, 0.1), solved(again, here, 0.1), atol=1e-9)

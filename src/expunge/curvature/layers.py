@@ -29,6 +29,13 @@ class Layer:
         """Names of the parameters in the matrix."""
         return (self.weight, self.bias) if self.bias else (self.weight,)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Sides (o, a) of the matrix."""
+        weight: Any = self.module.weight
+        outputs, inputs = weight.flatten(1).shape
+        return outputs, inputs + bool(self.bias)
+
     def matrix(self, weights: Weights) -> Tensor:
         """The layer's part of weights as one matrix (o, a)."""
         flat = weights[self.weight].flatten(1)

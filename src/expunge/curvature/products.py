@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp, vmap
+from torch.utils._pytree import tree_map
 
-from expunge.curvature.point import Point, Weights
+from expunge.curvature.point import NUMBERS, Point, Weights
 from expunge.data import Batch
-from expunge.task import Task
+from expunge.task import Classification, Task
 
 
 def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights:
@@ -48,6 +49,48 @@ def output_curvature(task: Task, batch: Batch, z: Tensor) -> Tensor:
     slope = partial(output_slope, task, batch)
     unit = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
     return vmap(lambda e: jvp(slope, (z,), (e.expand_as(z),))[1])(unit).permute(1, 0, 2)
+
+
+def output_root(task: Task, batch: Batch, z: Tensor, v: Tensor) -> Tensor:
+    """R v, (B, C), for some root R of the second derivative H of the loss in the outputs.
+
+    R R^T = H, so that R v has covariance H where v has covariance 1. Of the cross-entropy R needs C
+    numbers a row. Of any other loss it is by the eigenvectors of H, C^2 numbers a row, of which
+    NUMBERS are held at a time; what is not convex in it is left out.
+
+    Args:
+        task: whose loss it is.
+        batch: of B rows.
+        z: their outputs, (B, C).
+        v: (B, C).
+    """
+    # a subclass with a loss of its own is served as any other task
+    if getattr(task.loss, "__func__", None) is Classification.loss:
+        return _cross_entropy_root(z, v)
+    size = max(1, NUMBERS // z.shape[-1] ** 2)
+    parts = []
+    for start in range(0, len(z), size):
+        cut = slice(start, start + size)
+        own = tree_map(lambda t, cut=cut: t[cut], batch)
+        values, vectors = torch.linalg.eigh(output_curvature(task, own, z[cut]))
+        parts.append(vectors @ (values.clamp_min(0).sqrt() * v[cut])[..., None])
+    return torch.cat(parts).squeeze(-1)
+
+
+def _cross_entropy_root(z: Tensor, v: Tensor) -> Tensor:
+    """With w = sqrt(p), a unit vector, H = diag(p) - p p^T is diag(w) (1 - w w^T) diag(w).
+
+    A mirror that takes the first axis to -w takes the others to a basis of what is orthogonal to w,
+    so R is diag(w) times this mirror without its first column. Random signs scatter less than with
+    the root diag(w) - p w^T, which is a column more: of two classes not at all.
+    """
+    w = z.softmax(-1).sqrt()
+    others = v.clone()
+    others[:, 0] = 0.0
+    along = (w * others).sum(-1, keepdim=True) / (1.0 + w[:, :1])
+    mirrored = others - along * w
+    mirrored[:, :1] -= along
+    return w * mirrored
 
 
 def conjugate_gradients(
