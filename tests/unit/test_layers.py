@@ -153,6 +153,7 @@ def test_apart_is_the_inverse_of_matrix(name):
     weights = {n: w.detach() for n, w in module.named_parameters()}
     for layer in layers(module):
         found = layer.apart(layer.matrix(weights), weights)
+        assert layer.matrix(weights).shape == layer.shape
         assert set(found) == set(layer.parameters)
         assert all(torch.equal(found[n], weights[n]) for n in found)
 

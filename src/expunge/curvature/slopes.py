@@ -16,8 +16,6 @@ from expunge.curvature.products import output_root
 from expunge.data import Batch
 from expunge.rng import Draws
 
-RECORDED = 1 << 26  # numbers that the layers take in and give out for a batch: 256 MiB in float32
-
 Call = tuple[Tensor, Tensor]  # what a layer was given, (B, ...), and the slope in its output
 
 
@@ -41,14 +39,17 @@ class Slopes:
 
     @classmethod
     def of(cls, point: Point, rows: Tensor, draws: Draws) -> "Slopes":
-        """Find the layers that are used, and how many rows are read at a time, on the first row."""
+        """Find the layers that are used, and how many rows are read at a time, on the first row.
+
+        What the layers take in and give out for a batch is NUMBERS numbers at most.
+        """
         known = layers(point.module)
         with torch.no_grad(), recorded(known) as seen:
             for batch in point.batches(rows[:1]):
                 point.task.outputs(point.module, batch)
         used = [layer for layer in known if seen[layer.name]]
         numbers = sum(x.numel() for calls in seen.values() for call in calls for x in call)
-        return cls(point, rows, draws, used, max(1, min(SIZE, RECORDED // max(1, numbers))))
+        return cls(point, rows, draws, used, max(1, min(SIZE, NUMBERS // max(1, numbers))))
 
     def batches(self, others: list[str]) -> Iterator[tuple[list[list[Call]], Weights]]:
         """Of each batch the calls of each layer, and the gradients of the other weights named.
