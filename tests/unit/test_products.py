@@ -131,6 +131,14 @@ def test_any_other_loss_is_served_by_eigenvectors_also_by_pieces(monkeypatch, he
     assert not torch.allclose(covariance, p.diag_embed() - p[:, :, None] * p[:, None, :], atol=0.01)
 
 
+def test_pieces_of_rows_keep_their_own_vectors(monkeypatch):
+    z, batch = rows_of(5, 3)
+    v = torch.randn(z.shape, generator=generator(1), dtype=z.dtype)
+    whole = output_root(Focal(3), batch, z, v)
+    monkeypatch.setattr("expunge.curvature.products.NUMBERS", 19)
+    assert torch.allclose(output_root(Focal(3), batch, z, v), whole, atol=1e-14)
+
+
 def test_losses_of_values_have_the_root_of_their_own_curvature():
     z, batch = rows_of(4, 1)
     v = torch.tensor([[1.0], [-1.0], [2.0], [0.0]], dtype=torch.float64)
