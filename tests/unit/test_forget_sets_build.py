@@ -26,7 +26,14 @@ SETTINGS = {
     "principal": {"count": 7, "label": 1, "end": "bottom"},
     "nearest": {"row": 12, "count": 7},
     "memorised": {"count": 7},
+    "file": {"path": "rows.npy"},
 }
+
+
+@pytest.fixture(autouse=True)
+def rows_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.arange(13, -1, -2))  # odd: half of the tests forget the even ones
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,7 @@ def test_what_each_kind_is(problem, margins):
     assert len(made("random", share=0.25)) == 15
     assert set(made("random", share=0.5, label=1)) < set(ones.tolist())
     assert made("nearest", row=12, count=5) == nearest(x, 12, 5, ALL).tolist()
+    assert made("file", path="rows.npy") == [1, 3, 5, 7, 9, 11, 13]
     assert made("memorised", count=5) == most_memorised(score, 5, ALL).tolist()
     assert made("memorised", count=5, label=1) == most_memorised(score, 5, ones).tolist()
     for how in ({"end": "bottom"}, {"end": "both", "component": 2}, {}):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.train import untrained
+from expunge.zoo.data_folder import data_file
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,16 @@ def rounds(
                 base,
                 seed=seed,
                 margins_of_halves=known if needs else None,
-                **forget_set.settings,
+                **_settings(forget_set),
             )
             maker = Maker(base.forgetting(rows), replace(workshop, seed=seed))
             made.append(Round(config, forget_set, maker, fitted))
     return made
+
+
+def _settings(forget_set: ForgetSet) -> dict[str, Any]:
+    """As `build` takes them: the path of a file is one below the data folder, unless absolute."""
+    path = forget_set.settings.get("path")
+    if forget_set.kind != "file" or not isinstance(path, str) or Path(path).is_absolute():
+        return forget_set.settings
+    return {**forget_set.settings, "path": str(data_file(None, path, "the rows to forget"))}

@@ -1,14 +1,16 @@
-"""Forget sets made from data and from attribution scores; row numbers, int64, sorted."""
+"""Forget sets from data, attribution scores and files; row numbers, int64, sorted."""
 
 from expunge.forget_sets.build import KINDS, build
 from expunge.forget_sets.chance import random_rows, random_share
 from expunge.forget_sets.likeness import nearest, principal_end, whole_class
+from expunge.forget_sets.listed import listed
 from expunge.forget_sets.memorised import attribution_matrix, most_memorised, self_influence
 
 __all__ = [
     "KINDS",
     "attribution_matrix",
     "build",
+    "listed",
     "most_memorised",
     "nearest",
     "principal_end",

@@ -1,13 +1,14 @@
 """build(): a forget set by the name of its kind and its settings, as a configuration file has them.
 
 =========  =====================================================================================
-kind       settings; `label=` restricts every kind to the rows of one class
+kind       settings; `label=` restricts every kind but the last to the rows of one class
 =========  =====================================================================================
 random     count=, or share= of the candidates
 class      label=
 principal  count=, component=0, end="top" ("bottom", "both"), of="inputs" ("attribution")
 nearest    row=, count=
 memorised  count=
+file       path= of a .npy file; see `listed`
 =========  =====================================================================================
 """
 
@@ -25,6 +26,7 @@ from expunge.errors import BadInput
 from expunge.errors import nearest as nearest_name
 from expunge.forget_sets.chance import random_rows, random_share
 from expunge.forget_sets.likeness import nearest, principal_end, whole_class
+from expunge.forget_sets.listed import listed
 from expunge.forget_sets.memorised import attribution_matrix, most_memorised, self_influence
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -192,12 +194,17 @@ def _memorised(source: _Source, *, count: int, label: int | None = None) -> Tens
     return most_memorised(scores, count, source.candidates(label))
 
 
+def _file(source: _Source, *, path: str) -> Tensor:
+    return listed(source.problem, path)
+
+
 KINDS: dict[str, Callable[..., Tensor]] = {
     "random": _random,
     "class": _class,
     "principal": _principal,
     "nearest": _nearest,
     "memorised": _memorised,
+    "file": _file,
 }
 
 

@@ -19,7 +19,7 @@ from expunge.recipe import Recipe
 from expunge.rng import Draws
 from expunge.task import Classification
 from expunge.zoo.balanced import balanced, trial_rows
-from expunge.zoo.cifar10_files import TEST, TRAIN, read
+from expunge.zoo.cifar10_files import TEST, TRAIN, published_rows, read
 from expunge.zoo.pictures import Normalise, crop_and_flip
 from expunge.zoo.resnet import resnet9, resnet18
 
@@ -73,6 +73,7 @@ def cifar10(
     epochs: int | None = None,
     precision: str = "fp32",
     keep: Sequence[int] | Tensor = (),
+    published: Sequence[int] = (),
 ) -> Problem:
     """The problem: 45,000 train and 5,000 validation rows of the official 50,000; 10,000 test.
 
@@ -88,7 +89,8 @@ def cifar10(
         rows: train rows for a trial, a multiple of ten, with proportionally few others.
         epochs: other than the model's own, e.g. 1 for a trial.
         precision: "fp32", or "bf16" as a GPU likes it.
-        keep: official numbers of rows that shall be train rows, e.g. `published_rows(6)`.
+        keep: official numbers of rows that shall be train rows.
+        published: numbers of published forget sets whose rows shall be train rows, e.g. [5, 7].
 
     Raises:
         BadInput: an unknown model; a file that is missing or damaged; too few rows; pyarrow or
@@ -102,9 +104,11 @@ def cifar10(
         )
     total = trial_rows(rows, ROWS)
     draws = Draws((0, "cifar10", "split"))
+    sets = [published_rows(number, data) for number in published]
+    kept = torch.cat([torch.as_tensor(keep, dtype=torch.int64), *sets])
     official, test = read(data, TRAIN), read(data, TEST)
     held_out = max(10, total // 90 * 10)
-    train, validation = balanced(official.targets, 10, total, held_out, draws, keep)
+    train, validation = balanced(official.targets, 10, total, held_out, draws, kept)
     judged, _ = balanced(test.targets, 10, max(10, total // 45 * 10), 0, draws.at("test"))
     settings = {**RECIPES[model], **({} if epochs is None else {"epochs": epochs})}
     return Problem(

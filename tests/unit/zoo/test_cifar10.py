@@ -107,6 +107,7 @@ def test_published_rows_become_train_rows_or_are_refused(folder):
     with pytest.raises(BadInput, match=rf"official row {missing} is not .*\(1 such\).*keep="):
         of_official(problem, published_rows(5, folder))
     kept = cifar10("resnet9", folder, rows=40, keep=published_rows(5, folder))
+    assert cifar10("resnet9", folder, rows=40, published=[5]).ids == kept.ids
     assert [kept.ids[row] for row in of_official(kept, published_rows(5, folder))] == [
         *wanted,
         missing,

@@ -1,0 +1,62 @@
+"""The rows that a file lists: a forget set that others published, or that was kept from before."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expunge.errors import BadInput
+from expunge.problem import Problem
+
+EXPECTED = "different row numbers in one line, as numpy.save writes them"
+
+
+def listed(problem: Problem, path: str) -> Tensor:
+    """The rows of a .npy file, int64, sorted.
+
+    Args:
+        problem: where it has ids, the file holds ids (CIFAR-10: official numbers), otherwise the
+            numbers of train rows.
+        path: of the file.
+
+    Raises:
+        BadInput: no such file; no list of whole numbers without repetition; one that is no train
+            row or is not present.
+    """
+    numbers = _read(Path(path))
+    ids = range(len(problem.train)) if problem.ids is None else problem.ids
+    known, present = {str(one): row for row, one in enumerate(ids)}, problem.present_mask
+    missing = [n for n in numbers if str(n) not in known or not present[known[str(n)]]]
+    if missing:
+        raise BadInput(
+            f"{path} lists row {missing[0]}, which is no train row of {problem.name} "
+            f"({len(missing)} of {len(numbers)} are not)",
+            expected=f"some of its {int(present.sum())} train rows, "
+            + ("counted from 0" if problem.ids is None else "by their ids"),
+            cure="check that the file belongs to this data; of CIFAR-10, say which published sets "
+            "shall be train rows: options = { published = [5] }",
+        )
+    return torch.tensor(sorted(known[str(n)] for n in numbers), dtype=torch.int64)
+
+
+def _read(path: Path) -> list[int]:
+    if not path.is_file():
+        raise BadInput(
+            f"there is no file {path}",
+            expected=EXPECTED,
+            cure="check the path; in a benchmark's config it is one below the folder that "
+            "EXPUNGE_DATA names, or absolute",
+        )
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(
+            f"{path} cannot be read ({error})", expected=EXPECTED, cure="fetch or write it again"
+        ) from error
+    usable = isinstance(found, np.ndarray) and found.dtype.kind in "iu" and found.ndim == 1
+    if not usable or not len(found) or len(np.unique(found)) < len(found):
+        raise BadInput(
+            f"{path} is no list of row numbers", expected=EXPECTED, cure="write it again"
+        )
+    return found.tolist()
