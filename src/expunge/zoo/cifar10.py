@@ -24,6 +24,7 @@ from expunge.zoo.pictures import Normalise, crop_and_flip
 from expunge.zoo.resnet import resnet9, resnet18
 
 MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the train pixels in [0, 1]
+RESNET9_SD = (0.2023, 0.1994, 0.2010)  # what the public code of ResNet-9's recipe divides by
 ROWS = 45_000
 
 
@@ -34,7 +35,7 @@ def build_resnet18() -> nn.Module:
 
 def build_resnet9() -> nn.Module:
     """ResNet-9 behind the normalisation."""
-    return nn.Sequential(Normalise(MEAN, SD), resnet9())
+    return nn.Sequential(Normalise(MEAN, RESNET9_SD), resnet9())
 
 
 def steps_down(progress: float) -> float:
@@ -84,7 +85,8 @@ def cifar10(
     Args:
         model: "resnet18", trained as in the code of Fan et al. 2024, arXiv 2310.12508 (SGD, batch
             256, 182 epochs, random crops and flips), or "resnet9", as in the code of Georgiev et
-            al. 2024, arXiv 2410.23232 (24 epochs, no augmentation).
+            al. 2024, arXiv 2410.23232 (24 epochs, no augmentation; there with all 50,000 rows and
+            the last batch of an epoch, which is smaller).
         data: the data folder; see `data_file`.
         rows: train rows for a trial, a multiple of ten, with proportionally few others.
         epochs: other than the model's own, e.g. 1 for a trial.

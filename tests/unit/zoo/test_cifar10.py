@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from expunge.errors import BadInput
+from expunge.rng import seeded
 from expunge.train import train
 from expunge.zoo.cifar10 import cifar10, of_official, steps_down, triangle
 from expunge.zoo.cifar10_files import TEST, TRAIN, published_rows, read
@@ -73,6 +74,10 @@ def test_the_recipe_of_resnet9_is_the_published_one(folder):
     assert recipe.augment is None
     assert recipe.precision == "bf16"
     assert recipe.schedule is triangle
+    with seeded(0):
+        model = recipe.build()
+    zero = model[0](torch.zeros(1, 3, 1, 1)).flatten()
+    assert zero.tolist() == pytest.approx([-0.4914 / 0.2023, -0.4822 / 0.1994, -0.4465 / 0.2010])
     found = [triangle(epoch / 24) for epoch in (0, 2.5, 5, 14.5, 24)]
     assert found == pytest.approx([0, 0.5, 1, 0.5, 0])
 
