@@ -142,7 +142,7 @@ def _rate(index: int) -> Callable[[Any], Mapping[str, Any]]:
     return pick
 
 
-def klom_of(cell: Cell, oracle: Cell) -> dict[str, Any]:
+def klom_of(cell: Cell, oracle: Cell, convention: str = "expunge") -> dict[str, Any]:
     """95th percentiles by group, their mean, jackknife errors, and whether outliers hide rows."""
     sides = [
         torch.cat([side[group].margin for group in GROUPS], dim=1).double()
@@ -152,7 +152,7 @@ def klom_of(cell: Cell, oracle: Cell) -> dict[str, Any]:
     sizes = [cell[group].margin.shape[1] for group in GROUPS]
 
     def percentiles(unlearned: Tensor, oracle: Tensor) -> Tensor:
-        parts = klom(unlearned, oracle).split(sizes)
+        parts = klom(unlearned, oracle, convention=convention).split(sizes)
         values = torch.stack([part.quantile(0.95) for part in parts])
         return torch.cat([values, values.mean()[None]])
 
