@@ -10,22 +10,17 @@ Run: python benchmarks/cifar10_table.py --device cuda --precision bf16 --minutes
 Try: python benchmarks/cifar10_table.py --rows 500 (on a CPU; one epoch each, proves nothing)
 """
 
-import signal
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pieces
 import result
 
 from expunge import store
 from expunge.bench.content import Content, gaps_of
 from expunge.bench.drawn import draw
-from expunge.bench.parsing import parse
-from expunge.bench.run import run
 from expunge.bench.scored import load
-from expunge.maker import Workshop
-from expunge.store import Store
-from expunge.zoo.problems import problem
 
 # Fan et al. 2024, arXiv 2310.12508, tables of random forgetting: UA, RA, TA, MIA, average gap
 PUBLISHED = {
@@ -60,9 +55,7 @@ Row = tuple[float, ...]
 
 def main() -> None:
     flags = arguments()
-    if flags.minutes:
-        signal.signal(signal.SIGALRM, stop)
-        signal.alarm(round(60 * flags.minutes))
+    pieces.begin(flags.minutes)
     folder: Path = flags.out.with_suffix("")
     if flags.plot:
         content = load(folder)
@@ -72,12 +65,9 @@ def main() -> None:
             options |= {"rows": flags.rows, "epochs": 1}
         text = (result.FOLDER / "configs" / f"published_{flags.share}.toml").read_text()
         asked = {**tomllib.loads(text), "problem": flags.problem, "options": options}
-        config = parse(small(asked) if flags.rows else asked)
-        workshop = Workshop(Store(flags.store), device=flags.device, jobs=1)
-        base = problem(config.problem, **config.options)
         words = ["--share", flags.share, "--device", flags.device, "--precision", flags.precision]
         command = " ".join(["python benchmarks/cifar10_table.py", *words])
-        content = run(config, base, folder, workshop, command=command)
+        content = pieces.content_of(flags, small(asked) if flags.rows else asked, command)
     draw(content, folder)
     ours = rows_of(content)
     text = beside(ours, PUBLISHED[flags.share])
@@ -97,9 +87,7 @@ def arguments() -> Any:
     parser = result.parser("cifar10_table", __doc__ or "", plots=True)
     parser.add_argument("--share", choices=("10", "50"), default="10", help="of the rows, in %%")
     parser.add_argument("--problem", choices=("cifar10", "cifar10-resnet9"), default="cifar10")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--minutes", type=float, help="stop cleanly after so many; run it again")
+    pieces.add_flags(parser)
     parser.add_argument("--rows", type=int, help="a trial with so many train rows, one epoch each")
     flags = parser.parse_args()
     if flags.quick:
@@ -107,11 +95,6 @@ def arguments() -> Any:
     if flags.share != "10" and flags.out.stem == "cifar10_table":
         flags.out = flags.out.with_name(f"cifar10_table_{flags.share}.json")
     return flags
-
-
-def stop(*_: Any) -> None:
-    """The end of a piece."""
-    raise SystemExit("The minutes are over; what is done is kept. The same command goes on.")
 
 
 def small(asked: dict) -> dict:
