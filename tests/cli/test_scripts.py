@@ -72,3 +72,48 @@ def test_the_cifar10_table_is_made_in_pieces(tmp_path):
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["ours"].keys() >= {"retrain", "original", "salun", "scrub", "ssd"}
     assert "| salun |" in (tmp_path / "r/beside.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_cifar10_claims_are_made_from_klom_by_both_conventions_and_drawn_again(tmp_path):
+    script, out = ROOT / "benchmarks/dmm_cifar10.py", tmp_path / "r.json"
+    words = ["--quick", "--out", out, "--store", tmp_path / "store", "--half-models", "60"]
+    command = [sys.executable, script, *map(str, words)]
+    subprocess.run(command, check=True, timeout=600)
+    result = json.loads(out.read_text())
+    assert {entry["method"] for entry in result["measured"]} >= {"retrain", "dmm, combined"}
+    for entry in result["measured"]:
+        assert entry["klom"]["value"] != entry["klom_paper"]["value"]
+    assert all(claim["value"] is not None for claim in result["claims"])
+    assert len(result["claims"]) == 9
+    drawing = "klom-against-compute--one-way-to-write-a-seven.svg"
+    before = {name: (tmp_path / "r" / name).read_bytes() for name in (drawing, "klom.md")}
+    for name in before:
+        (tmp_path / "r" / name).unlink()
+    (tmp_path / "r/answers.parquet").unlink()  # is not brought back from where it was run
+    subprocess.run([*command, "--plot"], check=True, timeout=300)
+    assert before == {name: (tmp_path / "r" / name).read_bytes() for name in before}
+    assert json.loads(out.read_text())["claims"] == result["claims"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CIFAR10.is_file(), reason="EXPUNGE_DATA has no CIFAR-10")
+def test_matching_on_cifar10_is_made_in_pieces(tmp_path):
+    script = ROOT / "benchmarks/dmm_cifar10.py"
+    words = ["--rows", "200", "--out", tmp_path / "r.json", "--store", tmp_path / "store"]
+    command = [sys.executable, script, *map(str, words)]
+    first = subprocess.run(
+        [*command, "--minutes", "0.5"], capture_output=True, text=True, timeout=300
+    )
+    assert first.returncode == 1
+    assert "The same command goes on" in first.stderr
+    assert not (tmp_path / "r.json").exists()
+    assert list((tmp_path / "store").rglob("*.json")), "the first piece kept nothing"
+    subprocess.run(command, check=True, timeout=900)
+    result = json.loads((tmp_path / "r.json").read_text())
+    content = json.loads((tmp_path / "r/bench.json").read_text())
+    assert not content["failed"]
+    assert [one["forget_rows"] for one in content["forget_sets"]] == [10]
+    labels = {entry["method"] for entry in result["measured"]}
+    assert labels >= {"original", "retrain", "scrub", "oracle-matching", "dmm, linearised"}
+    assert "not measured" in (tmp_path / "r/klom.md").read_text()  # one model is no distribution
