@@ -109,7 +109,7 @@ def test_matching_on_cifar10_is_made_in_pieces(tmp_path):
     assert "The same command goes on" in first.stderr
     assert not (tmp_path / "r.json").exists()
     assert list((tmp_path / "store").rglob("*.json")), "the first piece kept nothing"
-    subprocess.run(command, check=True, timeout=900)
+    subprocess.run(command, check=True, timeout=500)
     result = json.loads((tmp_path / "r.json").read_text())
     content = json.loads((tmp_path / "r/bench.json").read_text())
     assert not content["failed"]
