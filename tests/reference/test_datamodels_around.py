@@ -127,22 +127,23 @@ def test_a_shift_of_all_logits_is_no_part_of_what_is_compared():
 
 @pytest.mark.parametrize("larger", [1.0, 1.25, 2.0, 8.0, 0.5])
 def test_what_half_data_models_exaggerate_is_taken_back(larger):
-    """D is larger x truth, and H says so: r = 1 / larger, between 1/2 and 1, and b = 1."""
+    """Of forgotten rows as H says, 1 / larger but between 1/2 and 1; of others twofold."""
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
-    whole = halved(larger * change, larger * change)
+    d = torch.where(FORGOTTEN[:, None], larger, 2.0) * change
+    whole = halved(d, d)
     for wrong in (1.0, 3.0):  # the prediction's own size is corrected by b
         other = Told({"train": wrong * change[None]}, larger=larger)
         found, trusts = bold(whole, other, size=None).trusted(FORGET, {"train": TRAIN})["train"]
+        assert trusts["forgotten"].size == pytest.approx(min(1.0, max(0.5, 1 / larger)))
+        assert trusts["others"].size == 0.5
         for trust in trusts.values():
-            assert trust.size == pytest.approx(min(1.0, max(0.5, 1 / larger)))
             assert trust.around == pytest.approx(1 / wrong)
         assert (found.mean[0] - change).abs().max() < 1e-9
 
 
 def test_what_is_left_is_taken_back_as_well():
-    """The other prediction knows nothing of half of the change: D - H is 2 x that, and k is 1."""
+    """The other prediction knows nothing of half of the change: D - b H is 2 x that, k is 1."""
     change, unknown = torch.randn(2, N, 2, generator=generator(0), dtype=torch.float64)
-    unknown -= (unknown * change).sum() / change.square().sum() * change
     for rows in (FORGOTTEN, ~FORGOTTEN):  # b is of each group by itself
         known = (unknown * change)[rows].sum() / change[rows].square().sum()
         unknown[rows] -= known * change[rows]
@@ -152,14 +153,13 @@ def test_what_is_left_is_taken_back_as_well():
     assert (found.mean[0] - change - unknown).abs().max() < 1e-9
 
 
-def test_alone_they_are_taken_for_half_as_large_again():
+def test_alone_they_are_taken_for_larger_than_the_truth():
     change = torch.randn(N, 2, generator=generator(0), dtype=torch.float64)
     whole = halved(change, change)
-    for size, factor in ((None, 2 / 3), (0.8, 0.8)):
-        model = bold(whole, size=size)
-        found, trusts = model.trusted(FORGET, {"train": TRAIN})["train"]
-        assert (found.mean - factor * change).abs().max() < 1e-9
-        assert all(trust.size == factor for trust in trusts.values())
+    for size, forgotten, others in ((None, 0.75, 0.5), (0.8, 0.8, 0.8)):
+        found = bold(whole, size=size).without(FORGET, TRAIN)
+        factor = torch.where(FORGOTTEN[:, None], forgotten, others)
+        assert (found.mean - factor * change).abs().max() < 1e-6  # factors are float32
 
 
 # ---- what does not depend on what is asked

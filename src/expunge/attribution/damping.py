@@ -49,9 +49,14 @@ def travel(problem: Problem, rows: int | None = None) -> Travel:
     recipe = recipe_of(problem)
     rows = len(problem.present_rows) if rows is None else rows
     path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
-    return Travel(
-        path, 0 if abs(twice / path - 2) < 0.1 else min(rows, BATCHES * recipe.batch_size)
-    )
+    if not path:
+        raise BadInput(
+            "a recipe whose learning rates are 0 at every step, so that nothing is trained",
+            expected="a schedule above 0 at some step",
+            cure="train for more steps, or name the damping: --attribution linearised:damping=0.01",
+        )
+    plain = abs(twice / path - 2) < 0.1
+    return Travel(path, 0 if plain else min(rows, BATCHES * recipe.batch_size))
 
 
 def damping_of(problem: Problem, point: Point, draws: Draws, travelled: Travel) -> float:

@@ -13,12 +13,13 @@ uncertain. How much is measured by dealing the models' parts anew (`shuffles`): 
 root mean square by chance is taken off, so that what could be chance is not trusted.
 
 In half-data models a row weighs twice as much, and effects are up to twice as large as in models of
-all rows (`two_sizes`). What is predicted is r k D with r = 2/3, the middle as measured
-(docs/attribution.md).
+all rows (`two_sizes`). What is predicted is r k D: r = 1/2 for other rows, which settled training
+decides, and 3/4 for the forgotten ones, whose effects go along rarer directions, and which stand in
+for each other. So large it was against retrained models (docs/attribution.md).
 
-Where a linearised prediction is at hand (`around`), it says what r is, between 1/2 and 1, what D
-lacks because half-data models are all of one size (L_0), and what D should be (H). The prediction
-L is then corrected by how far half-data models differ from what it says of them:
+Where a linearised prediction is at hand (`around`), it says what r is of the forgotten rows, what D
+lacks because half-data models are all of one size (L_0), and what D should be: H, or for other rows
+(L - L_0) / r. The prediction L is then corrected by how far half-data models differ from that:
 
     L_0 + b (L - L_0) + r k (D - b H),    b = <D, H> / <H, H>
 
@@ -39,7 +40,7 @@ from torch import Tensor
 
 from expunge.attribution.halves import Halves
 from expunge.attribution.repeats import Repeats, forgotten, repeats
-from expunge.attribution.trust import Trust, trust_in
+from expunge.attribution.trust import OTHERS, Trust, size_of, trust_in
 from expunge.attribution.two_sizes import Sizes
 from expunge.ensemble import Change
 
@@ -60,8 +61,7 @@ class Datamodels:
         halves: half-data models.
         around: another source of predictions of the same problem, or None.
         shuffles: with which chance is measured; 0 trusts as if there were no chance.
-        size: r, of effects in models of all rows relative to half-data models; None: as `around`
-            tells, or 2/3 without it.
+        size: r of all rows; None: as said above.
     """
 
     halves: Halves
@@ -152,12 +152,15 @@ def _shrunk(
     mean, variance, trusts = told.rest.clone(), torch.zeros_like(told.rest), {}
     for name, there, probed in (("forgotten", own, probe.own), ("others", ~own, ~probe.own)):
         if there.any():
-            estimates = probe.estimates.of(probed)
-            seen = tried.own[probed], tried.half[probed]
-            trust = trusts[name] = trust_in(estimates, *seen, size)
+            if name == "others":
+                r = size or OTHERS
+                half, asked = tried.own[probed] / r, told.own[there] / r
+            else:
+                r = size or size_of(tried.own[probed], tried.half[probed])
+                half, asked = tried.half[probed], told.half[there]
+            trust = trusts[name] = trust_in(probe.estimates.of(probed), half, r)
             k, b, r, most = trust
-            left = difference[there] - b * told.half[there]
-            mean[there] += b * told.own[there] + r * k * left
+            mean[there] += b * told.own[there] + r * k * (difference[there] - b * asked)
             untold = (1 - k) * b * told.sd[there]
             variance[there] = most * (r * noise[there]).square() + untold.square()
     return Change(mean, variance.sqrt()), trusts

@@ -7,7 +7,8 @@ from torch import Tensor
 from expunge.attribution.repeats import Estimates
 
 WIDTH = 0.5  # how far the size of another source's prediction may be off
-LARGER = (0.5, 2 / 3, 1.0)  # r: at least, where nothing tells it, and at most
+LEAST, MOST = 0.5, 1.0  # r: effects are one to two times as large in half-data models
+OTHERS, FORGOTTEN = 0.5, 0.75  # r of other rows, and of the forgotten ones where nothing tells it
 
 
 class Trust(NamedTuple):
@@ -19,20 +20,17 @@ class Trust(NamedTuple):
     at_most: float  # k, as far as chance allows
 
 
-def trust_in(found: Estimates, own: Tensor, half: Tensor, size: float | None) -> Trust:
+def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
     """How far to trust what half-data models say of one group of rows, judged on its probe.
 
     Args:
         found: differences of means of the probe.
-        own: L - L_0 there, what another source says that these rows do, or zeros; (rows, C).
-        half: H there, what it says that half-data models should say, or zeros.
-        size: r; None: as the other source tells.
+        half: H there, what another source says that half-data models should say, or zeros;
+            (rows, C).
+        size: r.
     """
-    shuffled, square = found.chance.flatten(2), float(half.square().sum())
-    least, middle, most = LARGER
-    ratio, around = size or middle, 0.0
+    shuffled, square, around = found.chance.flatten(2), float(half.square().sum()), 0.0
     if square:
-        ratio = size or min(most, max(least, float((own * half).sum()) / square))
         by_chance = float((shuffled[:, 0] @ half.flatten()).square().mean().sqrt()) / square
         told = float((found.whole * half).sum()) / square
         sure = WIDTH**2 / (WIDTH**2 + (by_chance if len(shuffled) else 0.0) ** 2)
@@ -40,9 +38,20 @@ def trust_in(found: Estimates, own: Tensor, half: Tensor, size: float | None) ->
     first, second = found.halves - around * half
     both = float(((first + second) / 2).square().sum())
     if not both:
-        return Trust(0.0, around, ratio, 0.0)
+        return Trust(0.0, around, size, 0.0)
     repeated, chance = float((first * second).sum()), 0.0
     if len(shuffled):
         chance = float((shuffled[:, 1] * shuffled[:, 2]).sum(1).square().mean().sqrt())
     low, high = (min(1.0, max(0.0, (repeated + by) / both)) for by in (-chance, chance))
-    return Trust(low, around, ratio, high)
+    return Trust(low, around, size, high)
+
+
+def size_of(own: Tensor, half: Tensor) -> float:
+    """R of the forgotten rows: how far an effect shrinks from half-data models to all rows.
+
+    Args:
+        own: L - L_0 of the probe, what another source says that these rows do; (rows, C).
+        half: H, what it says that half-data models should say, or zeros.
+    """
+    square = float(half.square().sum())
+    return min(MOST, max(LEAST, float((own * half).sum()) / square)) if square else FORGOTTEN

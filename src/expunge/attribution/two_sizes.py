@@ -7,11 +7,12 @@ What half-data models say of a set is not quite what leaving it out of all rows 
   present rows brings; EK-FAC alone makes it three times too large, so it is solved as the other is.
 - In half as many rows each weighs twice as much, and training is half as long. Along a direction
   of curvature h, with damping c of a whole training, an effect g / (h + c) becomes 2 g / (h + 2 c):
-  up to twice as large where training has settled.
+  up to twice as large where training has settled. And half of the forgotten rows are there, on
+  average, so their own curvature counts half: rows that are alike stand in for each other.
 
-Both follow from the linearised model. Cost: that of `linearised`, and 12 units for each sampled row
-and iteration more, 3 for each present and each forgotten row, and 6 for each row that is asked
-about; where damping needs the size of gradients, these once more.
+All this follows from the linearised model. Cost: that of `linearised`, and 12 units for each
+sampled and 6 for each forgotten row and iteration more, 3 for each present and each forgotten row,
+and 6 for each row that is asked about; where damping needs the size of gradients, these once more.
 """
 
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ class TwoSizes(Linearised):
         """See `Linearised`; of all parts."""
         read = len(self.problem.present_rows) + len(self.problem.forget)
         products = 2 * self.iterations * self._sampled(self.problem)
+        products += self.iterations * len(self.problem.forget)
         solved = Cost(4 * products + read, products + read)
         return super().price(rows) + solved + self._sizing() + Cost(6 * rows)
 
@@ -78,16 +80,21 @@ class TwoSizes(Linearised):
         share = len(problem.forget) / len(present)
         average = {name: share * g for name, g in point.gradient(present).items()}
         own = {name: g - average[name] for name, g in point.gradient(problem.forget).items()}
-        goals = {
-            FEWER: (how, {name: g / retained for name, g in average.items()}),
-            HALF: (
-                self._halved(point, member),
-                {name: 2 * g / len(present) for name, g in own.items()},
+        there = share / 2  # the forgotten rows' part of half-data models
+        curved = ((sample, 1 - there), (problem.forget, there))
+        parts = {
+            FEWER: how.solve(
+                known,
+                point,
+                {name: g / retained for name, g in average.items()},
+                ((sample, 1.0),),
+            ),
+            HALF: self._halved(point, member).solve(
+                known, point, {name: 2 * g / len(present) for name, g in own.items()}, curved
             ),
         }
         step = how.fitted(known, point, problem.forget, retained, sample)
-        for part, (solver, goal) in goals.items():
-            found = solver.solve(known, point, goal, sample)
+        for part, found in parts.items():
             step = step | {part + name: d for name, d in found.items()}
         return step
 

@@ -27,6 +27,8 @@ from expunge.data import Batch
 from expunge.loop import Cost
 from expunge.rng import Draws
 
+Curved = tuple[tuple[Tensor, float], ...]
+
 
 @dataclass(frozen=True)
 class LeaveOut:
@@ -71,23 +73,23 @@ class LeaveOut:
                 push = here.gradient(sample, partial(_along, point, forgotten=False))
                 for name, g in push.items():
                     goal[name] -= g / len(sample) + self.damping * total[name]
-            found = self.solve(known, here, goal, sample)
+            found = self.solve(known, here, goal, ((sample, 1.0),))
             total = {name: value + found[name] for name, value in total.items()}
         return total
 
-    def solve(self, known: Ekfac, point: Point, goal: Weights, sample: Tensor) -> Weights:
-        """The step that a goal brings: the damped inverse of the sample's curvature times it.
+    def solve(self, known: Ekfac, point: Point, goal: Weights, curved: Curved) -> Weights:
+        """The step that a goal brings: the damped inverse of some rows' curvature times it.
 
         Args:
-            known: EK-FAC, fitted on the sample.
+            known: EK-FAC, fitted on most of these rows.
             point: where the curvature is taken.
             goal: what pulls, a mean over rows.
-            sample: rows of R.
+            curved: rows, and the share that their mean curvature has.
         """
         inverse = partial(known.solve, damping=self.damping)
         if not self.iterations:
             return inverse(goal)
-        product = partial(self._product, point, sample)
+        product = partial(self._product, point, curved)
         return conjugate_gradients(product, goal, self.iterations, precondition=inverse)
 
     def price(self, forget: int, sample: int) -> Cost:
@@ -99,9 +101,12 @@ class LeaveOut:
         later = Cost(2 * again * (forget + sample), again * (forget + sample))
         return ekfac + first + later + Cost(4 * products, products)
 
-    def _product(self, here: Point, sample: Tensor, vector: Weights) -> Weights:
-        bent = gauss_newton_product(here, sample, vector)
-        return {name: value + self.damping * vector[name] for name, value in bent.items()}
+    def _product(self, here: Point, curved: Curved, vector: Weights) -> Weights:
+        total = {name: self.damping * v for name, v in vector.items()}
+        for rows, share in curved:
+            for name, value in gauss_newton_product(here, rows, vector).items():
+                total[name] += share * value
+        return total
 
 
 def moved(point: Point, step: Weights) -> Point:

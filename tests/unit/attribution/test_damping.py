@@ -130,6 +130,12 @@ def test_a_loss_ten_times_as_large_is_damped_as_much_more_by_adam_alone():
         assert found == pytest.approx(factor, rel=1e-4)
 
 
+def test_a_recipe_that_never_moves_is_refused():
+    asked = tiny64(schedule=lambda progress: 0.0)
+    with pytest.raises(BadInput, match="learning rates are 0 at every step.*more steps"):
+        travel(asked)
+
+
 def test_eight_batches_are_read_and_no_more():
     asked = tiny64(optimizer=partial(Adam, lr=0.01), batch_size=4)
     assert travel(asked).measured == BATCHES * 4

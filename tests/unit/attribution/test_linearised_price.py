@@ -63,9 +63,9 @@ def test_the_price_of_two_sizes_is_what_all_parts_read():
     Passes.rows = 0
     attribution.sizes(FORGET, {"train": rows})
     price, alone = attribution.price(9), Linearised(problem, own).price(9)
-    assert price.row_units == alone.row_units + 2 * 2 * 6 * 28 + 3 * (60 + 4) + 6 * 9
-    assert data.read == 1 + 8 * 28 + 2 * 4 + 60 + 4 * 9
-    tangents = 2 * 6 * 28 + 3 * 2 * 9
+    assert price.row_units == alone.row_units + 2 * 6 * (2 * 28 + 4) + 3 * (60 + 4) + 6 * 9
+    assert data.read == 1 + 8 * 28 + 2 * 4 + 2 * 4 + 60 + 4 * 9
+    tangents = 2 * (6 * 28 + 2 * 4) + 3 * 2 * 9
     assert price.forward_rows == Passes.rows + tangents
 
 

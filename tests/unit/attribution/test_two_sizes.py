@@ -36,14 +36,15 @@ def ridge_parts(monkeypatch, damping: float):
     theta = 0.3 * ridge_optimum(problem, problem.present_rows)
     x, y = problem.train.inputs, problem.train.targets.reshape(-1)
     pull = x * (x @ theta.reshape(-1) - y)[:, None]  # the gradient of each row's loss
-    kept = x[problem.retain]
-    curvature = kept.T @ kept / len(kept)
     attribution = TwoSizes(problem, at(theta), damping=damping, iterations=20)
     rows = torch.arange(80)
     found = attribution.sizes(problem.forget, {"train": rows})["train"]
 
-    def solved(goal, c):
-        return x[rows] @ torch.linalg.solve(curvature + c * torch.eye(len(goal)).double(), goal)
+    def solved(goal, c, there):
+        """The forgotten rows' curvature has the share `there`."""
+        kept, gone = x[problem.retain], x[problem.forget]
+        matrix = (1 - there) * kept.T @ kept / len(kept) + there * gone.T @ gone / len(gone)
+        return x[rows] @ torch.linalg.solve(matrix + c * torch.eye(len(goal)).double(), goal)
 
     return problem, pull, found, solved
 
@@ -52,17 +53,19 @@ def test_fewer_rows_are_the_average_rows_pull(monkeypatch):
     """As many average rows as are forgotten, by the same damped inverse."""
     problem, pull, found, solved = ridge_parts(monkeypatch, 0.1)
     count, kept = len(problem.forget), len(problem.retain)
-    expected = solved(count * pull.mean(0) / kept, 0.1)
+    expected = solved(count * pull.mean(0) / kept, 0.1, 0.0)
     assert torch.allclose(found.fewer[0, :, 0], expected, atol=1e-9)
     assert expected.abs().max() > 0.01
 
 
 def test_half_the_rows_weigh_twice_and_train_half_as_long(monkeypatch):
+    """And half of the forgotten rows are there."""
     problem, pull, found, solved = ridge_parts(monkeypatch, 0.1)
-    own = pull[problem.forget].sum(0) - len(problem.forget) * pull.mean(0)
-    expected = solved(2 * own / len(problem.train), 0.2)
+    count, every = len(problem.forget), len(problem.train)
+    own = pull[problem.forget].sum(0) - count * pull.mean(0)
+    expected = solved(2 * own / every, 0.2, count / every / 2)
     assert torch.allclose(found.half[0, :, 0], expected, atol=1e-9)
-    whole = solved(own / len(problem.retain), 0.1)
+    whole = solved(own / (every - count), 0.1, 0.0)
     assert torch.allclose(found.whole.mean[0, :, 0] - found.fewer[0, :, 0], whole, atol=1e-9)
     assert expected.abs().max() > 0.01
 
@@ -78,7 +81,7 @@ def test_the_damping_of_half_a_training_follows_from_the_recipe(monkeypatch):
     steps = problem.recipe.steps(60) / problem.recipe.steps(30)
     TwoSizes(problem, models(1)).steps(FORGET)
     l2 = problem.recipe.l2
-    whole, fewer, half = used
+    fewer, half, whole = used
     assert whole == fewer
     assert abs((half - l2) / (whole - l2) - steps) < 1e-9
 
