@@ -11,20 +11,18 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import run_facts
-from expunge.attribution.attribution import Attribution
+from expunge.api.left_out import LeftOut, random_sets
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.fit import Fit, fit
 from expunge.attribution.kinds import attributor, damped, from_halves
 from expunge.audit.calibration import calibration
+from expunge.audit.ceiling import ceiling
 from expunge.audit.lds import lds
-from expunge.audit.margin import margins
-from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.maker import Maker, Workshop, make_all
+from expunge.maker import Workshop
 from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
-from expunge.rng import Draws
 from expunge.train import require_recipe
 
 FEWEST_SETS = 10
@@ -39,6 +37,7 @@ def evaluate(
     workshop: Workshop,
     sets: int = 20,
     share: float = 0.1,
+    count: int | None = None,
     models: int = 5,
     half_models: int = 1000,
     rows: int = 200,
@@ -55,6 +54,7 @@ def evaluate(
         workshop: store, seed, processes, device.
         sets: sets left out, at least 10.
         share: of the present rows in each set.
+        count: rows in each set, in the place of a share.
         models: retrained without each set, and originals that the predictions are made of; at
             least 3, so that the truth has a spread.
         half_models: for kinds that are made from them.
@@ -63,13 +63,16 @@ def evaluate(
 
     Returns:
         The content of evaluation.json. By kind: "lds", the linear datamodelling score of margins on
-        test rows; "test" and "forgotten", the calibration of the change of margins there.
+        test rows; "test" and "forgotten", the calibration of the change of margins there. "ceiling"
+        is the score that noise of the truth leaves to a perfect prediction.
 
     Raises:
-        BadInput: an unknown kind; too few sets or models; a share outside (0, 1).
+        BadInput: an unknown kind; too few sets or models; a share outside (0, 1), or a count
+            of no rows or all.
     """
     start = perf_counter()
     _require(sets, share, models)
+    size = _size(problem, count, share)
     require_recipe(problem, "retrain without sets of rows")
     for kind in kinds:
         if damped(kind):
@@ -77,18 +80,18 @@ def evaluate(
     halves = [kind for kind in kinds if from_halves(kind)]
     out = Path(out)
     store.require_writable(out)
-    base, questions = _questions(problem, workshop, sets, share)
-    make_all([(base, {"original": models}), *((maker, {"oracle": models}) for maker in questions)])
-    fitted = fit(base, half_models) if halves else None
-    truth = _Truth(base, questions, models, rows)
-    found = {kind: truth.judge(kind, fitted, out) for kind in kinds}
+    chosen = random_sets(problem.forgetting([]), workshop.seed, sets, size)
+    truth = LeftOut(problem, chosen, workshop, models, rows)
+    fitted = fit(truth.base, half_models) if halves else None
+    found = {kind: _judge(truth, kind, fitted, out) for kind in kinds}
     content = {
         "problem": problem.name,
         "sets": sets,
-        "rows_left_out": len(questions[0].problem.forget),
+        "rows_left_out": size,
         "models": models,
         "half_models": half_models if halves else 0,
         "rows": truth.rows.tolist(),
+        "ceiling": asdict(ceiling(truth.truth)),
         "attributions": found,
         "run": run_facts(command, workshop.seed, perf_counter() - start),
     }
@@ -96,101 +99,53 @@ def evaluate(
     return content
 
 
-class _Truth:
-    """What models trained on all rows and without each set say, and how predictions compare."""
+def _judge(truth: LeftOut, kind: str, fitted: Fit | None, out: Path) -> dict[str, Any]:
+    """Scores of one kind, and its figures."""
+    halves, seed = fitted and fitted.halves, truth.base.workshop.seed
+    made = attributor(kind, truth.problem, truth.originals, halves, seed)
+    predictions = [truth.predict(made, truth.originals, own) for own in truth.forgotten]
+    predicted_mean = torch.stack([p["test"].mean(0) for p in predictions])
+    score = lds(predicted_mean, truth.truth.mean(1))
+    both = list(zip(predictions, truth.after, strict=True))
+    pairs = {
+        "forgotten": [(p["forgotten"], a["before"], a["forgotten"]) for p, a in both],
+        "test": [(p["test"], truth.before, a["test"]) for p, a in both],
+    }
+    scores, changes, drawn = {}, {}, {}
+    for group, parts in pairs.items():
+        shifted, null, oracle = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+        change = (shifted - null).mean(0)
+        drawn[group] = calibration(change, null, oracle)
+        scores[group] = asdict(drawn[group])
+        changes[group] = (change, oracle.mean(0) - null.mean(0))
+    name = kind.replace(":", "-").replace("=", "-").replace(",", "-")
+    title = f"{kind}: predicted and true change of margins"
+    store.write_bytes(
+        out / f"{name}-calibration.svg", draw_calibration(changes, drawn, title).encode()
+    )
+    _draw_rows(truth.forgotten[-1], pairs["forgotten"][-1], out / f"{name}-rows.svg")
+    return {"lds": asdict(score), **scores}
 
-    def __init__(self, base: Maker, questions: list[Maker], models: int, rows: int) -> None:
-        self.base, self.questions = base, questions
-        self.problem = base.problem
-        every = torch.arange(len(self.problem.judge))
-        order = Draws((base.workshop.seed, "evaluate", "rows")).permutation(len(every))
-        self.rows = order[:rows].sort().values
-        self.split = "validation" if self.problem.test is None else "test"
-        self.originals = base.models("original", models).to(base.workshop.device)
-        self.before = self._margins(self._read(self.originals, None), None)
-        self.after = []
-        for maker in questions:
-            oracles = maker.models("oracle", models).to(base.workshop.device)
-            forgotten = maker.problem.forget
-            self.after.append(
-                {
-                    "test": self._margins(self._read(oracles, None), None),
-                    "forgotten": self._margins(self._read(oracles, forgotten), forgotten),
-                    "before": self._margins(self._read(self.originals, forgotten), forgotten),
-                }
-            )
 
-    def judge(self, kind: str, fitted: Fit | None, out: Path) -> dict[str, Any]:
-        """Scores of one kind, and its figures."""
-        halves, seed = fitted and fitted.halves, self.base.workshop.seed
-        made = attributor(kind, self.problem, self.originals, halves, seed)
-        predictions = [self._predict(made, maker.problem.forget) for maker in self.questions]
-        score = lds(
-            torch.stack([p["test"].mean(0) for p in predictions]),
-            torch.stack([after["test"].mean(0) for after in self.after]),
+def _draw_rows(forget: Tensor, triple: tuple[Tensor, Tensor, Tensor], path: Path) -> None:
+    shifted, null, oracle = triple
+    rows = choose(null, oracle, PANELS)
+    names = [f"row {forget[row].item()}" for row in rows]
+    store.write_bytes(path, predicted(null, shifted, oracle, rows, names).encode())
+
+
+def _size(problem: Problem, count: int | None, share: float) -> int:
+    """Rows in each set."""
+    present = len(problem.forgetting([]).present_rows)
+    if count is None:
+        return max(1, round(share * present))
+    if not 0 < count < present:
+        raise BadInput(
+            f"sets of {count:,} rows",
+            expected=f"from 1 to {present - 1:,}: there are {present:,} rows",
+            cure="change --count, or leave it out and give a share",
         )
-        pairs = {
-            "forgotten": [
-                (p["forgotten"], a["before"], a["forgotten"]) for p, a in self._zip(predictions)
-            ],
-            "test": [(p["test"], self.before, a["test"]) for p, a in self._zip(predictions)],
-        }
-        scores, changes, drawn = {}, {}, {}
-        for group, parts in pairs.items():
-            shifted, null, oracle = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
-            change = (shifted - null).mean(0)
-            drawn[group] = calibration(change, null, oracle)
-            scores[group] = asdict(drawn[group])
-            changes[group] = (change, oracle.mean(0) - null.mean(0))
-        name = kind.replace(":", "-").replace("=", "-").replace(",", "-")
-        title = f"{kind}: predicted and true change of margins"
-        store.write_bytes(
-            out / f"{name}-calibration.svg", draw_calibration(changes, drawn, title).encode()
-        )
-        self._draw_rows(pairs["forgotten"][-1], out / f"{name}-rows.svg")
-        return {"lds": asdict(score), **scores}
-
-    def _zip(self, predictions: list) -> Any:
-        return zip(predictions, self.after, strict=True)
-
-    def _draw_rows(self, triple: tuple[Tensor, Tensor, Tensor], path: Path) -> None:
-        shifted, null, oracle = triple
-        rows = choose(null, oracle, PANELS)
-        forget = self.questions[-1].problem.forget
-        names = [f"row {forget[row].item()}" for row in rows]
-        store.write_bytes(path, predicted(null, shifted, oracle, rows, names).encode())
-
-    def _predict(self, found: Attribution, forget: Tensor) -> dict[str, Tensor]:
-        """Margins of each original with its predicted change, (members, rows), by group."""
-        changes = found.changes(forget, {"train": forget, self.split: self.rows})
-        made = {}
-        for group, split, rows in (("forgotten", "train", forget), ("test", self.split, None)):
-            outputs = self._read(self.originals, rows) + changes[split].mean.float()
-            made[group] = self._margins(outputs, rows)
-        return made
-
-    def _read(self, models: Ensemble, forget: Tensor | None) -> Tensor:
-        """Outputs of train rows, or of the rows that are judged."""
-        if forget is None:
-            return models.outputs(self.problem.task, self.problem.judge, self.rows)
-        return models.outputs(self.problem.task, self.problem.train, forget)
-
-    def _margins(self, outputs: Tensor, forget: Tensor | None) -> Tensor:
-        data = self.problem.judge if forget is None else self.problem.train
-        rows = self.rows if forget is None else forget
-        targets = torch.cat([batch.targets for batch in data.batches(rows.split(1024))])
-        return margins(outputs, targets, self.problem.task.kind)
-
-
-def _questions(
-    problem: Problem, workshop: Workshop, sets: int, share: float
-) -> tuple[Maker, list[Maker]]:
-    base = problem.forgetting([])
-    present = base.present_rows
-    count = max(1, round(share * len(present)))
-    draws = Draws((workshop.seed, "evaluate", "sets"))
-    chosen = [present[draws.at(k).permutation(len(present))[:count]] for k in range(sets)]
-    return Maker(base, workshop), [Maker(base.forgetting(rows), workshop) for rows in chosen]
+    return count
 
 
 def _require(sets: int, share: float, models: int) -> None:

@@ -25,6 +25,9 @@ def attribute(
     left_out: float = typer.Option(
         0.1, help="With --evaluate: share of the rows that each set leaves out."
     ),
+    count: int = typer.Option(
+        None, help="With --evaluate: rows that each set leaves out, in the place of a share."
+    ),
     each: int = typer.Option(
         5, help="With --evaluate: models retrained for each set; 5 x 21 by default."
     ),
@@ -55,9 +58,10 @@ def attribute(
     workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
     if evaluate:
         folder = Path("attribution") if out is None else out
+        size = ("--left-out", left_out) if count is None else ("--count", count)
         command = replay(
             *("expunge", "attribute", "--evaluate", "--problem", problem, "--kind", kind),
-            *("--models", models, "--sets", sets, "--left-out", left_out, "--each", each),
+            *("--models", models, "--sets", sets, *size, "--each", each),
             *("--seed", seed, "--out", folder, "--store", store, "--device", device),
         )
         found = judge(
@@ -67,6 +71,7 @@ def attribute(
             workshop=workshop,
             sets=sets,
             share=left_out,
+            count=count,
             models=each,
             half_models=models,
             command=command,
@@ -114,8 +119,10 @@ def _print_evaluation(console: Any, found: Any, folder: Path) -> None:
             f"{own['error_corrected']['value']:.2f} / {own['truth_corrected']['value']:.2f}",
         )
     console.print(table)
+    best = found["ceiling"]
     console.print(
-        "LDS: how well the order of the sets is predicted, test row by test row; 1 at best. Slope: "
+        "LDS: how well the order of the sets is predicted, test row by test row; with the noise "
+        f"of so few models at best {_range(best)}. Slope: "
         "of the true on the predicted change of margins; 1 at best. Error and truth: the size of "
         "what is missed and of the true change of the forgotten rows, nats, less the noise of so "
         "few models."

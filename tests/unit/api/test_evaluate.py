@@ -26,6 +26,8 @@ def test_every_kind_is_judged_and_drawn(workshop, tmp_path):
     assert json.loads((tmp_path / "evaluation.json").read_text()) == found
     assert found["rows_left_out"] == 6
     assert len(found["rows"]) == 12
+    assert 0 <= found["ceiling"]["low"] <= found["ceiling"]["value"] <= 1
+    assert found["ceiling"]["models"] == 4
     assert found["attributions"].keys() == set(kinds)
     for kind, scores in found["attributions"].items():
         assert -1 <= scores["lds"]["value"] <= 1
@@ -37,11 +39,28 @@ def test_every_kind_is_judged_and_drawn(workshop, tmp_path):
             assert (tmp_path / f"{name}-{figure}.svg").read_text().startswith("<svg")
 
 
+def test_sets_of_a_count_are_left_out(workshop, tmp_path):
+    found = evaluate(
+        tiny(epochs=1),
+        ("influence",),
+        out=tmp_path,
+        workshop=replace(workshop, group=5),
+        sets=10,
+        count=2,
+        models=3,
+        rows=4,
+    )
+    assert found["rows_left_out"] == 2
+    assert found["attributions"]["influence"]["forgotten"]["outputs"] == 10 * 2
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"sets": 9}, "an evaluation with 9 sets.*at least 10 sets"),
         ({"share": 0.0}, "a share of 0"),
+        ({"count": 0}, "sets of 0 rows.*from 1 to 59.*--count"),
+        ({"count": 60}, "sets of 60 rows"),
         ({"models": 2}, "2 models a set.*at least 3"),
         ({"kinds": ("linearized",)}, "unknown attribution 'linearized'"),
     ],
