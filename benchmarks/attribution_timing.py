@@ -1,0 +1,79 @@
+"""Every attributor of `attribution.py`, asked about every model, and how long it took."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from time import process_time
+from typing import Any
+
+import attribution_peers
+import torch
+from attribution_ask import Ask, ours
+from attribution_peers import installed
+from torch import Tensor
+
+OURS = ("linearised", "influence", "ek-fac", "trak")
+HALVES = ("datamodels", "combined")
+# features of TRAK: the default of traker where there are rows enough, as it has no damping
+DIMENSIONS = {"Fashion-MNIST, mlp": 2048}
+FEW = 512
+PACKAGES = {"trak": "traker", "dattri": "dattri", "kronfluence": "kronfluence"}
+
+
+def attributors(problem: str) -> dict[str, tuple[str | None, Callable]]:
+    """By name: the library that it needs, if any, and what answers an `Ask`."""
+    k = DIMENSIONS.get(problem, FEW)
+    return {
+        **{name: (None, partial(ours, name)) for name in (*OURS, *HALVES)},
+        "traker TRAK": ("trak", partial(attribution_peers.traker, dimension=k)),
+        "dattri TRAK": ("dattri", partial(attribution_peers.dattri_trak, dimension=k)),
+        "dattri influence": ("dattri", attribution_peers.dattri_influence),
+        "kronfluence EK-FAC": ("kronfluence", partial(attribution_peers.kronfluence, damping=1e-8)),
+        "kronfluence EK-FAC, our damping": (
+            "kronfluence",
+            partial(attribution_peers.kronfluence, damping=None),
+        ),
+    }
+
+
+def run(asks: list[Ask], one: list[Tensor], *, quick: bool) -> dict[str, dict[str, Any]]:
+    """Ask each attributor of each model about one set, and about all.
+
+    Those that need half-data models are asked about the first model only: they are not raced.
+
+    Args:
+        asks: a model each, about all sets.
+        one: a single set.
+        quick: only those of ours that read one model.
+
+    Returns:
+        By attributor: "predicted", (models, sets, judged); "seconds_one_set" and
+        "seconds_all_sets", one a model. Only "not_measured" where a library is missing.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, (library, answer) in attributors(asks[0].problem.name).items():
+        if quick and name not in OURS:
+            continue
+        if library and not installed(library):
+            found[name] = {"not_measured": "not installed", "predicted": None}
+            continue
+        answer(replace(asks[0], sets=one))  # imports and warms up
+        chosen = asks[:1] if name in HALVES else asks
+        small = [timed(answer, replace(ask, sets=one))[1] for ask in chosen]
+        predicted, large = zip(*(timed(answer, ask) for ask in chosen), strict=True)
+        found[name] = {
+            "predicted": torch.stack(predicted),
+            "seconds_one_set": small,
+            "seconds_all_sets": list(large),
+            "version": version(PACKAGES[library]) if library else None,
+        }
+        print(f"{name}: {min(small):.2f} s for a set, {min(large):.2f} s for all", flush=True)
+    return found
+
+
+def timed(answer: Callable, ask: Ask) -> tuple[Tensor, float]:
+    """An answer, and the seconds of the processor that it took."""
+    start = process_time()
+    predicted = answer(ask)
+    return predicted, process_time() - start
