@@ -7,6 +7,7 @@ from importlib.metadata import version
 from time import process_time
 from typing import Any
 
+import attribution_dattri
 import attribution_peers
 import torch
 from attribution_ask import Ask, ours
@@ -27,8 +28,8 @@ def attributors(problem: str) -> dict[str, tuple[str | None, Callable]]:
     return {
         **{name: (None, partial(ours, name)) for name in (*OURS, *HALVES)},
         "traker TRAK": ("trak", partial(attribution_peers.traker, dimension=k)),
-        "dattri TRAK": ("dattri", partial(attribution_peers.dattri_trak, dimension=k)),
-        "dattri influence": ("dattri", attribution_peers.dattri_influence),
+        "dattri TRAK": ("dattri", partial(attribution_dattri.trak, dimension=k)),
+        "dattri influence": ("dattri", attribution_dattri.influence),
         "kronfluence EK-FAC": ("kronfluence", partial(attribution_peers.kronfluence, damping=1e-8)),
         "kronfluence EK-FAC, our damping": (
             "kronfluence",

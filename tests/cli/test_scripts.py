@@ -23,7 +23,7 @@ def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
         assert document["groups"]["models"]["oracle"] == 20
 
 
-@pytest.mark.parametrize("name", ["convex", "demo_grid", "fashion_table", "pareto"])
+@pytest.mark.parametrize("name", ["attribution", "convex", "demo_grid", "fashion_table", "pareto"])
 def test_a_benchmark_runs_quickly(tmp_path, name):
     script = ROOT / "benchmarks" / f"{name}.py"
     words = ["--quick", "--out", tmp_path / "result.json", "--store", tmp_path / "store"]
