@@ -16,6 +16,7 @@ from expunge.audit.resample import jackknife
 
 PAIRS = {
     "traker TRAK": "trak",
+    "traker TRAK, our damping": "trak",
     "dattri TRAK": "trak",
     "dattri influence": "influence",
     "kronfluence EK-FAC": "ek-fac",

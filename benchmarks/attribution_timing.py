@@ -16,18 +16,22 @@ from torch import Tensor
 
 OURS = ("linearised", "influence", "ek-fac", "trak")
 HALVES = ("datamodels", "combined")
-# features of TRAK: the default of traker where there are rows enough, as it has no damping
-DIMENSIONS = {"Fashion-MNIST, mlp": 2048}
-FEW = 512
+# features of TRAK without damping: traker's default where there are many more rows
+FEATURES, FEW = 2048, 128
+MANY = 4 * FEATURES  # rows
 PACKAGES = {"trak": "traker", "dattri": "dattri", "kronfluence": "kronfluence"}
 
 
-def attributors(problem: str) -> dict[str, tuple[str | None, Callable]]:
-    """By name: the library that it needs, if any, and what answers an `Ask`."""
-    k = DIMENSIONS.get(problem, FEW)
+def attributors(rows: int) -> dict[str, tuple[str | None, Callable]]:
+    """By name: the library that it needs, if any, and what answers an `Ask` about so many rows."""
+    k = FEATURES if rows >= MANY else FEW
     return {
         **{name: (None, partial(ours, name)) for name in (*OURS, *HALVES)},
         "traker TRAK": ("trak", partial(attribution_peers.traker, dimension=k)),
+        "traker TRAK, our damping": (
+            "trak",
+            partial(attribution_peers.traker, dimension=FEATURES, damped=True),
+        ),
         "dattri TRAK": ("dattri", partial(attribution_dattri.trak, dimension=k)),
         "dattri influence": ("dattri", attribution_dattri.influence),
         "kronfluence EK-FAC": ("kronfluence", partial(attribution_peers.kronfluence, damping=1e-8)),
@@ -53,7 +57,7 @@ def run(asks: list[Ask], one: list[Tensor], *, quick: bool) -> dict[str, dict[st
         "seconds_all_sets", one a model. Only "not_measured" where a library is missing.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, (library, answer) in attributors(asks[0].problem.name).items():
+    for name, (library, answer) in attributors(len(asks[0].problem.present_rows)).items():
         if quick and name not in OURS:
             continue
         if library and not installed(library):
