@@ -23,8 +23,8 @@ The peers are optional, and said to be missing where they are:
   pip install -c constraints.txt accelerate einops einconv opt-einsum
   pip install --no-deps kronfluence==1.0.1   # its dependency torchvision breaks a CPU torch
 
-Run: OMP_NUM_THREADS=1 python benchmarks/attribution.py --jobs 1 (digits, a quarter of an hour on one core;
---problem fashion-mlp; retrained models are kept, so that a killed run goes on).
+Run: OMP_NUM_THREADS=1 python benchmarks/attribution.py --jobs 1 (digits, a quarter of an
+hour on one core; --problem fashion-mlp; retrained models are kept, so that a killed run goes on).
 """
 
 import json
