@@ -23,9 +23,9 @@ import dmm_cifar10_klom
 import grid
 import pieces
 import result
-from expunge.api.givens import shared_cost
 
 from expunge import store
+from expunge.api.shared import shared_cost
 from expunge.bench.content import Content
 from expunge.bench.drawn import draw
 from expunge.bench.scored import load

@@ -36,6 +36,7 @@ def main() -> None:
         for name in PRINCIPLED:
             for limit in (MUST, GOAL):
                 claims += near(content, name, label, limit)
+    for label in labels:
         for name in RANDOM:
             claims += harmless(content, name, label)
     for name in sets(content):
@@ -72,8 +73,9 @@ def harmless(content: Content, name: str, label: str) -> list[dict]:
     nothing = grid.klom(content, name, "original", None)
     if name not in sets(content) or found is None or nothing is None:
         return []
-    value = found[0] - nothing[0] - 2 * hypot(found[1], nothing[1])
-    return [result.claim(f"KLoM of {label} less the original's and two errors, {name}", value, 0.0)]
+    value, se = found[0] - nothing[0], hypot(found[1], nothing[1])
+    what = f"KLoM of {label} less the original's, {name}; the target is two errors"
+    return [result.claim(what, value, 2 * se) | {"interval": [value - 2 * se, value + 2 * se]}]
 
 
 def cheap(content: Content, name: str) -> list[dict]:
