@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from expunge.api.needs import Needs
+from expunge.attribution import Datamodels
 from expunge.attribution.fit import find, fit
 from expunge.contract.problems import blobs, tiny
 from expunge.data import TensorData
@@ -96,6 +98,19 @@ def test_a_fit_that_lost_a_block_is_made_again(workshop, problem):
     assert not again.reused
     for block, before in zip(again.halves.blocks, first.halves.blocks, strict=True):
         assert torch.equal(block["test"], before["test"])
+
+
+def test_too_few_half_models_for_a_forget_set_are_refused_before_any_is_trained(workshop, problem):
+    """30 rows and 20 models: some row is in nearly all or none of ten."""
+    maker = Maker(problem.forgetting(range(30)), workshop)
+    told = "10 half-data models in each of 2 parts.*at least 34 for 30.*2.4 times the spread of a"
+    with pytest.raises(BadInput, match=told):
+        fit(maker, 20)
+    with pytest.raises(BadInput, match=told):
+        Needs(teachers=False, halves=True).counts(maker, 20, 20)
+    assert not workshop.store.keys("outputs")
+    enough = fit(Maker(problem.forgetting(range(30)), workshop), 40)
+    Datamodels(enough.halves).without(torch.arange(30), torch.arange(3))
 
 
 def test_too_few_half_models_are_refused(workshop, problem):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.file import read
-from expunge.attribution.fit import Fit, find
+from expunge.attribution.fit import Fit, find, require_models_for
 from expunge.attribution.kinds import KINDS, damped, from_halves
 from expunge.maker import Maker
 from expunge.methods import Method, settings
@@ -44,9 +44,14 @@ class Needs:
         )
 
     def counts(self, maker: Maker, members: int, half_models: int) -> dict[str, int]:
-        """Models to be trained for them, by role."""
+        """Models to be trained for them, by role.
+
+        Raises:
+            BadInput: too few half-data models for the problem's forget set.
+        """
         counts = {"teacher": members} if self.teachers else {}
         if self.halves and find(maker, half_models) is None:
+            require_models_for(maker, half_models)
             counts["subset"] = half_models
         return counts
 

@@ -17,6 +17,7 @@ from expunge.ensemble import Change
 from expunge.errors import BadInput
 
 SURE = 0.01  # chance of too few models that is put up with
+MANY = 1000  # half-data models with which a number of them is compared
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,36 @@ def difference(inside: Tensor, parts: int = 1) -> Tensor:
         BadInput: so few models that some row is in nearly all or none.
     """
     count, models = inside.sum(0), len(inside)
+    require_enough(count, models, parts)
+    return (inside / count - (1 - inside) / (models - count)).sum(1)
+
+
+def require_enough(count: Tensor, models: int, parts: int = 1) -> None:
+    """Refuse so few models that an effect cannot be told.
+
+    Args:
+        count: of the models that were trained on each forgotten row, (|F|,).
+        models: how many there are, or in this part of them.
+        parts: of so many equal parts of all models, these are one.
+
+    Raises:
+        BadInput: some row is in nearly all or none.
+    """
     if (count < 2).any() or (count > models - 2).any():
-        number, each = inside.shape[1], f" in each of {parts} parts" if parts > 1 else ""
+        number, each = len(count), f" in each of {parts} parts" if parts > 1 else ""
+        few, many = (f"{relative_error(number, m):.2g}" for m in (parts * models, MANY))
         raise BadInput(
             f"{models} half-data models{each}, "
             "so few that a forgotten row is in nearly all or none",
             expected=f"at least {parts * enough(number)} for {number} forgotten rows",
-            cure="make more; some hundreds predict well",
+            cure=f"make more; the standard error of a prediction is {few} times the spread of a "
+            f"model's output with so few, {many} times with {MANY:,}",
         )
-    return (inside / count - (1 - inside) / (models - count)).sum(1)
+
+
+def relative_error(forget: int, models: int) -> float:
+    """The standard error of the predicted effect of a set, in sds of an output over models."""
+    return 2 * (forget / models) ** 0.5
 
 
 def enough(forget: int) -> int:

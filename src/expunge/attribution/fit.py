@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from expunge import store
+from expunge.attribution.difference import require_enough
 from expunge.attribution.halves import Block, First, Halves
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.maker import Maker
+from expunge.train import subset_rows
 
 FEWEST = 20  # half-data models below which nothing is predicted at all
 
@@ -31,7 +33,8 @@ def fit(maker: Maker, count: int) -> Fit:
     content and the recipe are the same.
 
     Raises:
-        BadInput: fewer than 20 models asked for; the problem has no recipe.
+        BadInput: fewer than 20 models asked for, or too few for the problem's forget set; the
+            problem has no recipe.
     """
     if count < FEWEST:
         raise BadInput(
@@ -42,6 +45,7 @@ def fit(maker: Maker, count: int) -> Fit:
     key = find(maker, count)
     reused = key is not None
     if key is None:
+        require_models_for(maker, count)  # before an hour's work, not after
         cost = maker.half_models(count)
         key = store.key("attributions", keys=maker.keys("subset", count))
         facts = {**_facts(maker), "models": count, "keys": maker.keys("subset", count)}
@@ -53,6 +57,19 @@ def fit(maker: Maker, count: int) -> Fit:
     centred = maker.problem.task.kind == "classification"
     halves = Halves(blocks, kept.tensors["present"], centred)
     return Fit(halves, count, Cost(**kept.facts["cost"]), reused)
+
+
+def require_models_for(maker: Maker, count: int) -> None:
+    """Refuse so few models that the problem's forget set is in nearly all or none of a half."""
+    problem, seed = maker.problem, maker.workshop.seed
+    inside = torch.zeros(2, len(problem.train), dtype=torch.int64)
+    for ids in torch.arange(count).split(100):
+        rows = subset_rows(problem, ids.tolist(), seed)
+        for half in (0, 1):
+            own = rows[ids % 2 == half].flatten()
+            inside[half] += torch.bincount(own, minlength=len(problem.train))
+    for half in (0, 1):
+        require_enough(inside[half, problem.forget], (count + 1 - half) // 2, parts=2)
 
 
 def find(maker: Maker, count: int) -> str | None:
