@@ -108,7 +108,7 @@ def test_too_few_half_models_for_a_forget_set_are_refused_before_any_is_trained(
         fit(maker, 20)
     with pytest.raises(BadInput, match=told):
         Needs(teachers=False, halves=True).counts(maker, 20, 20)
-    assert not workshop.store.keys("outputs")
+    assert not list(workshop.store.keys("outputs"))
     enough = fit(Maker(problem.forgetting(range(30)), workshop), 40)
     Datamodels(enough.halves).without(torch.arange(30), torch.arange(3))
 
