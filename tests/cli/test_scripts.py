@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,12 @@ def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
         assert document["groups"]["models"]["oracle"] == 20
 
 
-@pytest.mark.parametrize("name", ["attribution", "convex", "demo_grid", "fashion_table", "pareto"])
+slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take a minute
+QUICK = ["convex", "demo_grid", "fashion_table", "half_data", "pareto"]
+SLOWER = [slow("attribution"), slow("dmm_digits"), slow("dmm_fashion")]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOWER])
 def test_a_benchmark_runs_quickly(tmp_path, name):
     script = ROOT / "benchmarks" / f"{name}.py"
     words = ["--quick", "--out", tmp_path / "result.json", "--store", tmp_path / "store"]

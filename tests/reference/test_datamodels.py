@@ -57,16 +57,14 @@ def naive(whole: Halves, split: str, rows: list[int], around: Tensor | None) -> 
             [difference(chosen, row, c) for row, c in group]
             for chosen in (range(models), range(0, models, 2), range(1, models, 2))
         )
-        top = sum(d * x for d, x in zip(D, L, strict=True))
-        b = max(0.0, top / sum(x * x for x in L)) if around is not None else 0.0
-        A, B = ([d - b * x for d, x in zip(part, L, strict=True)] for part in (A, B))
+        A, B = ([d - x for d, x in zip(part, L, strict=True)] for part in (A, B))
         signal = sum(x * y for x, y in zip(A, B, strict=True))
         both = sum(((x + y) / 2) ** 2 for x, y in zip(A, B, strict=True))
         k = min(1.0, max(0.0, signal / both))
         for (row, c), d, x in zip(group, D, L, strict=True):
             if row in rows:
                 place = rows.index(row)
-                mean[place, c] = b * x + k * (d - b * x)
+                mean[place, c] = x + k * (d - x)
                 sd[place, c] = math.sqrt(k) * noise(row, c)
     return Change(mean, sd)
 
@@ -96,7 +94,6 @@ def test_what_the_halves_of_the_models_say_alike_is_trusted_wholly():
     assert (found.mean - change).abs().max() < 1e-9
     for trust in trusts.values():
         assert trust.difference == pytest.approx(1.0)
-        assert trust.around == 0.0
 
 
 def test_trust_is_by_hand_and_by_group():
@@ -105,7 +102,7 @@ def test_trust_is_by_hand_and_by_group():
     other = torch.where(FORGOTTEN[:, None], change / 2, -change)
     found, trusts = bold(halved(change, other)).trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].difference == pytest.approx(8 / 9)
-    assert trusts["others"] == Trust(0.0, 0.0, 1.0, 0.0)
+    assert trusts["others"] == Trust(0.0, 1.0, 0.0)
     assert (found.mean[FORGOTTEN] - 8 / 9 * 0.75 * change[FORGOTTEN]).abs().max() < 1e-9
     assert (found.mean[~FORGOTTEN] == 0).all()
     assert (found.sd[~FORGOTTEN] == 0).all()

@@ -8,8 +8,8 @@ and k D has the least expected error among multiples of D. k is estimated for th
 whose change is large, and for others of each split apart, on the very set that is asked about; no
 score of unlearning is used.
 
-Noise has few directions, since all rows answer to the same models, so k and b are themselves
-uncertain. How much is measured by dealing the models' parts anew (`shuffles`): from <D_A, D_B> its
+Noise has few directions, since all rows answer to the same models, so k is itself uncertain. How
+much is measured by dealing the models' parts anew (`shuffles`): from <D_A, D_B> its
 root mean square by chance is taken off, so that what could be chance is not trusted.
 
 In half-data models a row weighs twice as much, and effects are up to twice as large as in models of
@@ -21,11 +21,10 @@ Where a linearised prediction is at hand (`around`), it says what r is of the fo
 lacks because half-data models are all of one size (L_0), and what D should be: H, or for other rows
 (L - L_0) / r. The prediction L is then corrected by how far half-data models differ from that:
 
-    L_0 + b (L - L_0) + r k (D - b H),    b = <D, H> / <H, H>
+    L + r k (D - H)
 
-with b drawn towards 1 (give or take 0.5, as far off as we have seen H) the more the larger its root
-mean square by chance. Half-data models then say how large L's effect really is, and L fills in
-where they are noise.
+with k as above, of D - H. Half-data models then say where L is wrong, and L fills in where they are
+noise. L is not scaled to fit D: each model's L has noise of its own, which would make it too small.
 
 The standard error is that of what remains unknown: r times D's noise times the root of k, where k
 is taken as large as chance allows, and with it, as far as D is not trusted, L's own error.
@@ -159,8 +158,8 @@ def _shrunk(
                 r = size or size_of(tried.own[probed], tried.half[probed])
                 half, asked = tried.half[probed], told.half[there]
             trust = trusts[name] = trust_in(probe.estimates.of(probed), half, r)
-            k, b, r, most = trust
-            mean[there] += b * told.own[there] + r * k * (difference[there] - b * asked)
-            untold = (1 - k) * b * told.sd[there]
+            k, _, most = trust
+            mean[there] += told.own[there] + r * k * (difference[there] - asked)
+            untold = (1 - k) * told.sd[there]
             variance[there] = most * (r * noise[there]).square() + untold.square()
     return Change(mean, variance.sqrt()), trusts

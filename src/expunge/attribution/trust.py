@@ -1,4 +1,4 @@
-"""How far half-data models are trusted, by group of rows: the k, b and r of `datamodels`."""
+"""How far half-data models are trusted, by group of rows: the k and r of `datamodels`."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,6 @@ from torch import Tensor
 
 from expunge.attribution.repeats import Estimates
 
-WIDTH = 0.5  # how far the size of another source's prediction may be off
 LEAST, MOST = 0.5, 1.0  # r: effects are one to two times as large in half-data models
 OTHERS, FORGOTTEN = 0.5, 0.75  # r of other rows, and of the forgotten ones where nothing tells it
 
@@ -15,7 +14,6 @@ class Trust(NamedTuple):
     """How one group of rows is predicted; the letters are those of `datamodels`."""
 
     difference: float  # k, in [0, 1]
-    around: float  # b, at least 0; 0 without another source
     size: float  # r
     at_most: float  # k, as far as chance allows
 
@@ -29,21 +27,15 @@ def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
             (rows, C).
         size: r.
     """
-    shuffled, square, around = found.chance.flatten(2), float(half.square().sum()), 0.0
-    if square:
-        by_chance = float((shuffled[:, 0] @ half.flatten()).square().mean().sqrt()) / square
-        told = float((found.whole * half).sum()) / square
-        sure = WIDTH**2 / (WIDTH**2 + (by_chance if len(shuffled) else 0.0) ** 2)
-        around = max(0.0, 1.0 + sure * (told - 1.0))
-    first, second = found.halves - around * half
+    first, second = found.halves - half
     both = float(((first + second) / 2).square().sum())
     if not both:
-        return Trust(0.0, around, size, 0.0)
-    repeated, chance = float((first * second).sum()), 0.0
+        return Trust(0.0, size, 0.0)
+    repeated, chance, shuffled = float((first * second).sum()), 0.0, found.chance.flatten(2)
     if len(shuffled):
         chance = float((shuffled[:, 1] * shuffled[:, 2]).sum(1).square().mean().sqrt())
     low, high = (min(1.0, max(0.0, (repeated + by) / both)) for by in (-chance, chance))
-    return Trust(low, around, size, high)
+    return Trust(low, size, high)
 
 
 def size_of(own: Tensor, half: Tensor) -> float:
