@@ -42,6 +42,7 @@ from expunge.attribution.repeats import Repeats, forgotten, repeats
 from expunge.attribution.trust import OTHERS, Trust, size_of, trust_in
 from expunge.attribution.two_sizes import Sizes
 from expunge.ensemble import Change
+from expunge.errors import BadInput
 
 
 class Around(Protocol):
@@ -68,6 +69,14 @@ class Datamodels:
     shuffles: int = 16
     size: float | None = None
     _found: list[Repeats] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.shuffles < 0 or (self.size is not None and not self.size > 0):
+            raise BadInput(
+                f"datamodels with shuffles={self.shuffles}, size={self.size}",
+                expected="shuffles of at least 0, and a size above 0",
+                cure="leave both out for the defaults",
+            )
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
         """See `Attribution`."""
