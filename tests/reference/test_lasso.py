@@ -1,9 +1,12 @@
 """The lasso on memberships: sparse truths are found, noise is not, and it shrinks."""
 
+import warnings
+
 import pytest
 import torch
 from sklearn.linear_model import Lasso as One
 
+from expunge.attribution import lasso
 from expunge.attribution.halves import ROWS, Halves
 from expunge.attribution.lasso import HELD_OUT, Lasso, _path
 from expunge.contract.problems import generator
@@ -82,3 +85,14 @@ def test_absent_rows_play_no_part():
 def test_too_few_models_are_refused():
     with pytest.raises(BadInput, match="a lasso from 19 half-data models.*at least 20"):
         Lasso(sparse(19, 1.0)).without(FORGET, ROWS_ASKED)
+
+
+def test_a_long_lasso_says_so_after_the_first_output(monkeypatch):
+    whole = sparse(40, noise=1.0)
+    monkeypatch.setattr(lasso, "LONG", 0.0)
+    with pytest.warns(UserWarning, match=r"about 0 minutes more for 6 outputs; --attribution data"):
+        Lasso(whole).without(FORGET, torch.arange(3))
+    monkeypatch.setattr(lasso, "LONG", 1e9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Lasso(whole).without(FORGET, torch.arange(3))

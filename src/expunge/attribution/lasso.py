@@ -7,9 +7,11 @@ It is the published estimator, and a yardstick here: a second or so an output, s
 rows; and it shrinks a set's effect as ridge does. Its standard error is not estimated, and 0.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from expunge.errors import BadInput
 HELD_OUT = 10  # every tenth model chooses the strength
 STRENGTHS, SMALLEST = 50, 0.01
 FEWEST = 2 * HELD_OUT
+LONG = 60.0  # seconds that are told beforehand
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Lasso:
             classes = self.halves.splits[split][1]
             places = (rows[:, None] * classes + torch.arange(classes)).flatten()
             outputs = self.halves.sampled({split: places})
-            effects = torch.stack([self._effects(z)[own].sum() for z in outputs.T])
+            effects = torch.stack([self._effects(z)[own].sum() for z in _told(outputs.T)])
             mean = -effects.view(len(rows), classes)
             found[split] = Change(mean, torch.zeros_like(mean))
         return found
@@ -76,6 +79,20 @@ class Lasso:
     @cached_property
     def _memberships(self) -> Tensor:
         return self.halves.memberships(self._present)
+
+
+def _told(outputs: Tensor) -> Iterator[Tensor]:
+    """The outputs one by one, with a warning after the first if all will take long."""
+    start = perf_counter()
+    for k, z in enumerate(outputs):
+        yield z
+        left = (perf_counter() - start) * (len(outputs) - 1)
+        if not k and left > LONG:
+            warnings.warn(
+                f"the lasso takes about {left / 60:,.0f} minutes more for {len(outputs):,} outputs;"
+                " --attribution datamodels takes seconds",
+                stacklevel=2,
+            )
 
 
 def _path(x: Tensor, z: Tensor, strengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
