@@ -12,7 +12,7 @@ each row that is asked about. 3 for each row on which the damping of an optimize
 measured.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,6 @@ from expunge.attribution.damping import Travel, damping_of, sample_of, travel
 from expunge.attribution.stepped import Stepped, following
 from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
-from expunge.ensemble import Change
 from expunge.errors import BadInput
 from expunge.loop import Cost
 from expunge.problem import Problem
@@ -57,7 +56,7 @@ class Linearised(Stepped):
 
     def __post_init__(self) -> None:
         wrong = (
-            (self.damping is not None and not self.damping > 0)
+            (self.damping is not None and not 0 < self.damping < float("inf"))
             or self.samples < 1
             or self.iterations < 0
             or self.rounds < 1
@@ -67,20 +66,20 @@ class Linearised(Stepped):
             raise BadInput(
                 f"linearised with damping={self.damping}, samples={self.samples}, "
                 f"iterations={self.iterations}, rounds={self.rounds}, curvature={self.curvature}",
-                expected="damping above 0, samples and rounds of at least 1, iterations of at "
-                f"least 0, curvature one of {', '.join(CURVATURES)}",
+                expected="a finite damping above 0, samples and rounds of at least 1, iterations "
+                f"of at least 0, curvature one of {', '.join(CURVATURES)}",
                 cure="correct the setting",
             )
 
-    def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
-        """See `Attribution`.
+    def steps(self, forget: Tensor) -> list[Weights]:
+        """See `Stepped`.
 
         Raises:
             BadInput: rows that were not trained on, or nothing left of them; a model that has no
                 forward derivative.
         """
-        with served(self.models.template):
-            return super().changes(forget, asked)
+        with _served(self.models.template):
+            return super().steps(forget)
 
     def price(self, rows: int) -> Cost:
         """What a prediction for so many rows reads of one model, for the problem's forget set."""
@@ -92,9 +91,12 @@ class Linearised(Stepped):
 
     def _sizing(self) -> Cost:
         """What the damping reads; a problem that implies none is refused before it is run."""
-        implied = self.damping is None and isinstance(self.problem.recipe, Recipe)
-        sized = self._travel.measured if implied else 0
+        sized = self._travel.measured if self._implied else 0
         return Cost(sized, sized)
+
+    @property
+    def _implied(self) -> bool:
+        return self.damping is None and isinstance(self.problem.recipe, Recipe)
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         draws, how = self._draws(member), self._leave_out(point, member)
@@ -123,7 +125,7 @@ class Linearised(Stepped):
 
 
 @contextmanager
-def served(module: nn.Module) -> Iterator[None]:
+def _served(module: nn.Module) -> Iterator[None]:
     """Turn torch's refusal of a forward derivative into words."""
     try:
         yield

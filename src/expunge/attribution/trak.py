@@ -63,10 +63,11 @@ class Trak(Stepped):
     retained: bool = True
 
     def __post_init__(self) -> None:
-        if self.dimension < 1 or (self.damping is not None and not self.damping >= 0):
+        wrong = self.damping is not None and not 0 <= self.damping < float("inf")
+        if self.dimension < 1 or wrong:
             raise BadInput(
                 f"TRAK with dimension={self.dimension} and damping={self.damping}",
-                expected="a dimension of at least 1, and damping of at least 0",
+                expected="a dimension of at least 1, and a finite damping of at least 0",
                 cure="leave both out for the defaults",
             )
 

@@ -10,9 +10,10 @@ What half-data models say of a set is not quite what leaving it out of all rows 
   up to twice as large where training has settled. And half of the forgotten rows are there, on
   average, so their own curvature counts half: rows that are alike stand in for each other.
 
-All this follows from the linearised model. Cost: that of `linearised`, and 12 units for each
-sampled and 6 for each forgotten row and iteration more, 3 for each present and each forgotten row,
-and 6 for each row that is asked about; where damping needs the size of gradients, these once more.
+All this follows from the linearised model, and takes one step however many `rounds` the whole
+prediction takes. Cost: that of `linearised`, and 12 units for each sampled and 6 for each forgotten
+row and iteration more, 3 for each present and each forgotten row, and 6 for each row that is asked
+about; where damping needs the size of gradients, that of half a training once more.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.damping import Travel, damping_of, travel
-from expunge.attribution.linearised import Linearised, served
+from expunge.attribution.linearised import Linearised
 from expunge.attribution.stepped import slope_along
 from expunge.curvature.ekfac import ekfac
 from expunge.curvature.leave_out import LeaveOut
@@ -60,17 +61,20 @@ class TwoSizes(Linearised):
         products = 2 * self.iterations * self._sampled(self.problem)
         products += self.iterations * len(self.problem.forget)
         solved = Cost(4 * products + read, products + read)
-        return super().price(rows) + solved + self._sizing() + Cost(6 * rows)
+        return super().price(rows) + solved + Cost(6 * rows)
+
+    def _sizing(self) -> Cost:
+        sized = self._half_travel.measured if self._implied else 0
+        return super()._sizing() + Cost(sized, sized)
 
     def _along(self, part: str, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found: dict[str, list[Tensor]] = {split: [] for split in asked}
-        with served(self.models.template):
-            for module, every in zip(self.models.modules(), self.steps(forget), strict=True):
-                step = {n.removeprefix(part): d for n, d in every.items() if n.startswith(part)}
-                for split, rows in asked.items():
-                    point = Point(self.problem.task, self.problem.splits[split], module)
-                    found[split].append(slope_along(point, rows, step)[1].cpu())
-        return {split: torch.stack(parts) for split, parts in found.items()}
+        for module, every in zip(self.models.modules(), self.steps(forget), strict=True):
+            step = {n.removeprefix(part): d for n, d in every.items() if n.startswith(part)}
+            for split, rows in asked.items():
+                point = Point(self.problem.task, self.problem.splits[split], module)
+                found[split].append(slope_along(point, rows, step)[1].cpu())
+        return {split: torch.stack(changes) for split, changes in found.items()}
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         draws, how = self._draws(member), self._leave_out(point, member)
@@ -100,9 +104,10 @@ class TwoSizes(Linearised):
 
     def _halved(self, point: Point, member: int) -> LeaveOut:
         """How a half-data model's change is found: training is half as long."""
-        damping = None if self.damping is None else 2 * self.damping
-        if damping is None:
+        if self.damping is None:
             damping = damping_of(self.problem, point, self._draws(member), self._half_travel)
+        else:
+            damping = 2 * self.damping
         return LeaveOut(damping, self.iterations)
 
     @cached_property

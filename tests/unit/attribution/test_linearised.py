@@ -204,6 +204,7 @@ def test_forgotten_rows_must_be_present():
         ("damping", 0.0),
         ("damping", -1.0),
         ("damping", float("nan")),
+        ("damping", float("inf")),
         ("samples", 0),
         ("iterations", -1),
         ("rounds", 0),

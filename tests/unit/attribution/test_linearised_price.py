@@ -53,20 +53,30 @@ def test_the_price_is_what_is_read(optimizer, settings, samples):
     assert price.seconds == 0.0
 
 
-def test_the_price_of_two_sizes_is_what_all_parts_read():
-    problem = tiny64().forgetting(FORGET)
+@pytest.mark.parametrize("settings", [{}, {"iterations": 5}, {"rounds": 3}, {"damping": 0.1}])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_the_price_of_two_sizes_is_what_all_parts_read(optimizer, settings):
+    """Of 58 rows; half a training of Adam has its gradients measured on 29 of them."""
+    problem = tiny64(optimizer=partial(optimizer, lr=0.01)).without(torch.tensor([0, 59]))
+    problem = problem.forgetting(FORGET)
     data = Counting(problem.train.inputs, problem.train.targets)
     problem = replace(problem, train=data)
     with seeded(0):
         own = Ensemble.of(Passes())
-    attribution, rows = TwoSizes(problem, own), torch.arange(9)
+    attribution, rows = TwoSizes(problem, own, **settings), torch.arange(1, 10)
     Passes.rows = 0
     attribution.sizes(FORGET, {"train": rows})
-    price, alone = attribution.price(9), Linearised(problem, own).price(9)
-    assert price.row_units == alone.row_units + 2 * 6 * (2 * 28 + 4) + 3 * (60 + 4) + 6 * 9
-    assert data.read == 1 + 8 * 28 + 2 * 4 + 2 * 4 + 60 + 4 * 9
-    tangents = 2 * (6 * 28 + 2 * 4) + 3 * 2 * 9
-    assert price.forward_rows == Passes.rows + tangents
+    price, alone = attribution.price(9), Linearised(problem, own, **settings).price(9)
+    assert attribution._sampled(problem) == 27
+
+    half = 29 if optimizer is torch.optim.Adam and "damping" not in settings else 0
+    products = attribution.iterations * (2 * 27 + 4)
+    assert price.row_units == alone.row_units + 6 * products + 3 * (58 + 4) + 3 * half + 6 * 9
+    first = attribution.rounds * attribution.iterations * 27
+    pulls = attribution.rounds * 4 + (attribution.rounds - 1) * 27
+    sized = 3 * half  # 58 and 29
+    assert data.read == 1 + 2 * 27 + pulls + first + sized + products + 58 + 4 + 4 * 9
+    assert price.forward_rows == Passes.rows + 2 * (first + products) + 3 * 2 * 9
 
 
 def test_a_second_look_at_the_same_forget_set_reads_only_what_is_asked():

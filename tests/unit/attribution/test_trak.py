@@ -353,7 +353,12 @@ def test_the_price_is_what_is_read():
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in ({"dimension": 0}, {"damping": -0.1}, {"damping": float("nan")}):
+    for wrong in (
+        {"dimension": 0},
+        {"damping": -0.1},
+        {"damping": float("nan")},
+        {"damping": float("inf")},
+    ):
         with pytest.raises(BadInput, match="TRAK with dimension="):
             Trak(tiny64(), models(), **wrong)
 
