@@ -13,6 +13,7 @@ from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.fit import Fit
 from expunge.attribution.kinds import (
     COMBINED,
+    DATAMODELS,
     MODELS,
     VERSION,
     attributor,
@@ -118,8 +119,9 @@ class Predictions:
         assert self.fitted is not None, "made before: Needs"
         count = parse(named)[1].get(MODELS, 0)
         if count not in self._measured:
-            halves = Datamodels(self.fitted.halves.first(count))
-            self._measured[count] = halves.repeats(self.problem.forget)
+            same = f"{DATAMODELS}:{MODELS}={count}"
+            found: Any = attributor(same, self.problem, None, self.fitted.halves, self.seed)
+            self._measured[count] = found.repeats(self.problem.forget)
         return self._measured[count]
 
 

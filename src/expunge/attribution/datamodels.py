@@ -61,7 +61,7 @@ class Datamodels:
         halves: half-data models.
         around: another source of predictions of the same problem, or None.
         shuffles: with which chance is measured; 0 trusts as if there were no chance.
-        size: r of all rows; None: as said above.
+        size: r of all rows, above 0; None: as said above.
     """
 
     halves: Halves
@@ -71,10 +71,10 @@ class Datamodels:
     _found: list[Repeats] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.shuffles < 0 or (self.size is not None and not self.size > 0):
+        if self.shuffles < 0 or (self.size is not None and not 0 < self.size < float("inf")):
             raise BadInput(
-                f"datamodels with shuffles={self.shuffles}, size={self.size}",
-                expected="shuffles of at least 0, and a size above 0",
+                f"datamodels with shuffles={self.shuffles} and size={self.size}",
+                expected="shuffles of at least 0, and a finite size above 0",
                 cure="leave both out for the defaults",
             )
 

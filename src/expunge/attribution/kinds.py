@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +21,10 @@ from expunge.errors import BadInput, nearest
 from expunge.loop import Cost
 from expunge.problem import Problem
 
+DATAMODELS, COMBINED = "datamodels", "combined"  # the second is datamodels around linearised
 # from half-data models alone: the same prediction for every model
 HALVES: dict[str, Callable[..., Attribution]] = {
-    "datamodels": Datamodels,
+    DATAMODELS: Datamodels,
     "difference": Difference,
     "ridge": Ridge,
     "lasso": Lasso,
@@ -34,14 +36,13 @@ OWN: dict[str, Callable[..., Attribution]] = {
     "ek-fac": partial(Linearised, iterations=0),
     "trak": Trak,
 }
-COMBINED = "combined"  # datamodels around linearised
 MODELS = "models"  # a setting of all that are made from half-data models
 KINDS: dict[str, str] = {
     "linearised": "retraining linearised at the model's own weights; no other model is trained",
     "influence": "the same with the curvature of all rows, as classical influence functions have",
     "ek-fac": "linearised, with the curvature solved by EK-FAC alone",
     "trak": "one Newton step on randomly projected gradients of margins",
-    "datamodels": "half-data models: difference of means, trusted as far as it repeats",
+    DATAMODELS: "half-data models: difference of means, trusted as far as it repeats",
     "difference": "half-data models: difference of means as it is",
     "ridge": "half-data models: ridge regression on the rows trained on",
     "lasso": "half-data models: the lasso, as published; a second an output",
@@ -143,7 +144,11 @@ def attributor(
         return OWN[kind](problem, models, seed=seed, **chosen)
     assert halves is not None, "checked by the api: half-data models are made before"
     halves = halves.first(chosen.pop(MODELS, 0))
-    if kind == COMBINED:
-        assert models is not None, "checked by the api: it predicts for models"
-        return Datamodels(halves, TwoSizes(problem, models, seed=seed, **chosen))
-    return HALVES[kind](halves, **chosen)
+    if kind not in (DATAMODELS, COMBINED):
+        return HALVES[kind](halves, **chosen)
+    # trust is measured on rows that are still there: those forgotten earlier are not to be read
+    halves = replace(halves, present=halves.present & problem.present_mask)
+    if kind == DATAMODELS:
+        return Datamodels(halves, **chosen)
+    assert models is not None, "checked by the api: it predicts for models"
+    return Datamodels(halves, TwoSizes(problem, models, seed=seed, **chosen))

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from expunge.attribution import KINDS, Datamodels, Difference, Halves, Linearised, Ridge
-from expunge.attribution.halves import ROWS
+from expunge.attribution import halves as blocks
 from expunge.attribution.kinds import attributor, from_halves, from_models, parse, settings_of
-from expunge.contract.problems import mlp, tiny
+from expunge.attribution.two_sizes import TwoSizes
+from expunge.contract.problems import ROWS, mlp, tiny
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.rng import seeded
 
-HALVES = Halves([], torch.ones(3, dtype=torch.bool))
+HALVES = Halves([], torch.ones(ROWS, dtype=torch.bool))
 
 
 def made(named: str, halves: Halves | None = HALVES):
@@ -123,16 +124,17 @@ def test_each_name_makes_what_it_says():
     for kind, made_by in (("difference", Difference), ("ridge", Ridge), ("datamodels", Datamodels)):
         found = attributor(kind, tiny(), None, HALVES, seed=0)
         assert isinstance(found, made_by)
-        assert found.halves is HALVES
+        assert found.halves.blocks is HALVES.blocks
     assert attributor("datamodels", tiny(), None, HALVES, seed=0).around is None
 
 
 @pytest.mark.parametrize("kind", ["datamodels", "difference", "ridge", "combined"])
 def test_fewer_half_data_models_may_be_named(kind):
     rows = torch.arange(12).reshape(6, 2)
-    halves = Halves([{ROWS: rows[:4]}, {ROWS: rows[4:]}], torch.ones(12, dtype=torch.bool))
+    present = torch.ones(ROWS, dtype=torch.bool)
+    halves = Halves([{blocks.ROWS: rows[:4]}, {blocks.ROWS: rows[4:]}], present)
     assert torch.equal(made(f"{kind}:models=5", halves).halves.rows, rows[:5])
-    assert made(f"{kind}:models=0", halves).halves is halves
+    assert torch.equal(made(f"{kind}:models=0", halves).halves.rows, rows)
     with pytest.raises(BadInput, match="from 7 half-data models, where there are 6"):
         made(f"{kind}:models=7", halves)
 
@@ -140,8 +142,8 @@ def test_fewer_half_data_models_may_be_named(kind):
 def test_combined_is_datamodels_around_linearised():
     found = made("combined:rounds=2")
     assert isinstance(found, Datamodels)
-    assert found.halves is HALVES
-    assert isinstance(found.around, Linearised)
+    assert found.halves.blocks is HALVES.blocks
+    assert isinstance(found.around, TwoSizes)
     assert (found.around.rounds, found.around.seed) == (2, 3)
     assert made("linearised", halves=None).rounds == 1
 
@@ -153,5 +155,22 @@ def test_datamodels_settings_that_mean_nothing_are_refused(wrong):
 
 
 def test_settings_that_mean_nothing_are_refused_when_it_is_made():
-    with pytest.raises(BadInput, match="linearised with damping=-1.0"):
-        made("linearised:damping=-1")
+    for wrong in ("-1", "inf"):
+        with pytest.raises(BadInput, match=f"linearised with damping={wrong}.*finite damping"):
+            made(f"linearised:damping={wrong}")
+    for wrong in ("size=0", "size=-1", "size=nan", "size=inf", "shuffles=-1"):
+        with pytest.raises(BadInput, match="datamodels with shuffles=.*a finite size above 0"):
+            made(f"datamodels:{wrong}")
+    assert made("datamodels:size=0.8,shuffles=0").size == 0.8
+
+
+@pytest.mark.parametrize("kind", ["datamodels", "combined"])
+def test_rows_forgotten_earlier_are_no_part_of_what_trust_is_measured_on(kind):
+    rows = torch.arange(12).reshape(4, 3)
+    halves = Halves([{blocks.ROWS: rows}], torch.arange(ROWS) > 0)
+    problem = tiny().without(torch.tensor([7, 8]))
+    with seeded(0):
+        found = attributor(kind, problem, Ensemble.of(mlp()), halves, seed=0)
+    expected = [k for k in range(ROWS) if k not in (0, 7, 8)]
+    assert found.halves.present.nonzero().squeeze(-1).tolist() == expected
+    assert halves.present.sum() == ROWS - 1
