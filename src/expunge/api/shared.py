@@ -18,7 +18,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
     Args:
         problem: for the price of one retraining.
         method: whose needs are priced.
-        half_models: how many, where its attribution is made from them.
+        half_models: how many there are, where its attribution is made from them; 0: none to pay.
         one: what one half-data model cost, or None: its price by the recipe.
     """
     own = method.price(problem)
@@ -34,7 +34,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
         solved = price(named, problem, _asked(method, problem)).row_units
     if not from_halves(named):
         return shared_facts(f"{named} attribution of this forget set", solved, own, problem, False)
-    half_models = parse(named)[1].get(MODELS) or half_models
+    half_models = min(half_models, parse(named)[1].get(MODELS) or half_models)
     units = half_models * (half_units(problem) if one is None else one.row_units)
     return shared_facts(f"{half_models:,} half-data models", units + solved, own, problem, True)
 

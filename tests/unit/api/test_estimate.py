@@ -156,6 +156,9 @@ def test_half_models_that_exist_cost_this_request_nothing(workshop):
     assert price.relative == pytest.approx(whole_share(asked, price.method, 0))
     alone = whole_share(asked, METHODS["dmm"]())
     assert alone < price.relative < 1.2 * alone  # it reads the models once more
+    fewer = METHODS["dmm"](attribution="combined:models=15")
+    same = [one for one in reused(workshop, method=fewer) if one.method == fewer]
+    assert [one.relative for one in same] == [pytest.approx(price.relative)]
     assert not reused(workshop, half_models=30)
     assert not reused(replace(workshop, seed=9))
 
