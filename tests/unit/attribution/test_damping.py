@@ -70,6 +70,8 @@ def test_decay_in_the_optimizer_is_a_penalty_and_no_part_of_the_path():
     assert whole - half == pytest.approx(half - none)
     size = none * 0.1 * STEPS / KNEE
     assert half == pytest.approx(none + 0.5 * size, rel=1e-3)
+    apart = damping(problem(Adam, weight_decay=0.5, decoupled_weight_decay=True))
+    assert apart == pytest.approx(half)
 
 
 def test_steps_are_counted_for_the_rows_that_are_present():

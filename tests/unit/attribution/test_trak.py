@@ -27,6 +27,8 @@ from expunge.contract.problems import (
     tiny64,
 )
 from expunge.curvature import point
+from expunge.curvature.leave_out import moved
+from expunge.curvature.point import Point
 from expunge.data import TensorData
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -135,8 +137,14 @@ def test_a_module_without_a_forward_derivative():
     ensemble = models(Recurrent)
     fitted = Trak(problem, ensemble, dimension=20, **case)
     expected = naive(problem, ensemble, fitted, GONE, **case)
-    assert torch.allclose(fitted.without(GONE, ALL).mean.double(), expected, atol=1e-4)
+    found = fitted.without(GONE, ALL)
+    assert torch.allclose(found.mean.double(), expected, atol=1e-4)
     assert expected.abs().max() > 0.1
+    (step,), (batch,) = fitted.steps(GONE), problem.train.batches([ALL])
+    there = moved(Point(problem.task, problem.train, ensemble.template), step).module
+    with torch.no_grad():
+        z, after = (problem.task.outputs(m, batch) for m in (ensemble.template, there))
+    assert torch.allclose(found.sd[0], (after - z - found.mean[0]).abs(), atol=1e-5)
 
 
 # ---- exact where it should be
@@ -321,11 +329,14 @@ def test_nothing_forgotten_changes_nothing():
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_default_damping_is_a_share_of_the_curvature_or_the_penalty(known):
+@pytest.mark.parametrize("gone", [0, 20])
+def test_the_default_damping_is_a_share_of_the_curvature_or_the_penalty(known, gone):
+    """A share of the mean over rows that are present."""
     problem = tiny64() if known else replace(tiny64(), recipe=None)
+    problem = problem.without(ALL[~torch.isin(ALL, GONE)][:gone])
     fitted = Trak(problem, models(count=2), dimension=20)
     for member, own in enumerate(fitted.fitted.values()):
-        mean = torch.linalg.eigvalsh(own.gram).sum() / ROWS
+        mean = torch.linalg.eigvalsh(own.gram).sum() / (ROWS - gone)
         named = replace(fitted, damping=float(trak.SHARE * mean))
         told, same = (one.without(GONE, ALL).mean[member] for one in (fitted, named))
         assert torch.allclose(told, same, rtol=1e-6)
@@ -378,6 +389,22 @@ def test_a_matrix_without_inverse_is_refused(dimension):
         fitted.without(GONE, ALL)
 
 
+def test_as_many_features_as_rows_need_no_damping_and_more_do():
+    """Of five retained rows five features; by rounding, six may seem to have an inverse."""
+    many = ALL[5:]
+    found = Trak(tiny64(), models(), dimension=5, damping=0.0).without(many, ALL)
+    assert found.mean.isfinite().all()
+    for seed in range(10):
+        with pytest.raises(BadInput, match="6 features of 5 rows.*no inverse"):
+            Trak(tiny64(), models(), seed=seed, dimension=6, damping=0.0).without(many, ALL)
+
+
+def test_a_model_of_another_task_is_refused():
+    problem = replace(tiny64(), task=Classification(CLASSES + 1))
+    with pytest.raises(BadInput, match=r"the model gave outputs of shape \(60, 3\)"):
+        Trak(problem, models()).without(GONE, ALL)
+
+
 def test_other_tasks_are_refused():
     task = Classification(CLASSES)
     task.kind = "denoising"
@@ -386,11 +413,12 @@ def test_other_tasks_are_refused():
 
 
 def test_a_model_that_diverged_is_refused():
-    ensemble = models()
-    with torch.no_grad():
-        next(ensemble.template.parameters()).fill_(float("inf"))
-    with pytest.raises(BadInput, match="margins are NaN or infinite"):
-        Trak(tiny64(), ensemble).without(GONE, ALL)
+    for place in (0, -1):  # NaN by the first weights, infinity by the last bias
+        ensemble = models()
+        with torch.no_grad():
+            list(ensemble.template.parameters())[place][0] = float("inf")
+        with pytest.raises(BadInput, match="margins are NaN or infinite"):
+            Trak(tiny64(), ensemble).without(GONE, ALL)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
