@@ -31,9 +31,8 @@ class Travel(NamedTuple):
     """How far training goes, by its optimizer and schedule alone; the same for all models."""
 
     path: float  # of a weight under a gradient of UNIT that never changes
-    measured: (
-        int  # rows whose gradients `damping_of` reads; 0 where twice as much goes twice as far
-    )
+    # rows whose gradients `damping_of` reads; 0 where twice as much goes twice as far
+    measured: int
 
 
 def travel(problem: Problem, rows: int | None = None) -> Travel:

@@ -39,7 +39,7 @@ def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
 
 
 def size_of(own: Tensor, half: Tensor) -> float:
-    """R of the forgotten rows: how far an effect shrinks from half-data models to all rows.
+    """How far an effect on forgotten rows shrinks from half-data models to all rows: their r.
 
     Args:
         own: L - L_0 of the probe, what another source says that these rows do; (rows, C).

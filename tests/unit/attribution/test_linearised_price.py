@@ -6,11 +6,14 @@ from functools import partial
 import pytest
 import torch
 
-from expunge.attribution import Linearised
+from expunge.attribution import Halves, Linearised, kinds, repeats
+from expunge.attribution.halves import ROWS
+from expunge.attribution.kinds import attributor
 from expunge.attribution.two_sizes import TwoSizes
 from expunge.contract.counting import Counting, Passes
-from expunge.contract.problems import mlp64, tiny64
+from expunge.contract.problems import CLASSES, mlp64, tiny64
 from expunge.ensemble import Ensemble
+from expunge.loop import Cost
 from expunge.rng import seeded
 
 FORGET = torch.tensor([3, 7, 11, 19])
@@ -77,6 +80,33 @@ def test_the_price_of_two_sizes_is_what_all_parts_read(optimizer, settings):
     sized = 3 * half  # 58 and 29
     assert data.read == 1 + 2 * 27 + pulls + first + sized + products + 58 + 4 + 4 * 9
     assert price.forward_rows == Passes.rows + 2 * (first + products) + 3 * 2 * 9
+
+
+@pytest.mark.parametrize(
+    ("named", "settings"),
+    [
+        ("combined", {}),
+        ("combined:models=15", {}),
+        ("combined:rounds=2,samples=9", {"rounds": 2, "samples": 9}),
+    ],
+)
+def test_the_price_of_combined_counts_what_trust_is_measured_on(named, settings, monkeypatch):
+    """The forgotten rows, and of the others that are present as many as are probed."""
+    monkeypatch.setattr(kinds, "PROBED", 20)
+    monkeypatch.setattr(repeats, "PROBED", 20)
+    problem = tiny64().without(torch.tensor([0, 59])).forgetting(FORGET)
+    data = Counting(problem.train.inputs, problem.train.targets)
+    problem = replace(problem, train=data)
+    with seeded(0):
+        own, drawn = Ensemble.of(mlp64()), [torch.randperm(60)[:30] for _ in range(20)]
+    blocks = [{ROWS: torch.stack(drawn), "train": torch.zeros(20, 60, CLASSES)}]
+    halves = Halves(blocks, torch.ones(60, dtype=torch.bool), centred=True)
+    solved = TwoSizes(problem, own, **settings).price(0)
+    for asked in (torch.arange(1, 10), torch.arange(1, 2)):
+        data.read, rows = 0, len(asked) + len(FORGET) + 20
+        attributor(named, problem, own, halves, seed=0).without(FORGET, asked)
+        assert data.read == 1 + solved.backward_rows + 4 * rows
+        assert kinds.price(named, problem, len(asked)) == solved + Cost(10 * rows)
 
 
 def test_a_second_look_at_the_same_forget_set_reads_only_what_is_asked():
