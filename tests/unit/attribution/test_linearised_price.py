@@ -90,10 +90,13 @@ def test_the_price_of_two_sizes_is_what_all_parts_read(optimizer, settings):
         ("combined:rounds=2,samples=9", {"rounds": 2, "samples": 9}),
     ],
 )
-def test_the_price_of_combined_counts_what_trust_is_measured_on(named, settings, monkeypatch):
-    """The forgotten rows, and of the others that are present as many as are probed."""
-    monkeypatch.setattr(kinds, "PROBED", 20)
-    monkeypatch.setattr(repeats, "PROBED", 20)
+@pytest.mark.parametrize("probed", [20, 500])
+def test_the_price_of_combined_counts_what_trust_is_measured_on(
+    named, settings, probed, monkeypatch
+):
+    """The forgotten rows, and of the 54 others that are present as many as are probed."""
+    monkeypatch.setattr(kinds, "PROBED", probed)
+    monkeypatch.setattr(repeats, "PROBED", probed)
     problem = tiny64().without(torch.tensor([0, 59])).forgetting(FORGET)
     data = Counting(problem.train.inputs, problem.train.targets)
     problem = replace(problem, train=data)
@@ -103,7 +106,7 @@ def test_the_price_of_combined_counts_what_trust_is_measured_on(named, settings,
     halves = Halves(blocks, torch.ones(60, dtype=torch.bool), centred=True)
     solved = TwoSizes(problem, own, **settings).price(0)
     for asked in (torch.arange(1, 10), torch.arange(1, 2)):
-        data.read, rows = 0, len(asked) + len(FORGET) + 20
+        data.read, rows = 0, len(asked) + len(FORGET) + min(probed, 54)
         attributor(named, problem, own, halves, seed=0).without(FORGET, asked)
         assert data.read == 1 + solved.backward_rows + 4 * rows
         assert kinds.price(named, problem, len(asked)) == solved + Cost(10 * rows)
