@@ -148,12 +148,6 @@ def test_combined_is_datamodels_around_linearised():
     assert made("linearised", halves=None).rounds == 1
 
 
-@pytest.mark.parametrize("wrong", ["size=0", "size=-1", "size=nan", "shuffles=-1"])
-def test_datamodels_settings_that_mean_nothing_are_refused(wrong):
-    with pytest.raises(BadInput, match="datamodels with shuffles=.*a size above 0"):
-        made(f"datamodels:{wrong}")
-
-
 def test_settings_that_mean_nothing_are_refused_when_it_is_made():
     for wrong in ("-1", "inf"):
         with pytest.raises(BadInput, match=f"linearised with damping={wrong}.*finite damping"):
