@@ -23,7 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # where the best on digits are not the 
     "gradient-ascent": {"epochs": 10, "lr": 0.001},
     "ascent-descent": {"epochs": 1, "lr": 0.001},
     "random-label": {"epochs": 1, "lr": 0.00003},
-    "dm-direct": {"attribution": "datamodels"},
+    "dm-direct": {"attribution": "combined"},
     "dmm": {"attribution": "combined"},
 }
 
