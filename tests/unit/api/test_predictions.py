@@ -123,22 +123,20 @@ def test_rows_forgotten_earlier_are_not_read():
 # ---- what decides a prediction
 
 
-DIFFERENT = {
-    "kind": made("ek-fac:iterations=2"),
-    "setting": made("linearised:samples=7"),
-    "seed": made("linearised", seed=1),
-    "half-data models": made("combined"),
-    "other half-data models": made("combined", fit=fitted(1)),
-    "fewer half-data models": made("combined:models=30"),
-    "seed of it": made("combined", seed=1),
-    "table": made("difference"),
-    "other table": made("difference", fit=fitted(1)),
-    "table of fewer": made("difference:models=30"),
-}
-
-
 def test_whatever_decides_a_prediction_is_in_its_digest(monkeypatch):
-    found = {name: one.digest for name, one in DIFFERENT.items()} | {"": made("linearised").digest}
+    different = {
+        "kind": made("ek-fac:iterations=2"),
+        "setting": made("linearised:samples=7"),
+        "seed": made("linearised", seed=1),
+        "half-data models": made("combined"),
+        "other half-data models": made("combined", fit=fitted(1)),
+        "fewer half-data models": made("combined:models=30"),
+        "seed of it": made("combined", seed=1),
+        "table": made("difference"),
+        "other table": made("difference", fit=fitted(1)),
+        "table of fewer": made("difference:models=30"),
+    }
+    found = {name: one.digest for name, one in different.items()} | {"": made("linearised").digest}
     assert len(set(found.values())) == len(found)
     assert made("linearised").digest == found[""]
     assert made("linearised:iterations=2").digest == found[""]  # the default, said
