@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.needs import HALF_MODELS, Needs
+from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, write_evidence
 from expunge.api.predictions import Predictions
@@ -48,7 +48,8 @@ def compare(
         out: folder of the results.
         workshop: store, seed, processes, device.
         members: models on each side.
-        half_models: for methods that need predicted changes.
+        half_models: for methods that need predicted changes; those of a file that a method's
+            `attribution` names, where one does.
         pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
         command: what repeats this run, for the report.
 
@@ -73,7 +74,11 @@ def compare(
                 cure="choose another name",
             )
     require_place(out)  # before an hour's work, not after
-    needs, maker = Needs.of(problem, methods.values()), Maker(problem, workshop)
+    maker = Maker(problem, workshop)
+    given = {name: from_file(one, maker) for name, one in methods.items()}
+    methods = {name: one for name, (one, _) in given.items()}
+    half_models = min((found.count for _, found in given.values() if found), default=half_models)
+    needs = Needs.of(problem, methods.values())
     judged = {role: members for role in ("original", "oracle", "null")}
     maker.make({**judged, **needs.counts(maker, members, half_models)})
     fitted = fit(maker, half_models) if needs.halves else None

@@ -9,11 +9,13 @@ import torch
 
 import expunge
 from expunge.api.attribute import attribute
+from expunge.api.compare import compare
 from expunge.attribution.fit import fit
 from expunge.contract.problems import mlp, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.maker import Maker
+from expunge.methods import METHODS
 from expunge.rng import seeded
 from expunge.store import Store
 
@@ -54,6 +56,19 @@ def test_a_file_serves_another_store_without_any_training(problem, workshop, tmp
     assert again.reused
     first = fit(Maker(problem, replace(workshop, group=8)), 24)
     assert torch.equal(again.halves.rows, first.halves.rows)
+
+
+def test_a_file_serves_a_comparison_without_more_half_data_models(
+    problem, workshop, tmp_path, file
+):
+    other = elsewhere(workshop, tmp_path)
+    methods = {"dmm": METHODS["dmm"](steps=3, attribution=str(file))}
+    found = compare(
+        problem.forgetting(ROWS), methods, out=tmp_path / "out", workshop=other, members=50
+    )
+    assert found["methods"]["dmm"]["settings"]["attribution"] == "combined"
+    assert found["methods"]["dmm"]["shared_cost"]["what"] == "24 half-data models"
+    assert fit(Maker(problem, other), 24).reused
 
 
 def test_it_is_used_as_it_was_written_for(problem, workshop, tmp_path):
