@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.api.left_out import LeftOut
-from expunge.attribution.damping import damping_of
+from expunge.attribution.damping import damping_of, travel
 from expunge.attribution.halves import Halves
 from expunge.attribution.kinds import attributor
 from expunge.curvature.point import Point
@@ -64,7 +64,7 @@ class Ask:
         """That which the recipe implies, as ours has it, in units of the mean loss's curvature."""
         point = Point(self.problem.task, self.problem.train, self.module)
         draws = Draws((self.seed, "attribution", "linearised", self.member))
-        return damping_of(self.problem, point, draws)
+        return damping_of(self.problem, point, draws, travel(self.problem))
 
     def summed(self, scores: Tensor) -> Tensor:
         """From each asked row's effect on each judged row, (asked, judged), that of each set."""
