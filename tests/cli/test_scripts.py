@@ -26,7 +26,7 @@ def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
 
 slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take a minute
 QUICK = ["convex", "demo_grid", "fashion_table", "half_data", "pareto"]
-SLOWER = [slow("attribution"), slow("dmm_digits"), slow("dmm_fashion")]
+SLOWER = [slow(name) for name in ("attribution", "dmm_digits", "dmm_fashion", "matching")]
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOWER])
