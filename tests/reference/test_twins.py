@@ -165,12 +165,25 @@ def dmm_of_distributions(b: Bench) -> nn.Module:
     return adam(b, lambda m: (p.exp() * (p - m(b.x).log_softmax(1))).sum(1).mean(), 6, 0.05)
 
 
+def margin_of_two(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Of two classes: the true one's logit less the other's."""
+    own = z.gather(1, y[:, None])
+    return (2 * own - z.sum(1, keepdim=True)).squeeze(1)
+
+
+def dmm_of_margins(b: Bench) -> nn.Module:
+    y = b.problem.train.targets
+    target = margin_of_two(b.original(b.x).detach() + b.shift(b.x), y)
+    return adam(b, lambda m: (margin_of_two(m(b.x), y) - target).square().mean(), 6, 0.05)
+
+
 ROUNDING = 1e-12  # of sums in another order
 TARGETS = 1e-5  # targets pass through float32, and Adam divides by the gradient's size
 MATCH = {"steps": 6, "lr": 0.05, "forget_batch_size": ALL, "retain_batch_size": ALL}
 PASSES = {"epochs": 4, "lr": 0.1, "batch_size": ALL}
 BOTH = {**PASSES, "forget_batch_size": ALL, "alpha": 0.7}
 KL = {**MATCH, "loss": "distribution"}
+MARGIN = {**MATCH, "loss": "margin"}
 TWINS = [
     ("retrain", {}, retrain, ROUNDING),
     ("fine-tune", PASSES, fine_tune, ROUNDING),
@@ -181,6 +194,7 @@ TWINS = [
     ("oracle-matching", KL, oracle_matching_of_distributions, TARGETS),
     ("dmm", MATCH, dmm, TARGETS),
     ("dmm", KL, dmm_of_distributions, TARGETS),
+    ("dmm", MARGIN, dmm_of_margins, TARGETS),
 ]
 
 

@@ -25,7 +25,7 @@ from expunge.problem import Problem
 from expunge.recipe import linear
 from expunge.rng import Draws
 
-LOSSES = ("outputs", "distribution")
+LOSSES = ("outputs", "distribution", "margin")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Matching:
     )
     loss: str = setting(
         "outputs",
-        "what is matched: the outputs (squared error) or their distribution (KL)",
+        "what is matched: the outputs (squared error), their distribution (KL), or the margin",
         choices=LOSSES,
     )
 
@@ -84,6 +84,9 @@ class Matching:
             outputs = task.outputs(model, batch)
             if self.loss == "distribution":
                 return task.distance(outputs, target, batch).mean()
+            if self.loss == "margin":
+                wanted = task.margin(target, batch)
+                return (task.margin(outputs, batch) - wanted).square().mean()
             return (outputs - target).square().mean()
 
         def with_targets(
