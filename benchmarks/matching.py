@@ -2,8 +2,8 @@
 
 100 models forget 100 shirts, and 500 pictures, by dmm with the attribution that reads each model
 itself, one setting changed at a time from the defaults: steps, learning rate, rows a step, and
-whether outputs, their distribution or margins are matched. Claims: of the settings that cost no more than
-the defaults none is nearer to retraining, by KLoM (mean of the three 95th percentiles).
+whether outputs, their distribution or margins are matched. Claims: of the settings that cost no
+more than the defaults none is nearer to retraining, by KLoM (mean of the three 95th percentiles).
 
 Run: python benchmarks/matching.py (15 minutes on one core, once dmm_fashion.py has run).
 """
