@@ -35,7 +35,11 @@ GRIDS = {
     "gradient-ascent": {"epochs": [2, 5, 10], "lr": [0.0003, 0.001, 0.002, 0.004]},
     "ascent-descent": {"epochs": [1, 3], "lr": [0.001, 0.003, 0.01], "alpha": [0.95, 0.99]},
     "random-label": {"epochs": [1, 3], "lr": [0.00003, 0.0003, 0.003], "alpha": [1.0, 10.0]},
-    "dmm": {"steps": [40, 80, 100], "lr": [0.0005, 0.001, 0.003, 0.006]},
+    "dmm": {
+        "steps": [40, 80, 100],
+        "lr": [0.0005, 0.001, 0.003, 0.006],
+        "attribution": ["combined"],  # as in the demo
+    },
 }
 SMALL = {name: {key: values[:1] for key, values in grid.items()} for name, grid in GRIDS.items()}
 
