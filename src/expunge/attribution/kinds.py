@@ -75,6 +75,12 @@ def parse(named: str) -> tuple[str, dict[str, Any]]:
                 expected=f"one of {', '.join(known)}" if known else "no settings at all",
                 cure=f"write e.g. {kind}:{next(iter(known), 'NAME')}=VALUE, or leave it out",
             )
+        if name in chosen:
+            raise BadInput(
+                f"setting '{name}' of attribution '{kind}' is named twice",
+                expected="each setting once",
+                cure=f"leave out {name}={value} or the other",
+            )
         try:
             chosen[name] = int(value) if isinstance(known[name], int) else float(value)
         except ValueError:

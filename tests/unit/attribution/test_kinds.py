@@ -58,6 +58,10 @@ def test_every_kind_can_be_named_and_made(kind):
         ("linearised:_last=1", "no setting '_last'"),
         ("linearised:damping=0.1,", "no setting ''"),
         (
+            "linearised:samples=5,samples=6",
+            "setting 'samples' of attribution 'linearised' is named",
+        ),
+        (
             "ridge:strength=1",
             "no setting 'strength'. Expected: one of models. Cure: write e.g. ridge",
         ),
