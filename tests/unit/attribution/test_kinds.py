@@ -59,7 +59,7 @@ def test_every_kind_can_be_named_and_made(kind):
         ("linearised:damping=0.1,", "no setting ''"),
         (
             "linearised:samples=5,samples=6",
-            "setting 'samples' of attribution 'linearised' is named",
+            "setting 'samples' of attribution 'linearised' is",
         ),
         (
             "ridge:strength=1",
