@@ -128,9 +128,8 @@ def slope(truth: Tensor, said: Tensor) -> dict[str, Any]:
 
 def agreement(estimates: Estimates) -> float:
     """<D_A, D_B> in units of what chance gives."""
-    dealt, (first, second) = estimates.chance.flatten(2), estimates.halves
-    chance = (dealt[:, 1] * dealt[:, 2]).sum(1).square().mean().sqrt()
-    return float((first * second).sum() / chance)
+    first, second = estimates.halves
+    return float((first * second).sum()) / estimates.by_chance
 
 
 def errors(truth: Tensor, halves: Halves, known: Repeats, rows: Tensor) -> dict[str, Any]:

@@ -31,6 +31,12 @@ class Estimates(NamedTuple):
         """Those of some of the rows."""
         return Estimates(self.whole[rows], self.halves[:, rows], self.chance[:, :, rows])
 
+    @property
+    def by_chance(self) -> float:
+        """Root mean square of <D_A, D_B> by chance alone; 0 where it was not measured."""
+        _, first, second = self.chance.flatten(2).unbind(1)
+        return float((first * second).sum(1).square().mean().sqrt()) if len(first) else 0.0
+
 
 class Probe(NamedTuple):
     """What trust in one split's rows is measured on."""

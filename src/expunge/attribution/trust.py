@@ -31,9 +31,7 @@ def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
     both = float(((first + second) / 2).square().sum())
     if not both:
         return Trust(0.0, size, 0.0)
-    repeated, chance, shuffled = float((first * second).sum()), 0.0, found.chance.flatten(2)
-    if len(shuffled):
-        chance = float((shuffled[:, 1] * shuffled[:, 2]).sum(1).square().mean().sqrt())
+    repeated, chance = float((first * second).sum()), found.by_chance
     low, high = (min(1.0, max(0.0, (repeated + by) / both)) for by in (-chance, chance))
     return Trust(low, size, high)
 
