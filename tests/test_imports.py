@@ -21,7 +21,7 @@ RANKS = [
     {"problem"},
     {"ensemble"},
     {"loop", "curvature"},
-    {"train"},
+    {"trainer", "train", "history"},
     {"recognise", "grouping"},
     {"maker"},
     {"methods", "attribution", "probes", "forget_sets"},

@@ -38,7 +38,9 @@ class Cost:
         )
 
 
-def epochs(rows: Tensor, batch_size: int, count: int, draws: Draws) -> Iterator[Tensor]:
+def epochs(
+    rows: Tensor, batch_size: int, count: int, draws: Draws, *, reshuffle: bool = True
+) -> Iterator[Tensor]:
     """Batches of row numbers, (members, B): `count` passes over `rows`, each in a fresh order.
 
     A pass has floor(rows / batch_size) full batches, or one batch of all rows if there are fewer.
@@ -48,11 +50,12 @@ def epochs(rows: Tensor, batch_size: int, count: int, draws: Draws) -> Iterator[
         batch_size: B, at most n are used.
         count: passes.
         draws: of the members; pass e is drawn at ("epoch", e).
+        reshuffle: False passes in the order of the first epoch again and again.
     """
     n = rows.shape[-1]
     size = min(batch_size, n)
     for epoch in range(count):
-        order = draws.at("epoch", epoch).permutation(n)
+        order = draws.at("epoch", epoch if reshuffle else 0).permutation(n)
         shuffled = rows.expand(len(order), n).gather(1, order)
         yield from shuffled[:, : n // size * size].split(size, dim=1)
 
@@ -68,7 +71,7 @@ def endless(rows: Tensor, batch_size: int, draws: Draws) -> Iterator[Tensor]:
 def descend(
     models: Ensemble,
     objective: Callable[..., Tensor],
-    feeds: Iterable[tuple[Any, ...]],
+    feeds: Iterable[tuple[Any, ...] | None],
     *,
     steps: int,
     optimizer: Callable[[Any], torch.optim.Optimizer],
@@ -90,7 +93,8 @@ def descend(
     Args:
         models: one group; its weights and buffers are overwritten.
         objective: `objective(model, *feed)` -> scalar, for one member.
-        feeds: one tuple a step, as `Ensemble.each` takes it.
+        feeds: one tuple a step, as `Ensemble.each` takes it; None leaves the step out, which counts
+            in the schedule and reads nothing.
         steps: their number, which the schedule needs; a feed that ends early is an error.
         optimizer: of named parameters; must be element-wise, as it sees the stacked tensors.
         draws: seed the model's own randomness (dropout) at every step.
@@ -106,7 +110,8 @@ def descend(
         precision: "fp32", or "bf16" for autocast.
         training: False descends in evaluation mode: batch norm's statistics stay.
         after: called with the step's number and the models after each step; may change them.
-        watch: only looks: called with 0 before the first step, then with the number of steps done.
+        watch: only looks: called before the first step and after each one with the number of
+            steps done, which begins where a resumed run goes on.
         halfway: keeps and resumes a long run; the feeds must begin after its steps.
 
     Returns:
@@ -132,8 +137,13 @@ def descend(
     own = draws.of(models.ids) if models.stacked is None else None
     with models.mode(training), seeded(own.seeds()[0]) if own else nullcontext():
         if watch is not None:
-            watch(0, models)
+            watch(before.steps, models)
         for step, feed in enumerate(feeds, start=before.steps):
+            if feed is None:
+                spent = spent._replace(steps=step + 1)
+                if watch is not None:
+                    watch(step + 1, models)
+                continue
             if own:
                 torch.manual_seed(own.at("step", step).seeds()[0])
             for group, rate in zip(opt.param_groups, full_rates, strict=True):

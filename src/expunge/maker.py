@@ -16,6 +16,7 @@ from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
 from expunge.grouping import choose_group
 from expunge.halfway import Halfway
+from expunge.history import History
 from expunge.loop import Cost
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -165,6 +166,11 @@ class Maker:
     def block(self, key: str, ids: Sequence[int]) -> Ensemble:
         """The models of one block that the store holds."""
         return Ensemble.load(self.template, self.kept(key).tensors, ids, self.group)
+
+    def history(self, ids: Sequence[int]) -> History:
+        """How the originals of one block arose."""
+        seed, device = self.workshop.seed, self.workshop.device
+        return History(self.problem, tuple(ids), seed, group=self.group, device=device)
 
     def half_models(self, count: int) -> Cost:
         """Make `count` half-data models, role "subset", if need be; returns the cost of one.

@@ -34,8 +34,9 @@ def cosine(progress: float) -> float:
 class Recipe:
     """Training from scratch that this package can run, many members at once.
 
-    An epoch is floor(rows / batch_size) full batches of a fresh permutation. Every draw comes
-    from the member's seed. The loss is the mean over the batch plus l2/2 |theta|^2.
+    An epoch is floor(rows / batch_size) full batches of a fresh permutation (of the first one
+    again without `reshuffle`). Every draw comes from the member's seed. The loss is the mean over
+    the batch plus l2/2 |theta|^2.
     """
 
     build: Callable[[], nn.Module]  # a fresh model; runs under a forked, seeded global generator
@@ -50,6 +51,7 @@ class Recipe:
     precision: str = "fp32"  # or "bf16": matrix products under autocast
     ema: float | None = None  # decay a step of averaged weights, which are then the result
     fit: Callable[[nn.Module, Data, Tensor], None] | None = None  # on the fresh model and its rows
+    reshuffle: bool = True  # False: every epoch passes in the same order, drawn once a member
     key: str = ""  # part of the recipe's name; change it when something outside this recipe changes
 
     def __post_init__(self) -> None:

@@ -13,13 +13,8 @@ from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws, seeded
 from expunge.store import Store, sha256
-from expunge.train import (
-    call_trainer,
-    descend_by_recipe,
-    require_recipe,
-    same_weights,
-    training_feeds,
-)
+from expunge.train import descend_by_recipe, require_recipe, training_feeds
+from expunge.trainer import call_trainer, same_weights
 
 PROBE_ROWS = 128  # on so many rows a Trainer is run to recognise it
 
@@ -47,6 +42,8 @@ def recognise(problem: Problem, store: Store, device: str) -> str:
         return store.identify("recipes", _sketch(module), facts)
     names = ("epochs", "batch_size", "l2", "clip", "ema", "key", "precision")
     facts = {name: getattr(recipe, name) for name in names}
+    if not recipe.reshuffle:  # two steps on one batch do not show it
+        facts["reshuffle"] = False
     rows = torch.arange(min(recipe.batch_size, len(problem.validation)))
     probe = replace(problem, train=problem.validation, present=None, forget=rows[:0], ids=None)
     draws = Draws((0, "recognise"))

@@ -1,10 +1,9 @@
 """The only maker of many models: originals, oracles, retrained and half-data models."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -18,7 +17,10 @@ from expunge.loop import Cost, descend, epochs
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws, seeded
+from expunge.task import Task
+from expunge.trainer import train_by_trainer
 
+Watch = Callable[[int, Ensemble], None]  # looks on with the number of steps done; see `descend`
 ON_ALL = ("original", "subset")  # roles that train on S (or on halves of it); all others on R
 ROLES = (*ON_ALL, "oracle", "null", "teacher", "retrain")  # each has its own stream of draws
 
@@ -61,7 +63,7 @@ def train(
     draws = Draws((seed, "train", role))
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
     if not isinstance(recipe, Recipe):
-        return _by_trainer(problem, rows, ids, draws, device)
+        return train_by_trainer(problem, rows, ids, draws, device)
     group = 1 if augments_itself(problem.train) else group
     parts, cost = [], Cost()
     for start in range(0, len(ids), group):
@@ -140,8 +142,27 @@ def train_group(
     group: int,
     device: str,
     halfway: Halfway | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Ensemble, Cost]:
-    """Train one group by a recipe on `rows`, (n,) or (members, n); see `train`."""
+    """Train one group by a recipe on `rows`, (n,) or (members, n); see `train` and `descend`."""
+    models = fresh(problem, recipe, rows, ids, draws, group, device)
+    done = halfway.spent.steps if halfway else 0
+    plan = islice(planned(recipe, rows, draws.of(ids)), done, None)
+    feeds = training_feeds(problem, recipe, plan, draws.of(ids), device, done)
+    cost = descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws, halfway, watch)
+    return models, cost
+
+
+def fresh(
+    problem: Problem,
+    recipe: Recipe,
+    rows: Tensor,
+    ids: Sequence[int],
+    draws: Draws,
+    group: int,
+    device: str,
+) -> Ensemble:
+    """What the training of one group begins with: built, and fitted on its rows, from its seeds."""
     modules = []
     for k, member in enumerate(ids):
         with seeded(draws.of([member]).at("build").seeds()[0]):
@@ -149,12 +170,13 @@ def train_group(
             if recipe.fit is not None:
                 recipe.fit(module, problem.train, rows if rows.ndim == 1 else rows[k])
         modules.append(module.to(device))
-    models = Ensemble.stack(modules, ids, group)
-    plan = epochs(rows, recipe.batch_size, recipe.epochs, draws.of(ids).at("order"))
-    done = halfway.spent.steps if halfway else 0
-    feeds = training_feeds(problem, recipe, islice(plan, done, None), draws.of(ids), device, done)
-    cost = descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws, halfway)
-    return models, cost
+    return Ensemble.stack(modules, ids, group)
+
+
+def planned(recipe: Recipe, rows: Tensor, draws: Draws) -> Iterator[Tensor]:
+    """The row numbers of each step, (members, B), of a training with the draws of some members."""
+    order, again = draws.at("order"), recipe.reshuffle
+    return epochs(rows, recipe.batch_size, recipe.epochs, order, reshuffle=again)
 
 
 def training_feeds(
@@ -178,20 +200,20 @@ def descend_by_recipe(
     models: Ensemble,
     problem: Problem,
     recipe: Recipe,
-    feeds: Iterable[tuple[Batch]],
+    feeds: Iterable[tuple[Any, ...] | None],
     rows: int,
     draws: Draws,
     halfway: Halfway | None = None,
+    watch: Watch | None = None,
 ) -> Cost:
-    """Train one group in place as the recipe says, its moving average of weights included."""
-    task = problem.task
+    """Train one group in place as the recipe says, its moving average of weights included.
 
-    def objective(model: Any, batch: Batch) -> Tensor:
-        outputs = task.outputs(model, batch)
-        losses = task.loss(outputs, batch)
-        return (
-            losses if recipe.penalty is None else losses + recipe.penalty(outputs, batch)
-        ).mean()
+    A feed is a batch, perhaps with a factor on its mean loss for each member.
+    """
+
+    def objective(model: Any, batch: Batch, factor: float | Tensor = 1.0) -> Tensor:
+        outputs = problem.task.outputs(model, batch)
+        return training_loss(problem.task, recipe, outputs, batch).mean() * factor
 
     average = {name: w.detach().clone() for name, w in models.weights().items()}
 
@@ -216,6 +238,7 @@ def descend_by_recipe(
         clip=recipe.clip,
         precision=recipe.precision,
         after=None if recipe.ema is None else follow,
+        watch=watch,
         halfway=halfway,
     )
     if recipe.ema is not None:
@@ -225,45 +248,7 @@ def descend_by_recipe(
     return cost
 
 
-def _by_trainer(
-    problem: Problem, rows: Tensor, ids: Sequence[int], draws: Draws, device: str
-) -> tuple[Ensemble, Cost]:
-    start = perf_counter()
-    modules = []
-    for k, member in enumerate(ids):
-        own = rows if rows.ndim == 1 else rows[k]
-        modules.append(
-            call_trainer(problem, problem.train, own, draws.of([member]).seeds()[0], device)
-        )
-    first, *others = (Ensemble.of(module).tensors() for module in modules)
-    for other in others:
-        if all(torch.equal(first[name], other[name]) for name in first):
-            raise same_weights()
-    passes = getattr(problem.recipe, "epochs", None)
-    read = 0 if passes is None else passes * rows.shape[-1]
-    models = Ensemble.stack(modules, ids, group=1)
-    return models, Cost(read, read, (perf_counter() - start) / len(ids))
-
-
-def same_weights() -> BadInput:
-    """The error for a Trainer that does not train from its seed."""
-    return BadInput(
-        "the Trainer gave the very same weights for two seeds",
-        expected="a model trained from scratch from each seed",
-        cure="build a new model in the Trainer, and do not fix a seed of your own there",
-    )
-
-
-def call_trainer(problem: Problem, data: Any, rows: Tensor, seed: int, device: str) -> nn.Module:
-    """One training by the user's own Trainer, under seeded global generators."""
-    short = seed % 2**31  # what every library accepts
-    trainer: Any = problem.recipe
-    with seeded(short):
-        module = trainer(data, rows, seed=short, device=device)
-    if not isinstance(module, nn.Module):
-        raise BadInput(
-            f"the Trainer returned a {type(module).__name__}",
-            expected="the trained torch.nn.Module",
-            cure="end the Trainer with `return model`",
-        )
-    return module
+def training_loss(task: Task, recipe: Recipe, outputs: Tensor, batch: Batch) -> Tensor:
+    """What a recipe's training lowers on each row, (B,), nats: loss and penalty, without l2."""
+    losses = task.loss(outputs, batch)
+    return losses if recipe.penalty is None else losses + recipe.penalty(outputs, batch)

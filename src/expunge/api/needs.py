@@ -8,6 +8,7 @@ from expunge.attribution.damping import recipe_of
 from expunge.attribution.file import read
 from expunge.attribution.fit import Fit, find, require_models_for
 from expunge.attribution.kinds import KINDS, damped, from_halves
+from expunge.history import History
 from expunge.maker import Maker
 from expunge.methods import Method, settings
 from expunge.problem import Problem
@@ -35,6 +36,8 @@ class Needs:
         for method in methods:
             if method.needs - {"change"} or needs_halves(method):
                 require_recipe(problem, f"run {method.name}")
+            if "history" in method.needs:
+                History(problem, (), 0)  # refuses a Trainer
             named = attribution_name(method)
             if named and damped(named):
                 recipe_of(problem)

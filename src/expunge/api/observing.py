@@ -166,7 +166,9 @@ def _unlearn_block(job: Job, tolerant: bool) -> str:
     try:
         keep = maker.workshop.store, job.original
         change = job.prediction and job.prediction.on(models, keep)
-        result = job.method(maker.problem, models, Given(change, teachers), seed=seed)
+        told = maker.history(job.ids) if "history" in job.method.needs else None
+        given = Given(change, teachers, history=told)
+        result = job.method(maker.problem, models, given, seed=seed)
         found = job.panel.read(maker.problem, result.models, seed)
     except BadInput as error:
         if tolerant:

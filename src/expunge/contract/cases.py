@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from expunge.data import TensorData
 from expunge.ensemble import Change, Ensemble
+from expunge.history import History
 from expunge.methods import Given, Method, Result
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -51,6 +53,18 @@ EXEMPT: dict[str, dict[str, str]] = {
         "seed": "draws rows only where there are more than it reads",
         "buffers": "an edit of weights; statistics of batch norm stay",
         "mask": "moves the few weights that it selects: tests/unit/methods/test_edits.py",
+    },
+    "single-gradient": {
+        "seed": "draws nothing",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "direction": "undoes steps of a training, which the models of that law do not have",
+    },
+    "amnesiac": {
+        "seed": "draws nothing",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "forgotten rows are read": "reads what was recorded, and no row",
+        "one forward a row read": "what is recorded in production is found by training again here",
+        "direction": "undoes steps of a training, which the models of that law do not have",
     },
     "scrub": {"one forward a row read": "the original answers on the very batch of the student"},
     "bad-teacher": {
@@ -122,7 +136,18 @@ def change(problem: Any, size: float = 0.5):
 def given(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> Given:
     """What a method needs, and no more."""
     teachers = originals(problem, count, first=100) if "teachers" in kind.needs else None
-    return Given(change(problem) if "change" in kind.needs else None, teachers, **others)
+    told = history(problem, count) if "history" in kind.needs else None
+    predicted = change(problem) if "change" in kind.needs else None
+    return Given(predicted, teachers, history=told, **others)
+
+
+def history(problem: Problem, count: int) -> History:
+    """How so many originals might have been trained; forgotten rows are zeros, NaN or not."""
+    data: Any = problem.train
+    inputs = data.inputs.clone()
+    inputs[problem.forget] = 0.0
+    known = replace(problem, train=TensorData(inputs, data.targets))
+    return History(known, tuple(range(count)), seed=7)
 
 
 def run(

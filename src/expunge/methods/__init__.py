@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from expunge.errors import BadInput, nearest
+from expunge.methods.amnesiac import Amnesiac
 from expunge.methods.ascent_descent import AscentDescent
 from expunge.methods.bad_teacher import BadTeacher
 from expunge.methods.boundary_expand import BoundaryExpand
@@ -24,6 +25,7 @@ from expunge.methods.salun import SalUn
 from expunge.methods.salun_soft import SalUnSoft
 from expunge.methods.scrub import SCRUB
 from expunge.methods.setting import described
+from expunge.methods.single_gradient import SingleGradient
 from expunge.methods.ssd import SSD
 from expunge.methods.table import Table
 from expunge.methods.uniform_label import UniformLabel
@@ -46,6 +48,8 @@ METHODS = Table(
         "influence": Influence,
         "fisher": FisherForgetting,
         "ssd": SSD,
+        "single-gradient": SingleGradient,
+        "amnesiac": Amnesiac,
         "oracle-matching": OracleMatching,
         "dm-direct": DMDirect,
         "dmm": DMM,

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from expunge.ensemble import Change, Ensemble, Models
+from expunge.history import History
 from expunge.loop import Cost
 from expunge.problem import Problem
 
@@ -32,6 +33,7 @@ class Given:
     mask: dict[str, Tensor] | None = None
     # of a group as it was: looks on while the group descends, see `descend`; not at edits
     watch: Callable[[Ensemble], Callable[[int, Ensemble], None]] | None = None
+    history: History | None = None  # how the models arose
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Method(Protocol):
     name: ClassVar[str]
     source: ClassVar[str]
     claim: ClassVar[Claim]
-    needs: ClassVar[frozenset[str]]  # of {"recipe", "change", "teachers"}: checked before any work
+    # of {"recipe", "change", "teachers", "history"}: checked before any work
+    needs: ClassVar[frozenset[str]]
 
     def __call__(
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
