@@ -21,7 +21,7 @@ RANKS = [
     {"problem"},
     {"ensemble"},
     {"loop", "curvature"},
-    {"trainer", "train", "history"},
+    {"trainer", "train", "plain_sgd", "recording", "history"},
     {"recognise", "grouping"},
     {"maker"},
     {"methods", "attribution", "probes", "forget_sets"},

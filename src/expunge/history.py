@@ -4,21 +4,22 @@ Draws depend only on (seed, role, member, step), so none of it need be kept: the
 order are drawn again. What a step changed is read from a recording, or found by training again.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from expunge.data import Batch
+from expunge.curvature.point import Point, Weights
+from expunge.data import Batch, Data
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.plain_sgd import require_plain
 from expunge.problem import Problem
 from expunge.recipe import Recipe
+from expunge.recording import Recording
 from expunge.rng import Draws
 from expunge.train import (
     Watch,
@@ -29,17 +30,8 @@ from expunge.train import (
     rows_of,
     train_group,
     training_feeds,
+    training_loss,
 )
-
-Weights = dict[str, Tensor]
-
-
-class Recording(Protocol):
-    """Updates of weights that were written down while one model was trained."""
-
-    def total(self, steps: Sequence[int]) -> Weights:
-        """The sum of the updates of these steps, by parameter name."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -114,18 +106,43 @@ class History:
         factors = [self.recipe.schedule(step / self.steps) for step in range(self.steps)]
         return full, torch.tensor(factors, dtype=torch.float64)
 
-    def shares(self, models: Ensemble, rows: Tensor) -> Tensor:
+    def shares(self, models: Ensemble, rows: Tensor, steps: int | None = None) -> Tensor:
         """How much of the full learning rate each row was given in all, float64, (members, rows).
 
         A row that is one of B in the batch of a step adds the schedule's factor at that step / B.
+        Counted are so many first steps, or all.
         """
         _, factors = self.rates(models)
         given = torch.zeros(len(self.ids), len(self.problem.train), dtype=torch.float64)
-        for step, factor in enumerate(factors.tolist()):
+        for step, factor in enumerate(factors[:steps].tolist()):
             batch = self.plan[:, step]
             part = torch.full(batch.shape, factor / batch.shape[1], dtype=torch.float64)
             given.scatter_add_(1, batch, part)
         return given[:, rows]
+
+    def first_term(self, data: Data, rows: Tensor, steps: int | None = None) -> Weights:
+        """What these rows added to the weights in the first term of unrolled SGD, negated.
+
+        The sum over the steps of rate / B x their gradient in the batch, all gradients taken where
+        the training began, in evaluation mode: of one member, by parameter name.
+
+        Args:
+            data: whose rows they are.
+            rows: to be taken back.
+            steps: so many first steps, or all.
+        """
+        start = self.start()
+        full, _ = self.rates(start)
+        (share,) = self.shares(start, rows, steps)
+        scale = torch.zeros(len(data), dtype=share.dtype)
+        scale[rows] = share
+
+        def score(outputs: Tensor, batch: Batch) -> Tensor:
+            losses = training_loss(self.problem.task, self.recipe, outputs, batch)
+            return losses * scale[batch.rows.cpu()].to(losses)
+
+        taken = Point(self.problem.task, data, start.template).gradient(rows, score)
+        return {name: full[name] * value for name, value in taken.items()}
 
     def updates(self, rows: Tensor, gone: Tensor | None = None) -> Weights:
         """What the steps whose batches held one of these rows changed, summed, (members, ...).
@@ -139,7 +156,11 @@ class History:
             held &= ~torch.isin(self.plan, gone).any(-1)
         if self.recording is not None:
             (steps,) = held
-            total = self.recording.total(steps.nonzero().squeeze(-1).tolist())
+            start = self.start().weights()
+            total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in start.items()}
+            for step in steps.nonzero().squeeze(-1).tolist():
+                for name, update in self.recording.update(step).items():
+                    total[name] += update.to(total[name])
             return {name: value[None] for name, value in total.items()}
         parts = [
             self._again(slice(start, start + self.group), held)
@@ -221,32 +242,3 @@ class History:
             watch=look,
         )
         return total
-
-
-def require_plain(recipe: Recipe, models: Ensemble) -> None:
-    """Warn where a recipe is no plain SGD, which the theory of unrolled training assumes."""
-    found = departures(recipe, models)
-    if found:
-        warnings.warn(
-            f"the theory of unrolled SGD assumes plain SGD, and this recipe has "
-            f"{', '.join(found)}: what follows from it (single-gradient, unlearning error) is a "
-            "rule of thumb here",
-            stacklevel=3,
-        )
-
-
-def departures(recipe: Recipe, models: Ensemble) -> list[str]:
-    """What in a recipe is no plain SGD, in words; empty where nothing is."""
-    made: Any = recipe.optimizer(list(models.weights().items()))
-    if type(made) is not torch.optim.SGD:
-        return [f"the optimizer {type(made).__name__}, which keeps a state"]
-    found = []
-    for group in made.param_groups:
-        found += [
-            f"{name.replace('_', ' ')} {group[name]:g}"
-            for name in ("momentum", "dampening", "weight_decay")
-            if group[name]
-        ]
-    found += [f"clipping at {recipe.clip:g}"] if recipe.clip is not None else []
-    found += ["an average of weights (ema)"] if recipe.ema is not None else []
-    return list(dict.fromkeys(found))

@@ -10,7 +10,8 @@ import torch
 from expunge.contract.cases import gap, same_bits, weights
 from expunge.contract.problems import FORGET, ROWS, SGD, batchnorm, mlp64, tiny, tiny64, with_nan
 from expunge.errors import BadInput
-from expunge.history import History, departures
+from expunge.history import History
+from expunge.plain_sgd import departures
 from expunge.recipe import cosine
 from expunge.train import train
 

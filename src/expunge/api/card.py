@@ -43,7 +43,7 @@ class Card:
 
 def weights_digest(model: nn.Module) -> str:
     """The SHA-256 of a model's state: names, shapes, types and values."""
-    return store.digest({name: t for name, t in _untied(model.state_dict()).items()})
+    return store.digest({name: t for name, t in untied(model.state_dict()).items()})
 
 
 def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
@@ -55,7 +55,7 @@ def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
     path = folder / "model.safetensors"
     require_free(folder)
     store.write_json(card_path(path), {"schema": SCHEMA, **asdict(card)})
-    store.write_tensors(path, _untied(model.state_dict()))
+    store.write_tensors(path, untied(model.state_dict()))
     return path
 
 
@@ -135,7 +135,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         missing, unexpected = template.load_state_dict(state, strict=False)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise _misfit(path, _first_line(error)) from error
-    tied = set(template.state_dict()) - set(_untied(template.state_dict()))
+    tied = set(template.state_dict()) - set(untied(template.state_dict()))
     if unexpected or set(missing) - tied:
         raise _misfit(path, f"missing {missing[:3]}, unexpected {unexpected[:3]}")
     card = read_card(path)
@@ -161,7 +161,7 @@ def after_card(problem: Problem, card: Card | None) -> Problem:
     return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
 
 
-def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict in which a tensor shared by two names appears once, under the first."""
     seen: set[tuple] = set()
     kept = {}

@@ -14,10 +14,7 @@ without its l2. Buffers stay. theta_0 is built again from its seed. Cost: 3 x |F
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from expunge.curvature.point import Point, Weights
-from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost
 from expunge.methods.edit import edit
@@ -25,7 +22,6 @@ from expunge.methods.method import Claim, Given, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,8 @@ class SingleGradient:
 
         def moved(point: Point, draws: Draws) -> Weights:
             assert draws.members is not None
-            own = history.of(draws.members)
-            start = own.start()
-            full, _ = own.rates(start)
-            (share,) = own.shares(start, problem.forget)
-            scale = dict(zip(problem.forget.tolist(), share.tolist(), strict=True))
-
-            def score(outputs: Tensor, batch: Batch) -> Tensor:
-                losses = training_loss(problem.task, own.recipe, outputs, batch)
-                return losses * losses.new_tensor([scale[row] for row in batch.rows.tolist()])
-
-            there = Point(problem.task, problem.train, start.template.to(models.device))
-            taken = there.gradient(problem.forget, score)
-            return {n: w + self.alpha * full[n] * taken[n] for n, w in point.weights.items()}
+            term = history.of(draws.members).first_term(problem.train, problem.forget)
+            return {n: w + self.alpha * term[n].to(w.device) for n, w in point.weights.items()}
 
         return edit(problem, models, given, moved, draws=draws, cost=self.price(problem))
 

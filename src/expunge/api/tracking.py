@@ -1,0 +1,99 @@
+"""Tracking: the unlearning error along one training, measured while it runs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge import store
+from expunge.audit.unlearning_error import unlearning_error
+from expunge.curvature.point import Point
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.history import History
+from expunge.maker import Workshop
+from expunge.probes.unrolling import curvature, distance
+from expunge.problem import Problem
+from expunge.report.figure.unrolling import tracked
+
+FORMS = ("strict", "paper", "code")
+
+
+def mean_rates(history: History, models: Ensemble) -> Tensor:
+    """The learning rate of each step, mean over the parameters, float64, (steps,)."""
+    full, factors = history.rates(models)
+    return factors * sum(full.values()) / len(full)
+
+
+def with_forms(looks: list[dict[str, Any]], rates: Tensor) -> list[dict[str, Any]]:
+    """The looks along one training with the forms of the unlearning error and "sigma".
+
+    Sigma is the mean over the looks so far, as theory has it.
+
+    Args:
+        looks: with "steps", "distance" and "eigenvalue", in rising order of steps.
+        rates: as `mean_rates` gives them.
+    """
+    found, sizes = [], []
+    for one in looks:
+        sizes.append(abs(one["eigenvalue"]))
+        sigma = sum(sizes) / len(sizes)
+        error = unlearning_error(
+            torch.tensor(one["distance"]), torch.tensor(sigma), rates[: one["steps"]]
+        )
+        forms = {form: float(getattr(error, form)) for form in FORMS}
+        found.append({**one, "sigma": sigma, "rate": error.rate, **forms})
+    return found
+
+
+class Tracker:
+    """Looks on while one model is trained; every measurement is kept as soon as it is made."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        history: History,
+        workshop: Workshop,
+        made_by: dict[str, Any],
+        looks: int,
+        hessian_rows: int,
+    ) -> None:
+        if not 1 <= looks <= history.steps:
+            raise BadInput(
+                f"{looks} looks along a training of {history.steps} steps",
+                expected=f"a number from 1 to {history.steps}",
+                cure="correct --looks",
+            )
+        self.problem, self.workshop, self.rows = problem, workshop, hessian_rows
+        self.steps = [round(history.steps * (k + 1) / looks) for k in range(looks)]
+        start = history.start()
+        self.start = {name: w.detach().clone() for name, w in start.weights().items()}
+        self.rates = mean_rates(history, start)
+        self.made_by = {**made_by, "hessian_rows": hessian_rows}
+
+    def look(self, step: int, models: Ensemble) -> None:
+        """See `descend`: `step` steps are done."""
+        if step not in self.steps or self.workshop.store.load(self._key(step)) is not None:
+            return
+        here = Point(self.problem.task, self.problem.train, models.template)
+        found = curvature(self.problem, models.template, self.workshop.seed, self.rows)
+        facts = {
+            "steps": step,
+            "distance": distance(here.weights, self.start),
+            "eigenvalue": found.value,
+            "products": found.products,
+        }
+        self.workshop.store.save(self._key(step), {}, facts)
+
+    def content(self) -> dict[str, Any]:
+        """unlearning_error.json: by look the factors and the forms."""
+        kept = [self.workshop.store.load(self._key(step)) for step in self.steps]
+        found = [one.facts for one in kept if one is not None]
+        return {"looks": with_forms(found, self.rates), "hessian_rows": self.rows}
+
+    def figure(self, content: dict[str, Any]) -> str:
+        """The strict form and its factors by steps, SVG."""
+        return tracked(content["looks"])
+
+    def _key(self, step: int) -> str:
+        return store.key("tracked", step=step, **self.made_by)

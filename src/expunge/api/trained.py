@@ -1,0 +1,193 @@
+"""train_model(): one original, with the history that some methods need to forget from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge import store
+from expunge.api.card import require_free, untied, weights_digest
+from expunge.api.facts import as_list, run_facts
+from expunge.api.observing import row_digest
+from expunge.api.tracking import Tracker
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.fanout import bar, one_thread
+from expunge.halfway import Halfway
+from expunge.history import History
+from expunge.maker import Maker, Workshop
+from expunge.problem import Problem
+from expunge.recording import Recorder, Recording
+from expunge.rng import Draws
+from expunge.train import train_group
+
+SCHEMA = "expunge.history/1"
+FILE, UPDATES = "model.history.json", "updates"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One original and how it arose."""
+
+    model: nn.Module
+    history: History
+    tracked: dict[str, Any] | None  # the content of unlearning_error.json
+
+
+def train_model(
+    problem: Problem,
+    *,
+    out: Path | str,
+    workshop: Workshop,
+    member: int = 0,
+    track: int = 0,
+    hessian_rows: int = 512,
+    record: Tensor | None = None,
+    command: str = "",
+) -> Trained:
+    """Train one original by the problem's Recipe, and keep what forgetting from it may need.
+
+    Writes model.safetensors and model.history.json into `out`; killed, the same call goes on where
+    it was.
+
+    Args:
+        problem: with a Recipe; rows that it forgets play no part.
+        out: a folder without a model.
+        workshop: its seed and the member's number decide every draw.
+        member: which of the originals of this seed.
+        track: how often to measure the unlearning error along the training; 0: not.
+        hessian_rows: training rows for the Hessian; 0: all.
+        record: rows, int64; the updates of every step that reads one of them are written down, the
+            size of the weights each. None: nothing is.
+        command: what repeats this run.
+
+    Returns:
+        The model, its history, and what was tracked.
+
+    Raises:
+        BadInput: no Recipe; a folder that holds a model or cannot be written.
+    """
+    start, out = perf_counter(), Path(out)
+    asked = problem.forgetting([])
+    history = History(asked, (member,), workshop.seed, device=workshop.device)
+    require_free(out)
+    maker, recipe = Maker(asked, workshop), history.recipe
+    made_by = {
+        "recipe": maker.recipe_id,
+        "rows": row_digest(history.rows),
+        "content": row_digest(maker.content[history.rows]),
+        "seed": workshop.seed,
+        "member": member,
+    }
+    looks: list[Callable[[int, Ensemble], None]] = []
+    tracker = None
+    if track:
+        tracker = Tracker(asked, history, workshop, made_by, track, hessian_rows)
+        looks.append(tracker.look)
+    if record is not None:
+        held = torch.isin(history.plan[0], asked.forgetting(record).forget).any(-1)
+        history = replace(history, recording=Recording(out / UPDATES))
+        looks.append(Recorder(Recording(out / UPDATES), held).look)
+    recorded = None if record is None else row_digest(record.sort().values)
+    key = store.key("halfway", trained=made_by, track=track, recorded=recorded)
+    halfway = Halfway(workshop.store, key)
+    with one_thread(), bar("Training", history.steps, workshop.progress) as advance:
+        done = halfway.spent.steps
+        advance(done)
+
+        def look(step: int, models: Ensemble) -> None:
+            for watching in looks:
+                watching(step, models)
+            advance(int(step > done))
+
+        draws = Draws((workshop.seed, "train", "original"))
+        models, _ = train_group(
+            asked, recipe, history.rows, (member,), draws, 1, workshop.device, halfway, look
+        )
+    (model,) = models.modules()
+    model.zero_grad(set_to_none=True)
+    tracked = tracker and tracker.content()
+    if tracked is not None and tracker is not None:
+        store.write_json(out / "unlearning_error.json", tracked)
+        store.write_bytes(out / "unlearning_error.svg", tracker.figure(tracked).encode())
+    facts = {
+        "schema": SCHEMA,
+        "weights": weights_digest(model),
+        "problem": problem.name,
+        "recipe": maker.recipe_id,
+        "rows": made_by["rows"],
+        "absent": as_list((~problem.present_mask).nonzero().squeeze(-1)),
+        "seed": workshop.seed,
+        "member": member,
+        "device": torch.device(workshop.device).type,
+        "recorded": None if record is None else as_list(record),
+        "run": run_facts(command, workshop.seed, perf_counter() - start),
+    }
+    store.write_json(out / FILE, facts)
+    store.write_tensors(out / "model.safetensors", untied(model.state_dict()))
+    halfway.drop()
+    return Trained(model, history, tracked)
+
+
+def read_history(
+    place: Path, problem: Problem, workshop: Workshop, model: nn.Module | None = None
+) -> History:
+    """The history in a folder that `train_model` wrote.
+
+    Args:
+        place: the folder, or the model file in it.
+        problem: that the model was trained on; rows forgotten since may be absent.
+        workshop: its store and device.
+        model: the model itself, where it is the one that was trained.
+
+    Raises:
+        BadInput: no such file; another model, recipe or other rows than it tells of.
+    """
+    folder = place if place.is_dir() else place.parent
+    path = folder / FILE
+    try:
+        facts = json.loads(path.read_text())
+        if facts["schema"] != SCHEMA:
+            raise ValueError("another schema")
+        absent, seed, member = facts["absent"], facts["seed"], facts["member"]
+        present = torch.ones(len(problem.train), dtype=torch.bool)
+        present[torch.tensor(absent, dtype=torch.int64)] = False
+    except FileNotFoundError:
+        raise unknown_history(f"there is no {path}") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadInput(
+            f"{path} does not tell how a model of this problem was trained ({error})",
+            expected=f"the file that `expunge train` wrote, schema {SCHEMA}",
+            cure="restore it, or train the model again",
+        ) from error
+    asked = replace(problem, present=present, forget=problem.forget[:0])
+    history = History(asked, (member,), seed, device=workshop.device)
+    wrong = ""
+    if model is not None and weights_digest(model) != facts["weights"]:
+        wrong = "another model's weights"
+    elif row_digest(history.rows) != facts["rows"]:
+        wrong = "a training on other rows"
+    elif Maker(asked, workshop).recipe_id != facts["recipe"]:
+        wrong = "a training by another recipe"
+    if wrong:
+        raise BadInput(
+            f"{path} tells of {wrong}",
+            expected="the history of this model, by this problem's recipe",
+            cure="name the folder that `expunge train` wrote this model into",
+        )
+    recording = None if facts["recorded"] is None else Recording(folder / UPDATES)
+    return replace(history, recording=recording)
+
+
+def unknown_history(given: str) -> BadInput:
+    """The error where a method needs a history that is not known."""
+    return BadInput(
+        given,
+        expected="a model that `expunge train` wrote, whose history lies beside it",
+        cure="train it with `expunge train`, or name its folder: --history FOLDER",
+    )

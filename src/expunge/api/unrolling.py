@@ -1,0 +1,189 @@
+"""unrolling(): how well models of a recipe can be unlearned, by Unrolling SGD, before any request.
+
+Source: Thudi et al. 2022, arXiv 2109.13398.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge import store
+from expunge.api.facts import problem_facts, run_facts
+from expunge.api.observing import row_digest
+from expunge.api.panel import Panel
+from expunge.api.tracking import FORMS, mean_rates, with_forms
+from expunge.audit.correlation import correlation
+from expunge.audit.verification import verification_error
+from expunge.ensemble import Ensemble
+from expunge.errors import BadInput
+from expunge.history import History
+from expunge.maker import Maker, Workshop
+from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, distance, unrolled
+from expunge.problem import Problem
+from expunge.report.figure.unrolling import against, along
+
+VERSION = 1  # raised when what is measured changes
+LOOKS = 8
+
+
+def unrolling(
+    problem: Problem,
+    *,
+    workshop: Workshop,
+    members: int | Sequence[int] = 10,
+    at: Sequence[int] | None = None,
+    hessian_rows: int = HESSIAN_ROWS,
+    out: Path | str | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Measure verification error and unlearning error along the training of some originals.
+
+    Each original is trained on all rows, and naively without the forgotten ones; what is left
+    between the two after single-gradient unlearning is the verification error, which the unlearning
+    error is to foretell. What is measured is kept in the workshop's store.
+
+    Args:
+        problem: with a Recipe, and with rows to forget.
+        workshop: store, seed, processes, device.
+        members: how many originals, or their numbers.
+        at: numbers of steps after which to look; default eight, evenly over the training.
+        hessian_rows: training rows for the Hessian; 0: all.
+        out: folder for unrolling.json and two figures; None writes nothing.
+        command: what repeats this run.
+
+    Returns:
+        The content of unrolling.json: "looks" has, for each number of steps, lists over members of
+        "verification" (single-gradient) and "nothing" (the original as it is), both L2 distances
+        to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
+        eigenvalue over the looks so far) and "rate"; of the unlearning error's forms "strict",
+        "paper" and "code"; of "spread", the mean standard deviation of the logits on judged rows;
+        and of "accuracy" there (%). "layers" has the verification error of each parameter at the
+        end, "correlation" that of each form with the verification error.
+
+    Raises:
+        BadInput: no rows to forget, no Recipe, numbers of steps that the training does not have.
+    """
+    start = perf_counter()
+    if not len(problem.forget):
+        raise BadInput(
+            "there are no rows to forget", expected="at least one row", cure="name a row"
+        )
+    ids = list(range(members)) if isinstance(members, int) else list(members)
+    maker = Maker(problem, workshop)
+    steps = History(problem, (), workshop.seed).steps
+    at = _places(at, steps)
+    if out is not None:
+        store.require_writable(Path(out))
+    made_by = {
+        "recipe": maker.recipe_id,
+        "rows": row_digest(problem.present_rows),
+        "content": row_digest(maker.content[problem.present_rows]),
+        "forget": row_digest(problem.forget),
+        "judge": maker.judges,
+        "seed": workshop.seed,
+        "at": at,
+        "hessian_rows": hessian_rows,
+        "version": VERSION,
+    }
+    keys = [store.key("unrolled", member=member, **made_by) for member in ids]
+    tasks = [
+        (maker, member, at, hessian_rows, key)
+        for member, key in zip(ids, keys, strict=True)
+        if workshop.store.load(key) is None
+    ]
+    if tasks:
+        sizes = [1] * len(tasks)
+        workshop.spread(_measure_member, tasks, "Unrolling trainings", sizes)
+    found = [maker.kept(key) for key in keys]
+    content = {
+        "problem": {**problem_facts(problem), "members": len(ids)},
+        "looks": [_look(k, steps, found) for k, steps in enumerate(at)],
+        "layers": _layers(found),
+        "run": run_facts(command, workshop.seed, perf_counter() - start, recipe=maker.recipe_id),
+    }
+    content["correlation"] = {
+        form: correlation(*_points(content["looks"], form)).__dict__ for form in FORMS
+    }
+    if out is not None:
+        store.write_json(Path(out) / "unrolling.json", content)
+        store.write_bytes(Path(out) / "along.svg", along(content["looks"]).encode())
+        store.write_bytes(Path(out) / "against.svg", against(content["looks"]).encode())
+    return content
+
+
+def _places(at: Sequence[int] | None, steps: int) -> list[int]:
+    """Numbers of steps in rising order, each once; BadInput where the training has fewer."""
+    if at is None:
+        count = min(LOOKS, steps)
+        return [round(steps * (k + 1) / count) for k in range(count)]
+    wrong = [place for place in at if not 1 <= place <= steps]
+    if wrong or not at:
+        raise BadInput(
+            f"looks after {wrong[0] if wrong else 'no'} steps",
+            expected=f"numbers from 1 to {steps}, the steps of one training",
+            cure="correct them, or leave them out",
+        )
+    return sorted(set(at))
+
+
+def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int, key: str) -> str:
+    problem, workshop = maker.problem, maker.workshop
+    told = History(problem, (member,), workshop.seed, device=workshop.device)
+    panel = Panel.of(problem)
+    layers: dict[str, Tensor] = {}
+    start = told.start()
+    begin = {name: w.detach() for name, w in start.weights().items()}
+    looks = []
+    for stage in unrolled(told, problem.forget, at):
+        seen = _measure(stage, problem, panel, begin)
+        spectrum = curvature(problem, stage.model, workshop.seed, hessian_rows)
+        seen |= {"eigenvalue": spectrum.value, "products": spectrum.products}
+        looks.append(seen)
+        layers = verification_error(_lone(stage.unlearned), _lone(stage.retrained)).layers
+    found = with_forms(looks, mean_rates(told, start))
+    tensors = {n: torch.tensor([one[n] for one in found]).double() for n in found[0]}
+    tensors |= {f"layer/{name}": value for name, value in layers.items()}
+    workshop.store.save(key, tensors, {"member": member})
+    return key
+
+
+def _measure(stage: Stage, problem: Problem, panel: Panel, begin: dict[str, Tensor]) -> dict:
+    """The numbers of one stage but for those of the Hessian."""
+    outputs = panel.outputs(problem, Ensemble.of(stage.model))["test"][0]
+    found = {
+        "steps": stage.steps,
+        "verification": distance(stage.unlearned, stage.retrained),
+        "nothing": distance(stage.original, stage.retrained),
+        "distance": distance(stage.original, begin),
+        "spread": float(outputs.double().std(-1, correction=0).mean()),
+    }
+    if problem.task.kind == "classification":
+        truth = panel.targets(problem)["test"]
+        found["accuracy"] = 100 * float((outputs.argmax(-1) == truth).double().mean())
+    return found
+
+
+def _lone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: w[None] for name, w in weights.items()}
+
+
+def _look(k: int, steps: int, found: list) -> dict[str, Any]:
+    """What all members say after so many steps."""
+    names = [n for n in found[0].tensors if not n.startswith("layer/") and n != "steps"]
+    return {"steps": steps} | {n: [float(one.tensors[n][k]) for one in found] for n in names}
+
+
+def _layers(found: list) -> dict[str, list[float]]:
+    names = [name for name in found[0].tensors if name.startswith("layer/")]
+    return {n.removeprefix("layer/"): [float(one.tensors[n]) for one in found] for n in names}
+
+
+def _points(looks: list[dict[str, Any]], form: str) -> tuple[Tensor, Tensor, Tensor]:
+    """A form against the verification error over members and looks, and each point's member."""
+    x, y = (torch.tensor([look[name] for look in looks]) for name in (form, "verification"))
+    member = torch.arange(x.shape[1]).expand_as(x)
+    return x.flatten(), y.flatten(), member.flatten()
