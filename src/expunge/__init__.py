@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from expunge.maker import Workshop as Workshop
     from expunge.methods import METHODS as METHODS
     from expunge.methods import method as method
+    from expunge.penalty import SDPenalty as SDPenalty
     from expunge.problem import Problem as Problem
     from expunge.recipe import Recipe as Recipe
     from expunge.store import Store as Store
@@ -43,6 +44,7 @@ _WHERE = {
     "BadInput": "expunge.errors",
     "METHODS": "expunge.methods",
     "method": "expunge.methods",
+    "SDPenalty": "expunge.penalty",
     "Problem": "expunge.problem",
     "Recipe": "expunge.recipe",
     "Store": "expunge.store",

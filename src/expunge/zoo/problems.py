@@ -2,12 +2,15 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import BadInput, nearest
+from expunge.penalty import SDPenalty
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.zoo.cifar10 import cifar10
 from expunge.zoo.digits import digits
 from expunge.zoo.fashion import fashion
@@ -27,11 +30,12 @@ def problem(name: str, data: Path | str | None = None, **options: Any) -> Proble
     Args:
         name: one of PROBLEMS.
         data: the data folder, default the one that EXPUNGE_DATA names; digits needs none.
-        options: of the problem's function, e.g. rows=500 for a trial.
+        options: of the problem's function, e.g. rows=500 for a trial; and of every problem
+            `gamma`, that of an SD penalty in the paper's scaling, 0 = none.
 
     Raises:
-        BadInput: an unknown name or option, with the nearest known one; whatever the function
-            raises.
+        BadInput: an unknown name or option, with the nearest known one; a gamma below zero or not
+            finite; whatever the function raises.
     """
     if name not in PROBLEMS:
         raise BadInput(
@@ -40,12 +44,21 @@ def problem(name: str, data: Path | str | None = None, **options: Any) -> Proble
             cure="correct the name",
         )
     known = set(inspect.signature(PROBLEMS[name]).parameters)
+    penalty = SDPenalty(options.pop("gamma", 0.0))
+    others = sorted(known - {"data"} | {"gamma"})
     for option in options:
-        if option not in known - {"data"}:
-            others = sorted(known - {"data"})
+        if option not in others:
             raise BadInput(
                 f"{name} has no option '{option}'{nearest(option, others)}",
-                expected=f"one of {', '.join(others)}" if others else "no options at all",
+                expected=f"one of {', '.join(others)}",
                 cure="correct the option, or leave it out",
             )
-    return PROBLEMS[name](**({"data": data} if "data" in known else {}), **options)
+    made = PROBLEMS[name](**({"data": data} if "data" in known else {}), **options)
+    return _penalised(made, penalty) if penalty.gamma else made
+
+
+def _penalised(made: Problem, penalty: SDPenalty) -> Problem:
+    """The problem trained with this penalty, which its name says."""
+    assert isinstance(made.recipe, Recipe)  # every problem of the table has one
+    recipe = replace(made.recipe, penalty=penalty)
+    return replace(made, recipe=recipe, name=f"{made.name}, SD penalty {penalty.gamma:g}")

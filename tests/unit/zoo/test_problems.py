@@ -3,6 +3,7 @@
 import pytest
 
 from expunge.errors import BadInput
+from expunge.penalty import SDPenalty
 from expunge.zoo.problems import PROBLEMS, problem
 
 from .files import write_cifar10, write_fashion
@@ -29,6 +30,24 @@ def test_every_problem_by_its_name(name, tmp_path):
         assert found.recipe.epochs == 3
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_problem_can_have_an_sd_penalty(name, tmp_path):
+    write_fashion(tmp_path)
+    write_cifar10(tmp_path)
+    options = {} if name == "digits" else {"rows": 20}
+    found = problem(name, tmp_path, gamma=5, **options)
+    assert found.recipe.penalty == SDPenalty(5)
+    assert found.name == f"{NAMES[name]}, SD penalty 5"
+    none = problem(name, tmp_path, gamma=0.0, **options)
+    assert none.recipe.penalty is None
+    assert none.name == NAMES[name]
+
+
+def test_a_gamma_that_is_none():
+    with pytest.raises(BadInput, match="gamma -1"):
+        problem("digits", gamma=-1)
+
+
 def test_the_table_is_whole():
     assert list(PROBLEMS) == list(NAMES)
 
@@ -41,7 +60,7 @@ def test_an_unknown_problem_and_the_nearest():
 def test_options_that_a_problem_does_not_have(tmp_path):
     with pytest.raises(BadInput, match=r"cifar10 has no option 'row' \(did you mean 'rows'"):
         problem("cifar10", tmp_path, row=500)
-    with pytest.raises(BadInput, match="digits has no option 'rows'.*no options at all"):
+    with pytest.raises(BadInput, match="digits has no option 'rows'.*one of gamma"):
         problem("digits", rows=500)
     with pytest.raises(BadInput, match="fashion-mlp has no option 'model'"):  # the name says it
         problem("fashion-mlp", tmp_path, model="conv")
