@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from expunge.api.estimate import estimate as estimate
     from expunge.api.forget import Forgotten as Forgotten
     from expunge.api.forget import forget as forget
+    from expunge.api.trained import Trained as Trained
+    from expunge.api.trained import train_model as train_model
+    from expunge.api.unrolling import unrolling as unrolling
     from expunge.api.verify import verify as verify
     from expunge.data import DatasetData as DatasetData
     from expunge.data import TensorData as TensorData
@@ -38,6 +41,9 @@ _WHERE = {
     "estimate": "expunge.api.estimate",
     "Forgotten": "expunge.api.forget",
     "forget": "expunge.api.forget",
+    "Trained": "expunge.api.trained",
+    "train_model": "expunge.api.trained",
+    "unrolling": "expunge.api.unrolling",
     "verify": "expunge.api.verify",
     "DatasetData": "expunge.data",
     "TensorData": "expunge.data",

@@ -67,7 +67,9 @@ UNKNOWN_COST: dict[str, Any] = dict.fromkeys(
 def cost_facts(cost: Cost, problem: Problem) -> dict[str, Any]:
     """A cost as audit.json has it; relative to nothing where a retraining has no known price."""
     whole = retrain_units(problem)
-    if not cost.row_units and cost.seconds:  # a Trainer that does not say its epochs
+    if (
+        whole is None and not cost.row_units and cost.seconds
+    ):  # a Trainer that does not say its epochs
         return {**UNKNOWN_COST, "seconds": cost.seconds}
     return {
         "forward_rows": cost.forward_rows,

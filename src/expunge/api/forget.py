@@ -14,10 +14,12 @@ from expunge.api.facts import as_list, cost_facts, run_facts
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
+from expunge.api.trained import Trained, read_history, unknown_history
 from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
+from expunge.history import History
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
 from expunge.methods import Given, Method, masked, method, settings
@@ -44,7 +46,7 @@ class Forgotten:
 
 
 def forget(
-    model: "nn.Module | Path | str | Forgotten",
+    model: "nn.Module | Path | str | Trained | Forgotten",
     problem: Problem,
     rows: Any,
     *,
@@ -56,15 +58,16 @@ def forget(
     budget: float | None = None,
     mask: str = "",
     build: Any = None,
+    history: History | Path | str | None = None,
     command: str = "",
     **chosen: Any,
 ) -> Forgotten:
     """Forget training rows.
 
     Args:
-        model: the trained module (not changed), the result of an earlier request, or a path of
-            weights (`.safetensors`, or `.pt` with a state dict). An earlier result, and the card
-            beside a path, say which rows are gone already; a bare module carries no history.
+        model: the trained module (not changed), a result of `train_model` or of an earlier request,
+            or a path of weights (`.safetensors`, or `.pt` with a state dict). An earlier result,
+            and the card beside a path, say which rows are gone already; a bare module does not.
         problem: the data and task; with a recipe or Trainer where the method needs one.
         rows: row numbers or a bool mask.
         method: a name of `expunge methods`, or a method; None: chosen by cost, within `budget`.
@@ -76,6 +79,8 @@ def forget(
         mask: "saliency:SHARE" moves only that share of the weights, those that the forgotten rows'
             loss depends on most; "" leaves all weights free.
         build: makes an untrained model, where `model` is a path and the problem has no Recipe.
+        history: how the model was trained, or the folder that `train_model` wrote, for methods that
+            need it; default what lies beside `model`, or came with it.
         command: what repeats this run, for the card.
         chosen: settings of the method, e.g. lr=0.01.
 
@@ -86,7 +91,7 @@ def forget(
         BadInput: see `Problem.forgetting`; an unknown method; a need that the problem cannot meet;
             a method that changes no weights; outputs that do not fit the task.
     """
-    start = perf_counter()
+    start, named, whole = perf_counter(), model, problem
     model, card = as_module(model, problem, build)
     problem = after_card(problem, card).forgetting(rows)
     if not len(problem.forget):
@@ -108,6 +113,9 @@ def forget(
             cure="use dmm, which teaches the model the same predicted answers",
         )
     needs = Needs.of(problem, [runs])
+    told = None
+    if "history" in runs.needs:
+        told = _history(runs, history, named, None if card else model, whole, workshop)
     if needs.halves or needs.teachers or "recipe" in runs.needs:
         _ = maker.group  # checks once that the training depends on its seed
     if needs.halves and fitted is None:
@@ -117,7 +125,9 @@ def forget(
     models = Ensemble.of(copy.deepcopy(model)).to(device)
     with one_thread():
         change = prediction and prediction.on(models)
-        result = runs(problem, models, Given(change=change, teachers=teachers), seed=seed)
+        result = runs(
+            problem, models, Given(change=change, teachers=teachers, history=told), seed=seed
+        )
     if not isinstance(result.models, Ensemble):
         raise BadInput(
             f"{runs.name} with these settings returns no model of this architecture",
@@ -166,12 +176,40 @@ def chosen_workshop(workshop: Workshop | None, seed: int | None, device: str | N
     )
 
 
+def _history(
+    method: Method,
+    given: History | Path | str | None,
+    named: Any,
+    model: nn.Module | None,
+    problem: Problem,
+    workshop: Workshop,
+) -> History:
+    """How the model arose: as given, as it came with the model, or from a file beside it."""
+    if given is None and isinstance(named, Trained):
+        given = named.history
+    if given is None and isinstance(named, Path | str):
+        given = Path(named).parent
+    if given is None:
+        raise unknown_history(f"{method.name} needs to know how the model was trained")
+    if not isinstance(given, History):
+        given = read_history(Path(given), problem, workshop, model)
+    if method.name == "amnesiac" and given.recording is None:
+        raise BadInput(
+            "amnesiac, and no recording of what the steps of the training changed",
+            expected="a model trained with `expunge train --record`",
+            cure="train it so, or choose single-gradient, which needs no recording",
+        )
+    return given
+
+
 def as_module(
-    model: nn.Module | Path | str | Forgotten, problem: Problem, build: Any
+    model: nn.Module | Path | str | Trained | Forgotten, problem: Problem, build: Any
 ) -> tuple[nn.Module, Card | None]:
     """The module itself, or weights from a path in a newly built one, with their card."""
     if isinstance(model, Forgotten):
         return model.model, model.card
+    if isinstance(model, Trained):
+        return model.model, None
     if isinstance(model, nn.Module):
         return model, None
     build = build or getattr(problem.recipe, "build", None)

@@ -36,6 +36,7 @@ def unrolling(
     workshop: Workshop,
     members: int | Sequence[int] = 10,
     at: Sequence[int] | None = None,
+    looks: int = LOOKS,
     hessian_rows: int = HESSIAN_ROWS,
     out: Path | str | None = None,
     command: str = "",
@@ -50,7 +51,8 @@ def unrolling(
         problem: with a Recipe, and with rows to forget.
         workshop: store, seed, processes, device.
         members: how many originals, or their numbers.
-        at: numbers of steps after which to look; default eight, evenly over the training.
+        at: numbers of steps after which to look.
+        looks: without `at`, how often, evenly over the training.
         hessian_rows: training rows for the Hessian; 0: all.
         out: folder for unrolling.json and two figures; None writes nothing.
         command: what repeats this run.
@@ -75,7 +77,7 @@ def unrolling(
     ids = list(range(members)) if isinstance(members, int) else list(members)
     maker = Maker(problem, workshop)
     steps = History(problem, (), workshop.seed).steps
-    at = _places(at, steps)
+    at = _places(at, looks, steps)
     if out is not None:
         store.require_writable(Path(out))
     made_by = {
@@ -115,10 +117,10 @@ def unrolling(
     return content
 
 
-def _places(at: Sequence[int] | None, steps: int) -> list[int]:
+def _places(at: Sequence[int] | None, looks: int, steps: int) -> list[int]:
     """Numbers of steps in rising order, each once; BadInput where the training has fewer."""
     if at is None:
-        count = min(LOOKS, steps)
+        count = min(looks, steps)
         return [round(steps * (k + 1) / count) for k in range(count)]
     wrong = [place for place in at if not 1 <= place <= steps]
     if wrong or not at:

@@ -14,6 +14,8 @@ from expunge.cli.demo import demo
 from expunge.cli.forget import forget
 from expunge.cli.method_help import MethodHelp
 from expunge.cli.methods import methods
+from expunge.cli.train import train
+from expunge.cli.unrolling import unrolling
 from expunge.cli.verify import verify
 from expunge.errors import BadInput
 
@@ -29,6 +31,8 @@ app.command()(demo)
 # Settings of methods are flags too, such as --lr 0.01; they are checked by the method.
 anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(cls=MethodHelp, context_settings=anything)(forget)
+app.command()(train)
+app.command()(unrolling)
 app.command()(attribute)
 app.command()(audit)
 app.command()(bench)

@@ -23,6 +23,9 @@ def forget(
         "", help="saliency:0.5 moves only the half of the weights that matter most to the rows."
     ),
     half_models: int = typer.Option(1000, min=20, help="For methods that need an attribution."),
+    history: Path = typer.Option(
+        None, help="Folder that `expunge train` wrote; default that of --model."
+    ),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
     jobs: int = typer.Option(None, help="Processes; default one a core."),
@@ -71,6 +74,7 @@ def forget(
         *(("--method", method) if method else ()),
         *(("--budget", budget) if budget else ()),
         *(("--mask", mask) if mask else ()),
+        *(("--history", history) if history else ()),
         *("--seed", seed, "--out", out, "--store", store, "--device", device),
         *("--half-models", half_models),
         *(word for name, value in chosen.items() for word in (f"--{name}", value)),
@@ -87,6 +91,7 @@ def forget(
         budget=budget,
         mask=mask,
         build=build,
+        history=history,
         command=command,
         **chosen,
     )

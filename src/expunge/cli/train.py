@@ -1,0 +1,96 @@
+"""`expunge train`: one original by the problem's recipe, and how it arose."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from expunge.errors import BadInput
+
+
+def train(
+    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem with a Recipe."),
+    out: Path = typer.Option(Path("trained"), help="Folder for the model and its history."),
+    track: str = typer.Option(
+        None, help="unlearning-error: say along the training how well it could be unlearned."
+    ),
+    looks: int = typer.Option(8, min=1, help="With --track: how often."),
+    hessian_rows: int = typer.Option(
+        512, min=0, help="With --track: training rows for the Hessian; 0 takes all."
+    ),
+    record: str = typer.Option(
+        None,
+        help="A list of rows, or all: write down what the steps that read them change, for "
+        "--method amnesiac. A file of the size of the model for each step.",
+    ),
+    member: int = typer.Option(0, min=0, help="Which of the originals of this seed."),
+    seed: int = typer.Option(0, help="Decides every random draw."),
+    store: Path = typer.Option(Path(".expunge"), help="Where half-done work is kept."),
+    device: str = typer.Option("cpu", help="e.g. cuda."),
+) -> None:
+    """Train one model, and remember how.
+
+    Writes OUT/model.safetensors and its history, which --method single-gradient and --method
+    amnesiac need to forget from it. The unlearning error (Thudi et al. 2022) is a proxy, from
+    learning rate, steps, way gone and curvature, for how far single-gradient unlearning will end
+    from retraining; training with SDPenalty in the recipe lowers it. Killed, the same command goes
+    on where it was.
+    """
+    import torch
+    from rich.console import Console
+
+    from expunge.api.facts import replay
+    from expunge.api.trained import train_model
+    from expunge.cli.inputs import load_problem, load_rows
+    from expunge.maker import Workshop
+    from expunge.store import Store
+
+    if track not in (None, "unlearning-error"):
+        raise BadInput(
+            f"--track {track}", expected="--track unlearning-error", cure="correct the word"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    asked, _ = load_problem(problem)
+    rows = None
+    if record is not None:
+        rows = torch.arange(len(asked.train)) if record == "all" else load_rows(Path(record), asked)
+        rows = rows[asked.present_mask[rows]] if record == "all" else rows
+    command = replay(
+        *("expunge", "train", "--problem", problem, "--out", out, "--member", member),
+        *("--seed", seed, "--store", store, "--device", device),
+        *(("--track", track, "--looks", looks, "--hessian-rows", hessian_rows) if track else ()),
+        *(("--record", record) if record else ()),
+    )
+    made = train_model(
+        asked,
+        out=out,
+        workshop=Workshop(Store(store), seed=seed, device=device),
+        member=member,
+        track=looks if track else 0,
+        hessian_rows=hessian_rows,
+        record=rows,
+        command=command,
+    )
+    if made.tracked is not None:
+        _print_tracked(console, made.tracked)
+        console.print(f"Wrote {out / 'unlearning_error.json'} and a figure beside it.")
+    console.print(f"Wrote {out / 'model.safetensors'} and its history.")
+
+
+def _print_tracked(console: Any, tracked: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, title="Unlearning error along the training", title_justify="left")
+    names = ("strict", "paper", "code", "distance", "sigma", "rate")
+    for heading in ("steps", *names):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in tracked["looks"]:
+        table.add_row(str(one["steps"]), *(f"{one[name]:.3g}" for name in names))
+    console.print(table)
+    console.print(
+        "strict: sigma x distance x the learning rates of all pairs of steps, over their sum; at a "
+        "fixed rate, rate x (steps - 1) / 2 x sigma x distance. paper: the same with the rate "
+        "squared. code: as published, with steps / 2 and the root of sigma. distance: of the "
+        "weights from where they began. sigma: largest singular value of the Hessian, mean so far. "
+        "To be compared with the same recipe otherwise trained, not with a threshold."
+    )

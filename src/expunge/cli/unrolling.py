@@ -1,0 +1,83 @@
+"""`expunge unrolling`: verification error and its proxy along the training of some originals."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def unrolling(
+    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem with a Recipe."),
+    rows: Path = typer.Option(..., help="Text or CSV: row numbers, or a column `row` or `id`."),
+    members: int = typer.Option(10, min=1, help="Originals, each trained twice."),
+    looks: int = typer.Option(8, min=1, help="How often to look along each training."),
+    hessian_rows: int = typer.Option(512, min=0, help="Rows for the Hessian; 0 takes all."),
+    out: Path = typer.Option(Path("unrolling"), help="Folder for unrolling.json and figures."),
+    seed: int = typer.Option(0, help="Decides every random draw."),
+    store: Path = typer.Option(Path(".expunge"), help="Where measurements are kept."),
+    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    device: str = typer.Option("cpu", help="e.g. cuda."),
+) -> None:
+    """Measure how well models of this recipe can be unlearned, and whether the proxy foretells it.
+
+    Trains each original on all rows, and naively without the forgotten ones (same beginning, same
+    order, the rows left out of their steps). The verification error is the distance of weights that
+    single-gradient unlearning leaves between the two (Thudi et al. 2022). Killed, the same command
+    goes on where it was.
+    """
+    from rich.console import Console
+
+    from expunge.api.facts import replay
+    from expunge.api.unrolling import unrolling as measure
+    from expunge.cli.inputs import load_problem, load_rows
+    from expunge.maker import Workshop
+    from expunge.store import Store
+
+    console = Console(highlight=False, soft_wrap=True)
+    asked, _ = load_problem(problem)
+    command = replay(
+        *("expunge", "unrolling", "--problem", problem, "--rows", rows, "--members", members),
+        *("--looks", looks, "--hessian-rows", hessian_rows, "--out", out, "--seed", seed),
+        *("--store", store, "--device", device),
+    )
+    found = measure(
+        asked.forgetting(load_rows(rows, asked)),
+        workshop=Workshop(Store(store), seed=seed, device=device, jobs=jobs),
+        members=members,
+        looks=looks,
+        hessian_rows=hessian_rows,
+        out=out,
+        command=command,
+    )
+    _print(console, found)
+    console.print(f"Wrote {out / 'unrolling.json'} and two figures beside it.")
+
+
+def _print(console: Any, found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(
+        box=None, title="Distance of weights from naive retraining, +- two standard errors"
+    )
+    table.title_justify = "left"
+    for heading in ("steps", "as it is", "single-gradient", "unlearning error", "accuracy, %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found["looks"]:
+        table.add_row(
+            str(one["steps"]),
+            *(_spread(one[name]) for name in ("nothing", "verification", "strict")),
+            _spread(one["accuracy"]) if "accuracy" in one else "",
+        )
+    console.print(table)
+    r = found["correlation"]["strict"]
+    if r["value"] is not None:
+        between = "" if r["low"] is None else f" ({r['low']:.2f} to {r['high']:.2f})"
+        console.print(f"Correlation of the two over members and looks: {r['value']:.2f}{between}.")
+
+
+def _spread(values: list[float]) -> str:
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return f"{mean:.3g}"
+    se = (sum((v - mean) ** 2 for v in values) / (n - 1) / n) ** 0.5
+    return f"{mean:.3g} +- {2 * se:.2g}"
