@@ -32,6 +32,14 @@ METRICS: dict[str, Metric] = {
     ),
     "entropy AUC": Metric("%", "the same with the entropy of the answer"),
     "m-entropy AUC": Metric("%", "the same with the modified entropy (Song and Mittal)"),
+    "m-entropy by class": Metric(
+        "%",
+        "forgotten rows that thresholds for each class, from a retrained model, call members",
+        2,
+    ),
+    "privacy risk": Metric(
+        "%", "how probable the modified entropy makes it that forgotten rows were trained on", 2
+    ),
     "ZRF": Metric("%", "likeness to an untrained model on forgotten rows"),
     "relearn": Metric("epochs", "epochs of 500 rows until the forgotten rows' loss is back"),
     "U-LiRA": Metric("%", "accuracy of an attack with shadow models of its own for each row", 10),

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from expunge.audit.attack import auc
+from expunge.audit.class_threshold import called_members
 from expunge.audit.klom import hidden, klom
 from expunge.audit.relearn import relearn_time
 from expunge.audit.resample import jackknife
+from expunge.audit.risk import privacy_risk
+from expunge.audit.shadow import Shadow
 from expunge.audit.svc_mia import balanced_svc_mia, svc_mia
 from expunge.audit.ulira import pooled
 from expunge.bench.answers import GROUPS, Answers, Cell
@@ -124,6 +127,30 @@ def unseen_like(cell: Cell) -> Answers:
     return cell["test"].only(like) if like.any() else cell["test"]
 
 
+def _shadowed(
+    measure: Callable[[Tensor, Tensor, Shadow], Tensor],
+) -> Callable[[Cell, Judge], dict[str, Any]]:
+    """A mean over forgotten rows; the shadow of a model is the retrained one of the next number.
+
+    Never that of the same number, since the models that are judged may be the retrained ones.
+    """
+
+    def measured(cell: Cell, judge: Judge) -> dict[str, Any]:
+        forget, oracle = cell["forget"], without_emptied(judge.oracle, judge.emptied)
+        others = (torch.arange(len(forget.margin)) + 1) % len(oracle["retain"].margin)
+        trained, unseen = oracle["retain"], oracle["test"]
+        shadow = Shadow(
+            trained.modified_entropy[others],
+            trained.targets,
+            unseen.modified_entropy[others],
+            unseen.targets,
+        )
+        found = measure(forget.modified_entropy, forget.targets, shadow)
+        return {"values": (100 * found.double().mean(1)).tolist()}
+
+    return measured
+
+
 def _ulira(pick: Callable[[Any], Mapping[str, Any]]) -> Callable[[Cell, Judge], dict[str, Any]]:
     def measured(cell: Cell, judge: Judge) -> dict[str, Any]:
         found = pooled(cell["forget"].margin, judge.oracle["forget"].margin)
@@ -176,6 +203,8 @@ _MEASURES: dict[str, Callable[[Cell, Judge], dict[str, Any]]] = {
     "loss AUC": _attack("loss"),
     "entropy AUC": _attack("entropy"),
     "m-entropy AUC": _attack("modified_entropy"),
+    "m-entropy by class": _shadowed(called_members),
+    "privacy risk": _shadowed(privacy_risk),
     "ZRF": _per_model(lambda cell, k: 100 - _share(cell["forget"].divergence[k])),  # type: ignore[index]
     "U-LiRA": _ulira(lambda f: {"value": 100 * f.accuracy, "se": 100 * f.accuracy_se}),
     "U-LiRA TPR@1%": _ulira(_rate(0)),

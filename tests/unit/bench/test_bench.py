@@ -94,6 +94,18 @@ def test_every_number_follows_from_the_answers(done):
     path.write_text(before)
 
 
+def test_a_file_older_than_some_metric_still_follows_from_its_answers(done):
+    out, *_ = done
+    path = out / "bench.json"
+    before = path.read_text()
+    content = json.loads(before)
+    for cell in content["cells"]:
+        assert cell["not_measured"].pop("privacy risk") == "not asked for in the config"
+    path.write_text(json.dumps(content))
+    assert verify(out) == []
+    path.write_text(before)
+
+
 def test_a_second_run_makes_nothing_again(done, monkeypatch):
     out, workshop, base, content = done
     monkeypatch.setattr("expunge.maker._make_block", None)
@@ -233,7 +245,7 @@ WATCHED = {
     **{key: CONTENT[key] for key in ("name", "problem")},
     "members": 11,
     "judged_rows": 10,
-    "metrics": ["UA"],
+    "metrics": ["UA", "m-entropy by class", "privacy risk"],
     "forget": CONTENT["forget"],
     "method": [
         {"name": "gradient-ascent", "settings": {"lr": 3.0}},
@@ -258,6 +270,11 @@ def test_runs_are_watched_judged_and_drawn(tmp_path):
     assert before[0] == pytest.approx(before[1]), "both begin with the first original"
     assert any(p.name == "when-to-stop--a-class.svg" for p in draw(content, tmp_path))
     assert verify(tmp_path) == []
+    for name in ("m-entropy by class", "privacy risk"):
+        lines = entries(content, "some, settings chosen in the config")[0]
+        assert lines["retrain"][name].n == lines["ssd"][name].n == 11
+        assert lines["retrain"][name].gap is None, "the null stands beside"
+        assert lines["ssd"][name].gap is not None
     (tmp_path / "stopping.safetensors").unlink()
     with pytest.raises(BadInput, match=r"stopping.safetensors is missing or damaged"):
         verify(tmp_path)

@@ -45,6 +45,19 @@ GLOSSARY = (
         NEARER,
     ),
     Term(
+        "Privacy risk",
+        "The privacy risk score: how probable it is that a model was trained on a forgotten row, "
+        "judged by how it answers and by how a retrained model answers rows that it was and was "
+        "not trained on.",
+        NEARER,
+    ),
+    Term(
+        "M-entropy by class",
+        "The share of the forgotten rows that an attacker takes for trained on, who has learnt a "
+        "threshold for each class from a retrained model.",
+        NEARER,
+    ),
+    Term(
         "Avg. Gap",
         "The mean of the absolute gaps of UA, RA, TA and MIA to retrain, in percentage points. "
         "A small one can hide a large gap in one of the four.",
