@@ -17,6 +17,7 @@ from expunge.api.panel import Panel
 from expunge.api.predictions import Prediction, Predictions
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.history import History
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
 from expunge.methods import Given, Method, settings
@@ -60,6 +61,11 @@ class Job:
     teacher: str  # key of its teachers, or ""
     prediction: Prediction | None
     key: str  # of the result
+
+    @property
+    def history(self) -> History | None:
+        """How the originals of this block arose, where the method needs to know."""
+        return self.maker.history(self.ids) if "history" in self.method.needs else None
 
 
 def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
@@ -166,8 +172,7 @@ def _unlearn_block(job: Job, tolerant: bool) -> str:
     try:
         keep = maker.workshop.store, job.original
         change = job.prediction and job.prediction.on(models, keep)
-        told = maker.history(job.ids) if "history" in job.method.needs else None
-        given = Given(change, teachers, history=told)
+        given = Given(change, teachers, history=job.history)
         result = job.method(maker.problem, models, given, seed=seed)
         found = job.panel.read(maker.problem, result.models, seed)
     except BadInput as error:

@@ -113,12 +113,9 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
 
     teachers = _first(here, job.teacher, job) if job.teacher else None
     models = _first(here, job.original, job)
-    result = job.method(
-        here.problem,
-        models,
-        Given(job.prediction and job.prediction.on(models), teachers, watch=look),
-        seed=here.seed,
-    )
+    change = job.prediction and job.prediction.on(models)
+    given = Given(change, teachers, watch=look, history=job.history)
+    result = job.method(here.problem, models, given, seed=here.seed)
     if len(seen) < 2:
         raise BadInput(
             f"{label} for the stopping-time figure",
