@@ -30,7 +30,6 @@ from expunge.train import (
     rows_of,
     train_group,
     training_feeds,
-    training_loss,
 )
 
 
@@ -137,11 +136,13 @@ class History:
         scale = torch.zeros(len(data), dtype=share.dtype)
         scale[rows] = share
 
+        task = self.problem.training_task
+
         def score(outputs: Tensor, batch: Batch) -> Tensor:
-            losses = training_loss(self.problem.task, self.recipe, outputs, batch)
+            losses = task.loss(outputs, batch)
             return losses * scale[batch.rows.cpu()].to(losses)
 
-        taken = Point(self.problem.task, data, start.template).gradient(rows, score)
+        taken = Point(task, data, start.template).gradient(rows, score)
         return {name: full[name] * value for name, value in taken.items()}
 
     def updates(self, rows: Tensor, gone: Tensor | None = None) -> Weights:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from expunge.data import Data
 from expunge.errors import BadInput
+from expunge.penalised import Penalty, penalised
 from expunge.recipe import Recipe, Trainer
 from expunge.task import Task
 
@@ -75,6 +76,16 @@ class Problem:
     def judge(self) -> Data:
         """The data that judges: test, or validation where there is no test."""
         return self.validation if self.test is None else self.test
+
+    @property
+    def training_task(self) -> Task:
+        """The task as training has it: with the recipe's penalty in its loss, if it has one."""
+        return penalised(self.task, self.penalty)
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The recipe's penalty, if there is one."""
+        return self.recipe.penalty if isinstance(self.recipe, Recipe) else None
 
     @property
     def splits(self) -> dict[str, Data]:

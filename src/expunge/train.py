@@ -14,6 +14,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
 from expunge.halfway import Halfway
 from expunge.loop import Cost, descend, epochs
+from expunge.penalised import penalised
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws, seeded
@@ -210,11 +211,6 @@ def descend_by_recipe(
 
     A feed is a batch, perhaps with a factor on its mean loss for each member.
     """
-
-    def objective(model: Any, batch: Batch, factor: float | Tensor = 1.0) -> Tensor:
-        outputs = problem.task.outputs(model, batch)
-        return training_loss(problem.task, recipe, outputs, batch).mean() * factor
-
     average = {name: w.detach().clone() for name, w in models.weights().items()}
 
     if halfway is not None:
@@ -228,7 +224,7 @@ def descend_by_recipe(
 
     cost = descend(
         models,
-        objective,
+        training_loss(penalised(problem.task, recipe.penalty)),
         feeds,
         steps=recipe.steps(rows),
         optimizer=recipe.optimizer,
@@ -248,7 +244,14 @@ def descend_by_recipe(
     return cost
 
 
-def training_loss(task: Task, recipe: Recipe, outputs: Tensor, batch: Batch) -> Tensor:
-    """What a recipe's training lowers on each row, (B,), nats: loss and penalty, without l2."""
-    losses = task.loss(outputs, batch)
-    return losses if recipe.penalty is None else losses + recipe.penalty(outputs, batch)
+def training_loss(task: Task) -> Callable[..., Tensor]:
+    """The mean loss of one batch, perhaps times a factor: an objective of one model for `descend`.
+
+    Args:
+        task: with the recipe's penalty in its loss, see `Problem.training_task`.
+    """
+
+    def objective(model: Any, batch: Batch, factor: float | Tensor = 1.0) -> Tensor:
+        return task.loss(task.outputs(model, batch), batch).mean() * factor
+
+    return objective

@@ -57,7 +57,7 @@ class Stepped(ABC):
         found: dict[str, list[Change]] = {split: [] for split in asked}
         steps = self.steps(forget)
         for module, step in zip(self.models.modules(), steps, strict=True):
-            point = Point(self.problem.task, self.problem.train, module)
+            point = Point(self.problem.training_task, self.problem.train, module)
             there = moved(point, step)
             for split, rows in asked.items():
                 found[split].append(_change(point, there, self.problem.splits[split], rows, step))
@@ -73,7 +73,7 @@ class Stepped(ABC):
         if key not in self._found:
             members = zip(self.models.modules(), self.models.ids, strict=True)
             found = [
-                self._step(problem, Point(problem.task, problem.train, module), member)
+                self._step(problem, Point(problem.training_task, problem.train, module), member)
                 for module, member in members
             ]
             self.remember(forget, found)

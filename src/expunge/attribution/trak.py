@@ -82,7 +82,7 @@ class Trak(Stepped):
         rows, found = self.problem.present_rows, {}
         for member, module in zip(self.models.ids, self.models.modules(), strict=True):
             found[member] = MarginFeatures.measure(
-                Point(self.problem.task, self.problem.train, module),
+                Point(self.problem.training_task, self.problem.train, module),
                 rows,
                 dimension=self.dimension,
                 weighted=self.weighted,

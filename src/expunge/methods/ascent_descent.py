@@ -15,9 +15,10 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverBoth, training_loss
+from expunge.methods.passing import OverBoth
 from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class AscentDescent(OverBoth):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        loss = training_loss(problem.task)
+        loss = training_loss(problem.training_task)
 
         def objective(model: Any, retain: Batch, forget: Batch) -> Tensor:
             return self.alpha * loss(model, retain) - (1.0 - self.alpha) * loss(model, forget)

@@ -22,9 +22,11 @@ from expunge.loop import frozen_weights
 from expunge.methods.method import Claim, Given, Result, largest_change, unchanged
 from expunge.methods.passing import OverForget
 from expunge.methods.setting import setting
+from expunge.penalised import penalised
 from expunge.problem import Problem
 from expunge.rng import seeded
 from expunge.task import Classification, Task
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ class BoundaryExpand(OverForget):
             models.group,
         )
 
+        loss = training_loss(penalised(task, problem.penalty))
+
         def objective(model: Any, forget: Batch) -> Tensor:
-            moved = forget._replace(targets=torch.full_like(forget.targets, extra))
-            return task.loss(task.outputs(model, forget), moved).mean()
+            return loss(model, forget._replace(targets=torch.full_like(forget.targets, extra)))
 
         result = self.tuned(
             replace(problem, task=task),

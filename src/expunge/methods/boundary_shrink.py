@@ -58,7 +58,7 @@ class BoundaryShrink(OverForget):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        task = problem.task
+        task = problem.training_task
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
         labels = torch.stack([self._across(problem, module) for module in models.modules()])

@@ -32,7 +32,8 @@ def edit(
         problem: rows come from its train data.
         models: not changed.
         given: its mask is honoured.
-        edited: of one model and its draws, the new weights by name.
+        edited: of one model, whose loss is that of the training, and its draws, the new weights by
+            name.
         draws: of this method and seed.
         cost: rows that `edited` reads for one model.
         reason: why no weight may have changed at all, where that can happen.
@@ -48,7 +49,9 @@ def edit(
     for single in singles:
         frozen = frozen_weights(single, mask_of(given.mask, models, single))
         weights = single.weights()
-        new = edited(Point(problem.task, problem.train, single.template), draws.of(single.ids))
+        new = edited(
+            Point(problem.training_task, problem.train, single.template), draws.of(single.ids)
+        )
         with torch.no_grad():
             for name, value in new.items():
                 weights[name].copy_(value)

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 from expunge.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverRetain, training_loss
+from expunge.methods.passing import OverRetain
 from expunge.problem import Problem
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ class FineTune(OverRetain):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        return self.tuned(problem, models, given, training_loss(problem.task), seed=seed)
+        return self.tuned(problem, models, given, training_loss(problem.training_task), seed=seed)

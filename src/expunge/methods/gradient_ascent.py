@@ -14,8 +14,9 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverForget, training_loss
+from expunge.methods.passing import OverForget
 from expunge.problem import Problem
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class GradientAscent(OverForget):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        loss = training_loss(problem.task)
+        loss = training_loss(problem.training_task)
 
         def objective(model: Any, forget: Batch) -> Tensor:
             return -loss(model, forget)

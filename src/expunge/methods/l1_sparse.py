@@ -13,9 +13,10 @@ from typing import ClassVar
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverRetain, training_loss
+from expunge.methods.passing import OverRetain
 from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class L1Sparse(OverRetain):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        loss = training_loss(problem.task)
+        loss = training_loss(problem.training_task)
         return self.tuned(problem, models, given, loss, seed=seed, l1=self.weight)
 
     def weight(self, progress: float) -> float:

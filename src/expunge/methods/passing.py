@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.loop import Cost, endless, epochs
 from expunge.methods.method import Given, Result
@@ -18,7 +17,6 @@ from expunge.methods.setting import check, setting
 from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.task import Task
 
 Objective = Callable[..., Tensor]
 
@@ -142,12 +140,3 @@ class OverBoth(OverRetain):
         """See `Method`."""
         steps, rows = passes(problem.retain, self.batch_size, self.epochs)
         return descent_cost(steps, rows + min(self.forget_batch_size, len(problem.forget)))
-
-
-def training_loss(task: Task) -> Objective:
-    """The mean loss of one batch, as in training."""
-
-    def objective(model: Any, batch: Batch) -> Tensor:
-        return task.loss(task.outputs(model, batch), batch).mean()
-
-    return objective

@@ -20,11 +20,12 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.loop import Cost, epochs
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverBoth, training_loss
+from expunge.methods.passing import OverBoth
 from expunge.methods.setting import setting
 from expunge.methods.tuning import descent_cost, passes
 from expunge.problem import Problem
 from expunge.rng import Draws
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class RandomLabel(OverBoth):
         self, problem: Problem, models: Ensemble, given: Given, *, seed: int, **how: Any
     ) -> Result:
         """The method itself, on which both forms of SalUn build; see `tune` for the rest."""
-        task, loss = problem.task, training_loss(problem.task)
+        task, loss = problem.task, training_loss(problem.training_task)
         forgotten = torch.zeros(len(problem.train), dtype=torch.bool)
         forgotten[problem.forget] = True
 

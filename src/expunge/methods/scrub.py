@@ -71,7 +71,7 @@ class SCRUB(OverBoth):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        task = problem.task
+        task = problem.training_task
         forgotten = torch.zeros(len(problem.train), dtype=torch.bool, device=models.device)
         forgotten[problem.forget] = True
 

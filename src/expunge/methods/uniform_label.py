@@ -16,9 +16,10 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverBoth, training_loss
+from expunge.methods.passing import OverBoth
 from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.train import training_loss
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class UniformLabel(OverBoth):
         self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
     ) -> Result:
         """See `Method`."""
-        task, loss = problem.task, training_loss(problem.task)
+        task, loss = problem.task, training_loss(problem.training_task)
 
         def objective(model: Any, retain: Batch, forget: Batch) -> Tensor:
             outputs = task.outputs(model, forget)

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.spectrum import Spectrum, top_eigenvalue
-from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.history import History
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
-from expunge.train import training_loss
 
 HESSIAN_ROWS = 512
 TOLERANCE = 1e-2  # relative: the other factors of the proxy are cruder
@@ -90,18 +88,12 @@ def curvature(
     """
     recipe = problem.recipe
     assert isinstance(recipe, Recipe)
-    own: Recipe = recipe
-
-    def score(outputs: Tensor, batch: Batch) -> Tensor:
-        return training_loss(problem.task, own, outputs, batch)
-
     draws, present = Draws((seed, "hessian")), problem.present_rows
     if 0 < rows < len(present):
         present = present[draws.permutation(len(present))[:rows]].sort().values
     return top_eigenvalue(
-        Point(problem.task, problem.train, module),
+        Point(problem.training_task, problem.train, module),
         present,
-        score=score,
         l2=recipe.l2,
         tolerance=tolerance or TOLERANCE,
         draws=draws.at("start"),
