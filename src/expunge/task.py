@@ -1,5 +1,6 @@
 """What the model computes: outputs, loss, distance, margin. Pure, so that it can be vmapped."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -71,8 +72,12 @@ class Classification:
         return batch
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
-        """The logits, (B, C)."""
-        return model(batch.inputs)
+        """The logits, (B, C).
+
+        Raises:
+            BadInput: the model's answer is no tensor.
+        """
+        return _tensor(model(batch.inputs))
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy with the targets, (B,), nats."""
@@ -121,6 +126,46 @@ class Classification:
             )
 
 
+class TextClassification(Classification):
+    """Classification by a model that takes its inputs by name, as models of transformers do.
+
+    Inputs are a mapping such as {"input_ids", "attention_mask"} of (B, length) each, passed as
+    `model(**inputs)`. The model answers with logits (B, C), or with an object that has `.logits`.
+    """
+
+    def outputs(self, model: Any, batch: Batch) -> Tensor:
+        """The logits, (B, C).
+
+        Raises:
+            BadInput: inputs that are no mapping, a name that the model does not know, or an answer
+                without logits.
+        """
+        if not isinstance(batch.inputs, Mapping):
+            raise BadInput(
+                f"inputs of type {type(batch.inputs).__name__} for TextClassification",
+                expected="a mapping, whose entries the model takes by name",
+                cure="give rows as mappings (see Padding), or use Classification",
+            )
+        try:
+            answer = model(**batch.inputs)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise BadInput(
+                f"the model does not take these inputs by name ({error})",
+                expected=f"a model whose forward has the arguments {', '.join(batch.inputs)}",
+                cure="leave out the columns that it does not read",
+            ) from error
+        logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)
+        if not isinstance(logits, Tensor):
+            raise BadInput(
+                f"a model without logits: it gave {_described(answer)}",
+                expected="logits (B, C), or an object with .logits",
+                cure="use the model with a classification head (...ForSequenceClassification)",
+            )
+        return logits
+
+
 class Regression:
     """Outputs are one value a row (B, 1), targets values (B,)."""
 
@@ -131,8 +176,12 @@ class Regression:
         return batch
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
-        """The predicted values, (B, 1)."""
-        return model(batch.inputs)
+        """The predicted values, (B, 1).
+
+        Raises:
+            BadInput: the model's answer is no tensor.
+        """
+        return _tensor(model(batch.inputs))
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Half the squared error, (B,): the negative log-likelihood of a unit normal."""
@@ -169,3 +218,20 @@ class Regression:
                 expected="one floating-point value a row, shape (B,)",
                 cure="flatten the targets and convert them with .float()",
             )
+
+
+def _tensor(answer: Any) -> Tensor:
+    if isinstance(answer, Tensor):
+        return answer
+    raise BadInput(
+        f"the model gave {_described(answer)}",
+        expected="one tensor of outputs",
+        cure="return the tensor alone; a model that takes inputs by name and answers with .logits, "
+        "as those of transformers, needs TextClassification",
+    )
+
+
+def _described(answer: Any) -> str:
+    """What a model gave, in words: its type, and the names in it if it has any."""
+    names = f" with {', '.join(map(str, answer))}" if isinstance(answer, Mapping) else ""
+    return f"a {type(answer).__name__}{names}"

@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from expunge.contract.problems import generator
 from expunge.data import Batch
 from expunge.errors import BadInput
 from expunge.rng import Draws
-from expunge.task import Classification, Regression
+from expunge.task import Classification, Regression, TextClassification
 
 B, C = 7, 4
 LOGITS = torch.randn(B, C, generator=generator(0), dtype=torch.float64)
@@ -177,3 +178,69 @@ def test_what_fits_is_accepted(precision):
 def test_one_class_is_none(classes):
     with pytest.raises(BadInput, match=f"{classes} classes.*use Regression for one number"):
         Classification(classes)
+
+
+# ---- models that take their inputs by name
+
+
+class Answer(dict):
+    """As models of transformers answer: names, which are attributes too."""
+
+    __getattr__ = dict.__getitem__
+
+
+NAMED = Batch({"a": LOGITS, "b": torch.ones(B, C)}, LABELS, torch.arange(B))
+text = TextClassification(C)
+
+
+@pytest.mark.parametrize("wrap", [lambda z: z, lambda z: SimpleNamespace(logits=z, other=3)])
+def test_inputs_are_passed_by_name_and_logits_are_taken_from_the_answer(wrap):
+    found = text.outputs(lambda b, a: wrap(a + 2 * b), NAMED)
+    assert torch.equal(found, LOGITS + 2)
+
+
+def test_text_is_judged_and_relabelled_as_any_classification():
+    assert text.kind == "classification"
+    for what in ("loss", "margin"):
+        assert torch.equal(
+            getattr(text, what)(LOGITS, NAMED), getattr(classification, what)(LOGITS, CLASSES)
+        )
+    drawn = text.relabel(NAMED, Draws((0, "r")))
+    assert drawn.inputs is NAMED.inputs
+    assert torch.equal(drawn.targets, classification.relabel(CLASSES, Draws((0, "r"))).targets)
+    with pytest.raises(BadInput, match="at least 2"):
+        TextClassification(1)
+
+
+ANSWERS = {
+    "an output": (Answer(logits=LOGITS, loss=None), "the model gave a Answer with logits, loss"),
+    "a tuple": ((LOGITS, LOGITS), "the model gave a tuple"),
+    "nothing": (None, "the model gave a NoneType"),
+}
+
+
+@pytest.mark.parametrize("task", [classification, regression])
+@pytest.mark.parametrize(("answer", "match"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_that_is_no_tensor_is_refused_with_the_task_that_reads_it(task, answer, match):
+    with pytest.raises(BadInput, match=f"{match}.*needs TextClassification"):
+        task.outputs(lambda x: answer, CLASSES)
+
+
+@pytest.mark.parametrize("answer", [SimpleNamespace(last=LOGITS), (LOGITS,), None])
+def test_an_answer_without_logits_is_refused(answer):
+    told = f"a model without logits: it gave a {type(answer).__name__}.*ForSequenceClassification"
+    with pytest.raises(BadInput, match=told):
+        text.outputs(lambda a, b: answer, NAMED)
+
+
+def test_inputs_that_a_model_does_not_know_by_name_are_refused():
+    with pytest.raises(BadInput, match="unexpected keyword argument 'b'.*has the arguments a, b"):
+        text.outputs(lambda a: a, NAMED)
+    with pytest.raises(BadInput, match="inputs of type Tensor for TextClassification"):
+        text.outputs(lambda a: a, CLASSES)
+
+    def broken(a, b):
+        return a + "text"  # an error of the model's own keeps its kind
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        text.outputs(broken, NAMED)

@@ -182,7 +182,9 @@ def _wider(task: Task) -> Classification:
             expected="a classification: there are no classes to add to",
             cure="choose random-label",
         )
-    return Classification(task.classes + 1)
+    wide = copy.copy(task)  # a subclass reads models in its own way
+    wide.classes += 1
+    return wide
 
 
 def _wider_mask(given: Given, head: str) -> dict[str, Tensor] | None:
