@@ -17,7 +17,7 @@ SUITE = [path for path in FILES if path.parent.name == "contract" and path.name[
 # A module imports modules of a lower rank, of its own rank, or of its own room.
 RANKS = [
     {"errors", "rng", "store", "halfway", "fanout"},
-    {"data", "task", "recipe", "penalised", "penalty"},
+    {"padding", "reading", "data", "task", "recipe", "fingerprints", "penalised", "penalty"},
     {"problem"},
     {"ensemble"},
     {"loop", "curvature"},

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from expunge.methods import METHODS as METHODS
     from expunge.methods import method as method
     from expunge.penalty import SDPenalty as SDPenalty
+    from expunge.padding import Padding as Padding
     from expunge.problem import Problem as Problem
     from expunge.recipe import Recipe as Recipe
     from expunge.store import Store as Store
     from expunge.task import Classification as Classification
     from expunge.task import Regression as Regression
+    from expunge.task import TextClassification as TextClassification
 
 # Imported when first used, so that `expunge --help` need not wait for torch.
 _WHERE = {
@@ -51,11 +53,13 @@ _WHERE = {
     "METHODS": "expunge.methods",
     "method": "expunge.methods",
     "SDPenalty": "expunge.penalty",
+    "Padding": "expunge.padding",
     "Problem": "expunge.problem",
     "Recipe": "expunge.recipe",
     "Store": "expunge.store",
     "Classification": "expunge.task",
     "Regression": "expunge.task",
+    "TextClassification": "expunge.task",
     "Workshop": "expunge.maker",
 }
 __all__ = ["__version__", "audit", *_WHERE]  # pyright: ignore

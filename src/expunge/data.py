@@ -1,6 +1,5 @@
 """Rows by number, as device batches: TensorData in memory, DatasetData of any map-style Dataset."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, default_collate
 
 from expunge.errors import BadInput
+from expunge.reading import Joined, Numbered, joined
 
 READ_TWICE = 16  # rows read twice by DatasetData: a coin flip a row is missed once in 65,536 times
 CHUNK = 1024  # rows read at a time where the whole of a data set is walked through
@@ -100,11 +100,14 @@ class DatasetData:
         train: the data set as it is trained on, perhaps with random augmentation.
         clean: the same rows without augmentation; default `train` itself, which must then give
             the same content at every read.
-        collate: makes a batch of a list of items; default torch's `default_collate`.
+        collate: makes a batch of a list of items, such as `Padding` for tokens; default torch's
+            `default_collate`. What a row holds may depend on the others of its batch only by
+            padding that the model does not see.
         workers: processes that read ahead; 0 reads in this one.
 
     Raises:
-        BadInput: the content of a row differs between two reads, or an item is not a pair.
+        BadInput: the content of a row differs between two reads, an item is not a pair, or rows
+            cannot be joined into a batch.
     """
 
     def __init__(
@@ -140,16 +143,17 @@ class DatasetData:
         if not plan:
             return
         loader = DataLoader(
-            self.train if training else self.clean,
+            Numbered(self.train if training else self.clean),  # type: ignore[arg-type]
             batch_sampler=[rows.flatten().tolist() for rows in plan],
-            collate_fn=self.collate,
+            collate_fn=Joined(self.collate),
             num_workers=self.workers,
             # a generator of its own: the loader would otherwise draw from the global one
             generator=torch.Generator().manual_seed(torch.initial_seed() % 2**63),
         )
         for rows, content in zip(plan, loader, strict=True):
-            inputs, targets = _pair(content)
-            _require_tensors((inputs, targets))
+            if isinstance(content, BadInput):
+                raise content
+            inputs, targets = content
             flat = rows.flatten().cpu()
             for leaf in tree_leaves((inputs, targets)):
                 _refuse(flat, _not_finite(leaf, row_axes=1))
@@ -159,13 +163,16 @@ class DatasetData:
             yield Batch(inputs, targets, rows)
 
     def _require_stable(self) -> None:
-        rows = torch.linspace(0, len(self) - 1, min(READ_TWICE, len(self))).long()
+        rows = torch.linspace(0, len(self) - 1, min(READ_TWICE, len(self))).long().tolist()
+        places = range(len(rows))
+        items, again = ([self.clean[i] for i in rows] for _ in range(2))
         first, second = (
-            [tree_leaves(_pair(self.collate([self.clean[i]]))) for i in rows.tolist()]
-            for _ in range(2)
+            [tree_leaves(joined(self.collate, rows[k : k + 1], read[k : k + 1])) for k in places]
+            for read in (items, again)
         )
-        _require_tensors([first, second])
-        for row, a, b in zip(rows.tolist(), first, second, strict=True):
+        if rows:
+            joined(self.collate, rows, items)  # whether rows fit beside one another, too
+        for row, a, b in zip(rows, first, second, strict=True):
             if not all(
                 torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(a, b, strict=True)
             ):
@@ -184,52 +191,6 @@ def augments_itself(data: Data) -> bool:
 def walk(rows: Tensor, size: int = CHUNK) -> Iterator[Tensor]:
     """Consecutive pieces of at most `size` of these row numbers."""
     return iter(rows.split(size)) if len(rows) else iter(())
-
-
-def fingerprints(data: Data, rows: Tensor) -> Tensor:
-    """Two hashes a row, of its inputs and of its targets: int64, (rows, 2).
-
-    Equal rows have equal hashes, so this finds copies of a row, and tells whether the content
-    of a stored result's rows has changed since. Reads the whole of each row once.
-    """
-    hashes = []
-    for batch in data.batches(walk(rows.cpu())):
-        columns = []
-        for tree in (batch.inputs, batch.targets):
-            leaves = [leaf.detach().cpu().contiguous() for leaf in tree_leaves(tree)]
-            columns.append([_hash([leaf[i] for leaf in leaves]) for i in range(len(batch.rows))])
-        hashes.append(torch.tensor(columns, dtype=torch.int64).T)
-    return torch.cat(hashes) if hashes else torch.empty(0, 2, dtype=torch.int64)
-
-
-def _hash(leaves: list[Tensor]) -> int:
-    state = hashlib.blake2b(digest_size=8)
-    for leaf in leaves:
-        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode())
-        # as bytes, since numpy has no bfloat16
-        state.update(leaf.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return int.from_bytes(state.digest(), signed=True)
-
-
-def _pair(content: Any) -> tuple[Any, Any]:
-    if isinstance(content, (tuple, list)) and len(content) == 2:
-        return content[0], content[1]
-    raise BadInput(
-        f"an item of the data set is a {type(content).__name__}"
-        + (f" of {len(content)}" if isinstance(content, (tuple, list)) else ""),
-        expected="a pair (input, target)",
-        cure="wrap the data set, or pass collate=, so that a batch is (inputs, targets)",
-    )
-
-
-def _require_tensors(content: Any) -> None:
-    for leaf in tree_leaves(content):
-        if not isinstance(leaf, Tensor):
-            raise BadInput(
-                f"an item of the data set holds a {type(leaf).__name__}",
-                expected="numbers, arrays or tensors",
-                cure="turn text into numbers in the data set, or pass collate=",
-            )
 
 
 def _not_finite(values: Tensor, row_axes: int) -> Tensor:

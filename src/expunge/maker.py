@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from expunge import fanout, store
-from expunge.data import fingerprints
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
+from expunge.fingerprints import fingerprints
 from expunge.grouping import choose_group
 from expunge.halfway import Halfway
 from expunge.history import History

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from expunge.contract.problems import blobs, generator
-from expunge.data import DatasetData, TensorData, fingerprints, walk
+from expunge.data import DatasetData, TensorData, walk
 from expunge.errors import BadInput
+from expunge.fingerprints import fingerprints
 
 X, Y = torch.arange(40.0).reshape(10, 4), torch.arange(10)
 PLAN = [torch.tensor([3, 1]), torch.tensor([[0, 9, 5], [9, 9, 2]])]
@@ -194,7 +194,7 @@ def test_reading_draws_from_no_global_generator(make):
     assert before[1:] == after[1:]
 
 
-# ---- pieces and fingerprints
+# ---- pieces
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5, 6])
@@ -202,37 +202,3 @@ def test_walk_gives_every_row_once_in_order(rows):
     pieces = list(walk(torch.arange(rows), 5))
     assert torch.cat([torch.empty(0, dtype=torch.int64), *pieces]).tolist() == [*range(rows)]
     assert all(0 < len(piece) <= 5 for piece in pieces)
-
-
-def test_fingerprints_find_copies_of_inputs_and_of_targets_apart():
-    x, y = X.clone(), Y.clone()
-    x[8], y[9] = x[2], y[3]
-    found = fingerprints(TensorData(x, y), torch.arange(10))
-    assert found.shape == (10, 2)
-    assert found.dtype == torch.int64
-    assert found[8, 0] == found[2, 0]
-    assert found[8, 1] != found[2, 1]
-    assert found[9, 1] == found[3, 1]
-    assert len(found[:, 0].unique()) == len(found[:, 1].unique()) == 9
-
-
-def test_fingerprints_are_of_the_rows_asked_for_in_their_order():
-    data = blobs(2500, 1)  # more than are read at a time
-    rows = torch.randperm(2500, generator=generator(0))[:2100]
-    assert torch.equal(fingerprints(data, rows), fingerprints(data, torch.arange(2500))[rows])
-    assert fingerprints(data, rows[:0]).shape == (0, 2)
-
-
-def test_fingerprints_see_a_change_of_one_bit_of_shape_and_of_type():
-    row = torch.tensor([0])
-    zeros = torch.zeros(1, 4)
-    others = [zeros, -zeros, zeros.reshape(1, 2, 2), zeros.half(), zeros.double(), zeros[:, :3]]
-    hashes = {int(fingerprints(TensorData(x, row), row)[0, 0]) for x in others}
-    assert len(hashes) == len(others)
-
-
-def test_the_same_rows_from_a_data_set_have_the_same_fingerprints():
-    rows = torch.arange(10)
-    assert torch.equal(
-        fingerprints(TensorData(X, Y), rows), fingerprints(DatasetData(Items()), rows)
-    )

@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from expunge.data import fingerprints
+from expunge.fingerprints import fingerprints
 from expunge.loop import Cost
 from expunge.problem import Problem
 from expunge.train import retrain_units

@@ -12,9 +12,10 @@ from torch import Tensor
 from expunge import store
 from expunge.audit.evidence import manifest
 from expunge.audit.manifest import checksums
-from expunge.data import Data, fingerprints, walk
+from expunge.data import Data, walk
 from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
+from expunge.fingerprints import fingerprints
 from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws

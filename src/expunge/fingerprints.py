@@ -1,0 +1,37 @@
+"""Hashes of rows by what they hold: they find copies, and tell whether data has changed."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import default_collate
+
+from expunge.data import Data, DatasetData, walk
+
+
+def fingerprints(data: Data, rows: Tensor) -> Tensor:
+    """Two hashes a row, of its inputs and of its targets: int64, (rows, 2).
+
+    Equal rows have equal hashes, so this finds copies of a row, and tells whether the content
+    of a stored result's rows has changed since. Reads the whole of each row once; rows of a data
+    set with a collate of its own one by one, as what they hold in a batch may depend on the others.
+    """
+    alone = isinstance(data, DatasetData) and data.collate is not default_collate
+    rows, hashes = rows.cpu(), []
+    for batch in data.batches(walk(rows, 1) if alone else walk(rows)):
+        columns = []
+        for tree in (batch.inputs, batch.targets):
+            leaves = [leaf.detach().cpu().contiguous() for leaf in tree_leaves(tree)]
+            columns.append([_hash([leaf[i] for leaf in leaves]) for i in range(len(batch.rows))])
+        hashes.append(torch.tensor(columns, dtype=torch.int64).T)
+    return torch.cat(hashes) if hashes else torch.empty(0, 2, dtype=torch.int64)
+
+
+def _hash(leaves: list[Tensor]) -> int:
+    state = hashlib.blake2b(digest_size=8)
+    for leaf in leaves:
+        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode())
+        # as bytes, since numpy has no bfloat16
+        state.update(leaf.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return int.from_bytes(state.digest(), signed=True)
