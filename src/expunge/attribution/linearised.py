@@ -136,6 +136,6 @@ def _served(module: nn.Module) -> Iterator[None]:
         raise BadInput(
             f"a model of {', '.join(kinds)}, which this attribution cannot linearise "
             f"({str(error).splitlines()[0]})",
-            expected="layers with a forward derivative; LSTMs and fused attention have none",
+            expected="layers with a forward derivative; fused kernels called by name have none",
             cure="use --attribution trak, or one made from half-data models, such as datamodels",
         ) from error

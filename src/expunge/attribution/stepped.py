@@ -108,7 +108,7 @@ def _change(point: Point, there: Point, data: Data, rows: Tensor, step: Weights)
 def slope_along(point: Point, rows: Tensor, step: Weights) -> tuple[Tensor, Tensor]:
     """The outputs z of some rows and their derivative along a step, (rows, C) each.
 
-    Attention and LSTMs, which have no forward derivative, take C backward passes a row.
+    Fused kernels that have no forward derivative take C backward passes a row.
     """
     try:
         return tangent(point, rows, step)

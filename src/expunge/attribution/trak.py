@@ -93,7 +93,7 @@ class Trak(Stepped):
     def price(self, rows: int) -> Cost:
         """What a prediction for so many rows reads of one model, for the problem's forget set.
 
-        Attention and LSTMs, which have no forward derivative, take C backward passes a row.
+        Fused kernels that have no forward derivative take C backward passes a row.
         """
         present, forget = len(self.problem.present_rows), len(self.problem.forget)
         return Cost(2 * present + forget, present + forget) + following(rows)

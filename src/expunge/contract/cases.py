@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._pytree import tree_leaves
 
 from expunge.data import TensorData
 from expunge.ensemble import Change, Ensemble
@@ -125,7 +126,8 @@ def change(problem: Any, size: float = 0.5):
     """An invented predicted change of every row, a smooth function of its inputs."""
 
     def predicted(split: str, rows: Tensor) -> Change:
-        inputs = problem.splits[split].inputs[rows].nan_to_num().flatten(1)
+        first = tree_leaves(problem.splits[split].inputs)[0]  # of texts, the tokens
+        inputs = first[rows].nan_to_num().flatten(1)
         outputs = getattr(problem.task, "classes", 1)
         mean = size * torch.sin(inputs[:, :1] + torch.arange(outputs))
         return Change(mean, torch.ones_like(mean))

@@ -127,7 +127,7 @@ def tangent(point: Point, rows: Tensor, step: Weights) -> tuple[Tensor, Tensor]:
     found, step = [], {name: step[name] for name in point.weights}  # jvp wants the same order
     for batch in point.batches(rows):
         outputs = partial(_outputs, point, batch)
-        with torch.no_grad():
+        with torch.no_grad(), point.forward_derivatives():
             found.append(jvp(outputs, (point.weights,), (step,)))
     z, change = zip(*found, strict=True)
     return torch.cat(z), torch.cat(change)

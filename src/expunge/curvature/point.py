@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from expunge.data import Batch, Data, walk
@@ -54,14 +55,32 @@ class Point:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode inside; every submodule's own mode again on exit."""
+        """Evaluation mode inside; every submodule's own mode again on exit.
+
+        Attention is computed step by step, as fused kernels have no forward or second derivative.
+        """
         before = [(module, module.training) for module in self.module.modules()]
         self.module.eval()
         try:
-            yield
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
         finally:
             for module, training in before:
                 module.training = training
+
+    @contextmanager
+    def forward_derivatives(self) -> Iterator[None]:
+        """Inside, recurrent layers run without the fused kernels, which have none."""
+        places: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+        before = [place.enabled for place in places]
+        recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
+        try:
+            for place in places if recurrent else ():
+                place.enabled = False
+            yield
+        finally:
+            for place, enabled in zip(places, before, strict=True) if recurrent else ():
+                place.enabled = enabled
 
     def gradient(self, rows: Tensor, score: Score | None = None) -> Weights:
         """Gradient of the SUM of the scores of these rows; the recipe's l2 is not in it.

@@ -31,7 +31,8 @@ def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights
         def outputs(weights: Weights, batch: Any = batch) -> Tensor:
             return point.task.outputs(point.at(weights), batch)
 
-        z, tangent = jvp(outputs, (point.weights,), (vector,))[:2]
+        with point.forward_derivatives():
+            z, tangent = jvp(outputs, (point.weights,), (vector,))[:2]
         bent = jvp(partial(output_slope, point.task, batch), (z,), (tangent,))[1]
         pull: Any = vjp(outputs, point.weights)[1]
         for name, value in pull(bent)[0].items():

@@ -11,7 +11,7 @@ from expunge.attribution import Halves
 from expunge.attribution.fit import Fit
 from expunge.attribution.halves import ROWS
 from expunge.attribution.kinds import attributor
-from expunge.contract.problems import CLASSES, Recurrent, generator, mlp, tiny, with_nan
+from expunge.contract.problems import CLASSES, Fused, generator, mlp, tiny, with_nan
 from expunge.curvature.leave_out import LeaveOut
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -223,7 +223,7 @@ def test_steps_of_another_kind_or_version_are_not_taken(workshop, steps, monkeyp
 
 
 def test_a_model_that_cannot_be_linearised_is_named_where_steps_are_kept(workshop):
-    problem, own = tiny(Recurrent), models(1, Recurrent)
+    problem, own = tiny(Fused), models(1, Fused)
     for keep in (None, (workshop.store, "these")):
-        with pytest.raises(BadInput, match="a model of .*LSTM.* cannot linearise"):
+        with pytest.raises(BadInput, match="a model of Linear, .* cannot linearise"):
             made("linearised", problem).on(own, keep)("train", ROWS_ASKED)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge.attribution import Linearised
 from expunge.attribution.damping import damping_of, travel
-from expunge.contract.problems import CLASSES, Recurrent, batchnorm64, mlp64, tiny, tiny64
+from expunge.contract.problems import CLASSES, Fused, batchnorm64, mlp64, tiny, tiny64
 from expunge.curvature.leave_out import LeaveOut, moved
 from expunge.curvature.point import Point
 from expunge.ensemble import Ensemble
@@ -218,8 +218,10 @@ def test_settings_that_mean_nothing_are_refused(setting, value):
 
 
 def test_a_model_without_a_forward_derivative_is_named_with_what_serves_it():
-    problem = tiny(Recurrent)
+    problem = tiny(Fused)
     with seeded(0):
-        models = Ensemble.of(Recurrent())
-    with pytest.raises(BadInput, match="a model of .*LSTM.* cannot linearise.*--attribution trak"):
+        models = Ensemble.of(Fused())
+    with pytest.raises(
+        BadInput, match="a model of Linear, .* cannot linearise.*--attribution trak"
+    ):
         Linearised(problem, models).without(torch.tensor([1, 2]), torch.arange(3))

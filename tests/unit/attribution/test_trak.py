@@ -14,7 +14,7 @@ from expunge.contract.problems import (
     FEATURES,
     FORGET,
     ROWS,
-    Recurrent,
+    Fused,
     at,
     generator,
     logistic,
@@ -132,9 +132,9 @@ def test_rows_forgotten_earlier_play_no_part():
 
 
 def test_a_module_without_a_forward_derivative():
-    """An LSTM: each output's gradient instead; in float32."""
-    problem, case = tiny(Recurrent), {"weighted": True, "retained": True, "damping": 0.1}
-    ensemble = models(Recurrent)
+    """A fused kernel: each output's gradient instead; in float32."""
+    problem, case = tiny(Fused), {"weighted": True, "retained": True, "damping": 0.1}
+    ensemble = models(Fused)
     fitted = Trak(problem, ensemble, dimension=20, **case)
     expected = naive(problem, ensemble, fitted, GONE, **case)
     found = fitted.without(GONE, ALL)
