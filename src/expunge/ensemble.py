@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 from expunge.data import Batch, Data, walk
 from expunge.errors import BadInput
+from expunge.kernels import no_fast_path
 from expunge.rng import Draws
 from expunge.task import Task
 
@@ -191,7 +192,8 @@ class Ensemble:
             return function(model, *feeds)
 
         dims = (0, *(0 if o else None for o in own))
-        return vmap(member, in_dims=dims)(self.stacked, *feeds)
+        with no_fast_path():  # of which vmap knows nothing
+            return vmap(member, in_dims=dims)(self.stacked, *feeds)
 
     def outputs(self, task: Task, data: Data, rows: Tensor) -> Tensor:
         """(members, rows, C) on the CPU, in evaluation mode.

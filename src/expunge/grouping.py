@@ -36,6 +36,8 @@ def choose_group(problem: Problem, device: str) -> tuple[int, str]:
             part, cost = train_group(
                 probe, short, rows, block, Draws((0, "grouping")), len(block), device
             )
+            if steps == 1:  # a group must also be able to answer
+                part.outputs(problem.task, problem.validation, rows)
             found.append(part)
             seconds += cost.seconds
         return found, seconds

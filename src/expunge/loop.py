@@ -215,6 +215,9 @@ def _finish_gradients(
     strict: bool,
     members: int,
 ) -> None:
+    for w in weights.values():
+        if w.grad is not None and w.grad.is_sparse:  # of embeddings; Adam and decay refuse them
+            w.grad = w.grad.to_dense()
     grads = {name: w.grad for name, w in weights.items() if w.grad is not None}
     masked = {name: may_move for name, (may_move, _) in frozen.items() if name in grads}
     for name, may_move in masked.items():  # before decay: what is not strict lets it through

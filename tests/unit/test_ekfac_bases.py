@@ -75,7 +75,7 @@ def test_a_wide_output_side_keeps_its_own_coordinates(monkeypatch):
     assert first.outer is None
     here = point()
     ((calls, _),) = Slopes.of(here, ROWS, DRAWS).batches([])
-    given, slope = calls[0][0]
+    given, slope, _ = calls[0][0]
     x = torch.cat([given, torch.ones(len(given), 1)], 1)
     by_hand = slope.square().T @ (x @ first.inner).square() / len(ROWS)
     assert torch.allclose(first.scales, by_hand)

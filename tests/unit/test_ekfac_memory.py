@@ -9,7 +9,7 @@ from expunge.curvature.ekfac import Ekfac, ekfac
 from expunge.curvature.layers import Layer, layers
 from expunge.curvature.point import Point
 from expunge.curvature.products import gauss_newton_product
-from expunge.curvature.slopes import Slopes, pieces
+from expunge.curvature.slopes import Call, Slopes, pieces
 from expunge.data import TensorData
 from expunge.rng import Draws, seeded
 from expunge.task import Classification
@@ -80,10 +80,10 @@ def test_pieces_are_all_rows_in_their_order_and_never_too_many_at_once(monkeypat
     here = pictures()
     layer = layers(here.module)[1]  # called twice: on 5 x 4 and on 4 x 3 places
     x, y = (torch.randn(60, 3, *size, generator=generator(2)) for size in ((6, 5), (5, 4)))
-    calls = [(x, y), (x[:, :, 1:, 1:], y[:, :, 1:, 1:])]
+    calls = [Call(x, y), Call(x[:, :, 1:, 1:], y[:, :, 1:, 1:])]
     whole = [
-        torch.cat([layer.inputs(given) for given, _ in calls], 1),
-        torch.cat([layer.outputs(slope) for _, slope in calls], 1),
+        torch.cat([layer.inputs(call.given) for call in calls], 1),
+        torch.cat([layer.outputs(call.slope) for call in calls], 1),
     ]
     monkeypatch.setattr("expunge.curvature.slopes.NUMBERS", held)
     found = list(pieces(layer, calls))
@@ -128,7 +128,7 @@ def test_no_graph_outlives_a_batch():
     """What was given and slopes are all that is kept, and need no gradient."""
     here = pictures()
     for calls, others in Slopes.of(here, ROWS, DRAWS).batches(["first.weight"]):
-        assert not any(x.requires_grad for own in calls for call in own for x in call)
+        assert not any(x.requires_grad for own in calls for call in own for x in call[:2])
         assert not others["first.weight"].requires_grad
 
 

@@ -12,24 +12,24 @@ each row that is asked about. 3 for each row on which the damping of an optimize
 measured.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from expunge.attribution.damping import Travel, damping_of, sample_of, travel
 from expunge.attribution.stepped import Stepped, following
 from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
 from expunge.errors import BadInput
+from expunge.kernels import forward_derivative_needed
 from expunge.loop import Cost
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
 
 CURVATURES = ("retained", "all")
+SERVED_BY = "use --attribution trak, or one made from half-data models, such as datamodels"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Linearised(Stepped):
             BadInput: rows that were not trained on, or nothing left of them; a model that has no
                 forward derivative.
         """
-        with _served(self.models.template):
+        with forward_derivative_needed(self.models.template, "this attribution", SERVED_BY):
             return super().steps(forget)
 
     def price(self, rows: int) -> Cost:
@@ -122,20 +122,3 @@ class Linearised(Stepped):
     @cached_property
     def _travel(self) -> Travel:
         return travel(self.problem)
-
-
-@contextmanager
-def _served(module: nn.Module) -> Iterator[None]:
-    """Turn torch's refusal of a forward derivative into words."""
-    try:
-        yield
-    except NotImplementedError as error:
-        kinds = sorted(
-            {type(part).__name__ for part in module.modules() if not any(part.children())}
-        )
-        raise BadInput(
-            f"a model of {', '.join(kinds)}, which this attribution cannot linearise "
-            f"({str(error).splitlines()[0]})",
-            expected="layers with a forward derivative; fused kernels called by name have none",
-            cure="use --attribution trak, or one made from half-data models, such as datamodels",
-        ) from error

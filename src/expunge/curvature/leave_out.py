@@ -24,6 +24,7 @@ from expunge.curvature.ekfac import Ekfac, ekfac
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product, output_slope
 from expunge.data import Batch
+from expunge.kernels import stepwise_recurrence
 from expunge.loop import Cost
 from expunge.rng import Draws
 
@@ -127,7 +128,7 @@ def tangent(point: Point, rows: Tensor, step: Weights) -> tuple[Tensor, Tensor]:
     found, step = [], {name: step[name] for name in point.weights}  # jvp wants the same order
     for batch in point.batches(rows):
         outputs = partial(_outputs, point, batch)
-        with torch.no_grad(), point.forward_derivatives():
+        with torch.no_grad(), stepwise_recurrence(point.module):
             found.append(jvp(outputs, (point.weights,), (step,)))
     z, change = zip(*found, strict=True)
     return torch.cat(z), torch.cat(change)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from expunge.data import Batch, Data, walk
 from expunge.ensemble import JUDGING
+from expunge.kernels import stepwise_attention
 from expunge.task import Task
 
 Weights = dict[str, Tensor]
@@ -55,32 +55,15 @@ class Point:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode inside; every submodule's own mode again on exit.
-
-        Attention is computed step by step, as fused kernels have no forward or second derivative.
-        """
+        """Evaluation mode and no fused attention inside; every submodule's own mode on exit."""
         before = [(module, module.training) for module in self.module.modules()]
         self.module.eval()
         try:
-            with sdpa_kernel(SDPBackend.MATH):
+            with stepwise_attention():
                 yield
         finally:
             for module, training in before:
                 module.training = training
-
-    @contextmanager
-    def forward_derivatives(self) -> Iterator[None]:
-        """Inside, recurrent layers run without the fused kernels, which have none."""
-        places: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
-        before = [place.enabled for place in places]
-        recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
-        try:
-            for place in places if recurrent else ():
-                place.enabled = False
-            yield
-        finally:
-            for place, enabled in zip(places, before, strict=True) if recurrent else ():
-                place.enabled = enabled
 
     def gradient(self, rows: Tensor, score: Score | None = None) -> Weights:
         """Gradient of the SUM of the scores of these rows; the recipe's l2 is not in it.
@@ -131,7 +114,12 @@ class Point:
             found = torch.autograd.grad(
                 loss(leaves, batch), list(leaves.values()), materialize_grads=True
             )
-        return dict(zip(leaves, found, strict=True))
+        return {name: dense(g) for name, g in zip(leaves, found, strict=True)}
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient with all its zeros: embeddings may give sparse ones."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def unflattened(vector: Tensor, like: Weights) -> Weights:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from expunge.curvature.point import NUMBERS, Point, Weights
 from expunge.data import Batch
+from expunge.kernels import stepwise_recurrence
 from expunge.task import Classification, Task
 
 
@@ -31,7 +32,7 @@ def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights
         def outputs(weights: Weights, batch: Any = batch) -> Tensor:
             return point.task.outputs(point.at(weights), batch)
 
-        with point.forward_derivatives():
+        with stepwise_recurrence(point.module):
             z, tangent = jvp(outputs, (point.weights,), (vector,))[:2]
         bent = jvp(partial(output_slope, point.task, batch), (z,), (tangent,))[1]
         pull: Any = vjp(outputs, point.weights)[1]

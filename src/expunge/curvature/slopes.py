@@ -4,19 +4,29 @@ A convolution's inputs are patches, nine times the picture for a window of 3 x 3
 layers were given is kept of a batch, and unfolded one layer and a few rows at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from expunge.curvature.layers import Layer, layers, recorded
-from expunge.curvature.point import NUMBERS, SIZE, Point, Weights
+from expunge.curvature.point import NUMBERS, SIZE, Point, Weights, dense
 from expunge.curvature.products import output_root
 from expunge.data import Batch
+from expunge.padding import MASK
 from expunge.rng import Draws
 
-Call = tuple[Tensor, Tensor]  # what a layer was given, (B, ...), and the slope in its output
+
+class Call(NamedTuple):
+    """What went through a layer once."""
+
+    given: Tensor  # (B, ...)
+    slope: Tensor  # in its output
+    tokens: Tensor | None = (
+        None  # (B, places), 0 at padding, whose inputs are not counted; None: all are
+    )
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,19 @@ class Slopes:
             calls = [call for layer in self.layers for call in seen[layer.name]]
             wanted = [out for _, out in calls] + [free[name] for name in others]
             found = iter(torch.autograd.grad((z * u).sum(), wanted, materialize_grads=True))
-        own = [[(given, next(found)) for given, _ in seen[layer.name]] for layer in self.layers]
-        return own, dict(zip(others, found, strict=True))
+        own = [
+            [Call(given, next(found), _tokens(batch, given)) for given, _ in seen[layer.name]]
+            for layer in self.layers
+        ]
+        return own, {name: dense(g) for name, g in zip(others, found, strict=True)}
+
+
+def _tokens(batch: Batch, given: Tensor) -> Tensor | None:
+    """The mask of a padded batch, where it is of the places that go into a layer."""
+    mask = batch.inputs.get(MASK) if isinstance(batch.inputs, Mapping) else None
+    if mask is None or given.ndim != 3 or mask.shape != given.shape[:2]:
+        return None
+    return (mask != 0).to(given)
 
 
 def pieces(layer: Layer, calls: list[Call]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -85,10 +106,15 @@ def pieces(layer: Layer, calls: list[Call]) -> Iterator[tuple[Tensor, Tensor]]:
     numbers at most; of one row there may be more.
     """
     outer, inner = layer.shape
-    rows = len(calls[0][0])
-    places = sum(slope.numel() for _, slope in calls) // (rows * outer)
+    rows = len(calls[0].given)
+    places = sum(call.slope.numel() for call in calls) // (rows * outer)
     size = max(1, NUMBERS // (2 * places * (inner + outer) + outer * inner))
     for cut in (slice(start, start + size) for start in range(0, rows, size)):
-        a = [layer.inputs(given[cut]) for given, _ in calls]
-        g = [layer.outputs(slope[cut]) for _, slope in calls]
+        a = [_inputs(layer, call, cut) for call in calls]
+        g = [layer.outputs(call.slope[cut]) for call in calls]
         yield torch.cat(a, dim=1), torch.cat(g, dim=1)
+
+
+def _inputs(layer: Layer, call: Call, cut: slice) -> Tensor:
+    found = layer.inputs(call.given[cut])
+    return found if call.tokens is None else found * call.tokens[cut, :, None]

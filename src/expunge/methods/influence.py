@@ -26,6 +26,7 @@ from expunge.curvature.products import conjugate_gradients, gauss_newton_product
 from expunge.curvature.woodfisher import running_woodfisher, woodfisher
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.kernels import forward_derivative_needed
 from expunge.loop import Cost
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.method import Claim, Given, Result
@@ -134,11 +135,14 @@ class Influence:
         if self.curvature == "gauss-newton":
             ridge = penalty_of(problem) + self.damping
             product = partial(gauss_newton_product, point, problem.present_rows)
-            return conjugate_gradients(
-                lambda v: {n: value + ridge * v[n] for n, value in product(v).items()},
-                goal,
-                self.iterations,
-            )
+            with forward_derivative_needed(
+                point.module, "influence with gauss-newton", "use --curvature fisher"
+            ):
+                return conjugate_gradients(
+                    lambda v: {n: value + ridge * v[n] for n, value in product(v).items()},
+                    goal,
+                    self.iterations,
+                )
         rows = sample(problem.retain, self.samples, draws)
         vector = torch.cat([v.flatten() for v in goal.values()])
         parts = (
