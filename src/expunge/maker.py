@@ -195,7 +195,7 @@ class Maker:
     @cached_property
     def template(self) -> nn.Module:
         """A model of the architecture, to load weights into; look at it before work is spread."""
-        recipe = self.problem.recipe
+        recipe = require_recipe(self.problem, "build the model")
         if isinstance(recipe, Recipe):
             with seeded(0):
                 module = recipe.build()

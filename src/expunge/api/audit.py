@@ -12,6 +12,7 @@ from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
 from expunge.api.compare import publish
 from expunge.api.facts import UNKNOWN_COST, as_list, problem_facts, run_facts
+from expunge.api.fitting import require_fit
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
 from expunge.api.observing import observe
 from expunge.api.panel import Panel, require_place, swapped, write_evidence
@@ -80,8 +81,11 @@ def audit(
     workshop = chosen_workshop(workshop, seed, device)
     require_place(out)
     maker, panel = Maker(problem, workshop), Panel.of(problem)
-    maker.make({"oracle": oracles})
     before, after = Ensemble.of(original), Ensemble.of(judged)
+    with one_thread():
+        for models in (before, after):
+            require_fit(problem, models)
+    maker.make({"oracle": oracles})
     method = card.method if card else name
     with one_thread():
         outputs = {

@@ -11,6 +11,7 @@ from torch import nn
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
+from expunge.api.fitting import require_fit
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
@@ -101,7 +102,7 @@ def forget(
     workshop = chosen_workshop(workshop, seed, device)
     seed, device = workshop.seed, workshop.device
     with one_thread():
-        _require_fit(problem, Ensemble.of(model).to(device))
+        require_fit(problem, Ensemble.of(model).to(device))
     maker = Maker(problem, workshop)
     runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
     runs, fitted = from_file(runs, maker)
@@ -250,8 +251,3 @@ def _resolve(
     if isinstance(named, str):
         return method(named, **chosen)
     return method(named.name, **{**settings(named), **chosen}) if chosen else named
-
-
-def _require_fit(problem: Problem, models: Ensemble) -> None:
-    """Read a few retained rows, so that a model that does not fit is told before any work."""
-    models.outputs(problem.task, problem.train, problem.retain[:8])
