@@ -4,9 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from expunge.contract.problems import generator
 from expunge.curvature.ekfac import ekfac
 from expunge.curvature.leave_out import tangent
 from expunge.curvature.point import Point
@@ -14,6 +13,7 @@ from expunge.curvature.products import gauss_newton_product
 from expunge.data import TensorData
 from expunge.rng import Draws, seeded
 
+from .by_autograd import like, require_product, require_row_gradients
 from .problems import Attending, Encoder, Mean, Recurrent, held, padded, texts
 
 ROWS = torch.arange(9)
@@ -32,55 +32,17 @@ def point(build, make=held, dtype=torch.float64) -> Point:
         return Point(problem.task, problem.train, build().to(dtype))
 
 
-def like(here: Point, seed: int) -> dict[str, Tensor]:
-    g = generator(seed)
-    return {
-        name: torch.randn(w.shape, generator=g, dtype=torch.float64).to(w)
-        for name, w in here.weights.items()
-    }
-
-
-def by_autograd(here: Point, row: int, pick) -> dict[str, Tensor]:
-    """The gradient of a number of one row's outputs, by nothing but a backward pass."""
-    here.module.eval()
-    (batch,) = here.data.batches([torch.tensor([row])])
-    score = pick(here.task.outputs(here.module, batch), batch)
-    found = torch.autograd.grad(score, [*here.module.parameters()], materialize_grads=True)
-    return dict(zip(here.weights, found, strict=True))
-
-
 @kinds
 @pytest.mark.parametrize("make", [held, padded])
 def test_gradients_of_rows_are_those_of_autograd(build, make):
-    here = point(build, make)
-    found = list(here.row_gradients(ROWS))
-    for row in (0, 4, 8):
-        expected = by_autograd(here, row, lambda z, b: here.task.loss(z, b).sum())
-        for name, g in expected.items():
-            got = torch.cat([part[name] for part in found])[row]
-            torch.testing.assert_close(got, g, rtol=0, atol=1e-12)
+    require_row_gradients(point(build, make), ROWS)
 
 
 @kinds
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_gauss_newton_products_are_those_of_the_matrix_by_autograd(build, dtype):
     """Sum over rows of J^T (diag p - p p^T) J v, J an output at a time; float32 to its digits."""
-    here = point(build, padded, dtype)
-    v, found = like(here, 1), {name: 0.0 for name in here.weights}
-    for row in ROWS.tolist():
-        jacobian = [by_autograd(here, row, lambda z, b, c=c: z[0, c]) for c in range(3)]
-        tangents = torch.stack([sum((j[n] * v[n]).sum() for n in v) for j in jacobian])
-        (batch,) = here.data.batches([torch.tensor([row])])
-        p = here.task.outputs(here.module, batch).detach().softmax(-1)[0]
-        bent = p * tangents - p * (p @ tangents)
-        for name in found:
-            pulled = [j[name] * b for j, b in zip(jacobian, bent, strict=True)]
-            found[name] = found[name] + torch.stack(pulled).sum(0) / len(ROWS)
-    product = gauss_newton_product(here, ROWS, v)
-    size = max(float(g.abs().max()) for g in found.values())
-    for name, g in found.items():
-        bound = (1e-12 if dtype == torch.float64 else 1e-5) * max(1.0, size)
-        torch.testing.assert_close(product[name], g, rtol=0, atol=bound)
+    require_product(point(build, padded, dtype), ROWS)
 
 
 @kinds
