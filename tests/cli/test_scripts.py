@@ -24,6 +24,21 @@ def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
         assert document["groups"]["models"]["oracle"] == 20
 
 
+def test_the_example_of_a_text_classifier_is_short_and_retraining_comes_nearest(tmp_path):
+    pytest.importorskip("transformers")
+    script = ROOT / "examples" / "text_classifier.py"
+    assert len(script.read_text().splitlines()) < 80
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, script], cwd=tmp_path, env=env, check=True, timeout=300)
+    far = {}
+    for method in ("fine-tune", "retrain"):
+        document = json.loads((tmp_path / f"text-classifier/{method}/audit.json").read_text())
+        assert document["problem"]["forget_rows"] == 3
+        assert document["groups"]["models"]["oracle"] == 10
+        far[method] = document["methods"][method]["distance"]["forget"]["rms"]
+    assert far["retrain"] < 0.1 * far["fine-tune"]
+
+
 slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take a minute
 QUICK = ["convex", "demo_grid", "fashion_table", "half_data", "pareto"]
 SLOWER = [slow(name) for name in ("attribution", "dmm_digits", "dmm_fashion", "matching")]
