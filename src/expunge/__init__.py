@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from expunge.maker import Workshop as Workshop
     from expunge.methods import METHODS as METHODS
     from expunge.methods import method as method
-    from expunge.penalty import SDPenalty as SDPenalty
     from expunge.padding import Padding as Padding
+    from expunge.penalty import SDPenalty as SDPenalty
     from expunge.problem import Problem as Problem
     from expunge.recipe import Recipe as Recipe
     from expunge.store import Store as Store

@@ -17,7 +17,6 @@ from expunge.train import train
 
 PENALTY = SDPenalty(2.0)
 OF_ITS_OWN = {  # what a method makes of the loss of a task's subclass, but not of the recipe's
-    "boundary-expand": "makes a wider Classification of its own",
     "boundary-shrink": "looks for the decision boundary by the task's loss",
 }
 BLIND = {  # whose own loss, or likelihood, takes the place of the training's

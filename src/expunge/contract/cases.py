@@ -6,12 +6,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from expunge.data import TensorData
 from expunge.ensemble import Change, Ensemble
@@ -144,12 +145,16 @@ def given(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -
 
 
 def history(problem: Problem, count: int) -> History:
-    """How so many originals might have been trained; forgotten rows are zeros, NaN or not."""
-    data: Any = problem.train
-    inputs = data.inputs.clone()
-    inputs[problem.forget] = 0.0
-    known = replace(problem, train=TensorData(inputs, data.targets))
-    return History(known, tuple(range(count)), seed=7)
+    """How so many originals might have been trained; numbers of forgotten rows are 0, NaN or not."""
+    data = problem.train
+    if isinstance(data, TensorData):
+        blank = partial(_without, problem.forget)
+        problem = replace(problem, train=TensorData(tree_map(blank, data.inputs), data.targets))
+    return History(problem, tuple(range(count)), seed=7)
+
+
+def _without(rows: Tensor, values: Tensor) -> Tensor:
+    return values.index_fill(0, rows, 0.0) if values.is_floating_point() else values
 
 
 def run(

@@ -7,17 +7,14 @@ their code takes it of one batch, here it is of as many rows as are given. Cost 
 units a row, a gradient (3) and a backward pass through all of it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor
 
 from expunge.curvature.lanczos import Spectrum, largest
 from expunge.curvature.point import SIZE, Point, Score, Weights, unflattened
 from expunge.data import Batch
 from expunge.errors import BadInput
+from expunge.kernels import stepwise_attention, stepwise_recurrence
 from expunge.rng import Draws
 
 
@@ -98,7 +95,7 @@ def _of_batch(point: Point, batch: Batch, vector: Weights, score: Score | None) 
     scored = point.task.loss if score is None else score
     leaves = {name: w.clone().requires_grad_() for name, w in point.weights.items()}
     free = list(leaves.values())
-    with torch.enable_grad(), _twice_differentiable(point.module):
+    with torch.enable_grad(), stepwise_attention(), stepwise_recurrence(point.module):
         total = scored(point.task.outputs(point.at(leaves), batch), batch).sum()
         if not total.requires_grad:  # a score that is constant
             return {name: torch.zeros_like(w) for name, w in leaves.items()}
@@ -111,20 +108,6 @@ def _of_batch(point: Point, batch: Batch, vector: Weights, score: Score | None) 
             return {name: torch.zeros_like(w) for name, w in leaves.items()}
         found = torch.autograd.grad(along, free, materialize_grads=True)
     return dict(zip(leaves, found, strict=True))
-
-
-@contextmanager
-def _twice_differentiable(module: nn.Module) -> Iterator[None]:
-    """Attention by plain products, and no recurrence by cuDNN: these have a second derivative."""
-    cudnn = torch.backends.cudnn
-    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
-    enabled = cudnn.enabled
-    try:
-        cudnn.enabled = enabled and not recurrent
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        cudnn.enabled = enabled
 
 
 def _check(point: Point, rows: Tensor, vector: Weights) -> None:

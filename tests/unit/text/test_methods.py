@@ -5,7 +5,7 @@ import torch
 
 from expunge.api.predictions import Predictions
 from expunge.attribution.kinds import OWN
-from expunge.contract.cases import originals, run, short
+from expunge.contract.cases import history, originals, run, short
 from expunge.ensemble import Shifted
 from expunge.errors import BadInput
 from expunge.methods import METHODS, Given, method
@@ -40,6 +40,8 @@ def test_a_method_forgets_rows_that_a_data_set_pads(name):
         given = Given(change=Predictions(problem, None, 0).of(asked).on(models))
     elif "teachers" in kind.needs:
         given = Given(teachers=originals(problem, 1, first=100))
+    elif "history" in kind.needs:
+        given = Given(history=history(problem, 1))
     result = short(kind)(problem, models, given, seed=0)
     assert isinstance(result.models, Shifted) or result.changed > 0 or result.reason
 
