@@ -145,7 +145,7 @@ def given(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -
 
 
 def history(problem: Problem, count: int) -> History:
-    """How so many originals might have been trained; numbers of forgotten rows are 0, NaN or not."""
+    """How originals might have been trained; numbers of forgotten rows are 0, NaN or not."""
     data = problem.train
     if isinstance(data, TensorData):
         blank = partial(_without, problem.forget)
