@@ -63,18 +63,18 @@ def balanced(
     return torch.cat(fronts).sort().values, torch.cat(backs).sort().values
 
 
-def trial_rows(rows: int | None, full: int) -> int:
-    """How many train rows of ten classes: `full`, or fewer for a trial.
+def trial_rows(rows: int | None, full: int, classes: int = 10) -> int:
+    """How many train rows of so many classes: `full`, or fewer for a trial.
 
     Raises:
-        BadInput: not a multiple of ten up to `full`.
+        BadInput: not a multiple of the number of classes up to `full`.
     """
     if rows is None:
         return full
-    if rows % 10 or not 10 <= rows <= full:
+    if rows % classes or not classes <= rows <= full:
         raise BadInput(
             f"{rows} train rows",
-            expected=f"a multiple of 10 from 10 to {full}, as many of each class",
+            expected=f"a multiple of {classes} from {classes} to {full}, as many of each class",
             cure="choose such a number",
         )
     return rows

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in ten classes, with two networks.
+"""CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in ten classes, with three networks.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. The data folder
 holds it as parquet files with the columns `image` (an encoded picture, without loss) and
@@ -22,6 +22,7 @@ from expunge.zoo.balanced import balanced, trial_rows
 from expunge.zoo.cifar10_files import TEST, TRAIN, published_rows, read
 from expunge.zoo.pictures import Normalise, crop_and_flip
 from expunge.zoo.resnet import resnet9, resnet18
+from expunge.zoo.small_conv import SMALL_RECIPE, small_conv
 
 MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the train pixels in [0, 1]
 RESNET9_SD = (0.2023, 0.1994, 0.2010)  # what the public code of ResNet-9's recipe divides by
@@ -36,6 +37,11 @@ def build_resnet18() -> nn.Module:
 def build_resnet9() -> nn.Module:
     """ResNet-9 behind the normalisation."""
     return nn.Sequential(Normalise(MEAN, RESNET9_SD), resnet9())
+
+
+def build_small() -> nn.Module:
+    """The small network; see `small_conv`."""
+    return small_conv(10, MEAN, SD)
 
 
 def steps_down(progress: float) -> float:
@@ -53,6 +59,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "resnet18": {
         "build": build_resnet18,
         "epochs": 182,
+        "batch_size": 256,
+        "l2": 5e-4,
         "optimizer": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
         "schedule": steps_down,
         "augment": crop_and_flip,
@@ -60,9 +68,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "resnet9": {
         "build": build_resnet9,
         "epochs": 24,
+        "batch_size": 256,
+        "l2": 5e-4,
         "optimizer": partial(torch.optim.SGD, lr=0.4, momentum=0.9),
         "schedule": triangle,
     },
+    "small": {"build": build_small, **SMALL_RECIPE},
 }
 
 
@@ -86,7 +97,10 @@ def cifar10(
         model: "resnet18", trained as in the code of Fan et al. 2024, arXiv 2310.12508 (SGD, batch
             256, 182 epochs, random crops and flips), or "resnet9", as in the code of Georgiev et
             al. 2024, arXiv 2410.23232 (24 epochs, no augmentation; there with all 50,000 rows and
-            the last batch of an epoch, which is smaller).
+            the last batch of an epoch, which is smaller), or "small", a network without batch
+            norm trained by plain SGD at a fixed rate (15 epochs). With 5,000 rows a training of
+            small takes 22 s on one core (1.5 an epoch), and is right on 64 % of the train, 53 %
+            of the validation and 50 % of the test rows (mean of three).
         data: the data folder; see `data_file`.
         rows: train rows for a trial, a multiple of ten, with proportionally few others.
         epochs: other than the model's own, e.g. 1 for a trial.
@@ -118,7 +132,7 @@ def cifar10(
         official.decoded(train),
         official.decoded(validation),
         test.decoded(judged),
-        recipe=Recipe(batch_size=256, l2=5e-4, precision=precision, **settings),
+        recipe=Recipe(precision=precision, **settings),
         ids=train.tolist(),
         name=f"CIFAR-10, {model}",
     )

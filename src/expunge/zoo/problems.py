@@ -12,8 +12,10 @@ from expunge.penalty import SDPenalty
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.zoo.cifar10 import cifar10
+from expunge.zoo.cifar100 import cifar100
 from expunge.zoo.digits import digits
 from expunge.zoo.fashion import fashion
+from expunge.zoo.imdb import imdb
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "digits": digits,
@@ -21,6 +23,9 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "fashion-mlp": partial(fashion, "mlp"),
     "cifar10": partial(cifar10, "resnet18"),
     "cifar10-resnet9": partial(cifar10, "resnet9"),
+    "cifar10-small": partial(cifar10, "small"),
+    "cifar100-small": cifar100,
+    "imdb": imdb,
 }
 
 

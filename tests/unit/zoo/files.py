@@ -69,3 +69,40 @@ def write_cifar10(folder: Path, kind: str = "PNG") -> tuple[np.ndarray, np.ndarr
         write_parquet(folder / "cifar10" / f"{name}.parquet", image=images, label=labels)
         found.append(pixels)
     return np.concatenate(found[:2]), found[2]
+
+
+def write_cifar100(folder: Path, each: int = 4) -> np.ndarray:
+    """So many train rows and two test rows of each of the 25 classes in turn; the train pixels."""
+    from expunge.zoo.cifar100 import CLASSES, TEST, TRAIN
+
+    found = []
+    for name, rows, seed in ((TRAIN, 25 * each, 8), (TEST, 50, 9)):
+        pixels = random_pixels(rows, 32, 32, 3, seed=seed)
+        labels = np.array(CLASSES, dtype=np.uint8)[np.arange(rows) % 25]
+        write_parquet(folder / name, image=[encoded(p, "PNG") for p in pixels], fine_label=labels)
+        found.append(pixels)
+    return found[0]
+
+
+FILMS = ("acting", "plot", "music", "ending", "camera", "script", "cast", "pace", "joke", "tone")
+
+
+def imdb_columns(each: int = 40) -> dict[str, list]:
+    """So many reviews of each split and label, sorted by label as the real ones, distinct."""
+    columns = {"text": [], "label": [], "split": []}
+    for split in ("train", "test"):
+        for label, word in enumerate(("bad", "good")):
+            for n in range(each):
+                film = f"{FILMS[n % 10]} {FILMS[n // 10]} {split}{n}"
+                columns["text"].append(f"A {word} film!<br /><br />The {film} was {word}.")
+                columns["label"].append(label)
+                columns["split"].append(split)
+    return columns
+
+
+def write_imdb(folder: Path, **changed) -> Path:
+    """The file with some columns changed; None leaves one out."""
+    columns = {**imdb_columns(), **changed}
+    given = {name: column for name, column in columns.items() if column is not None}
+    write_parquet(folder / "imdb.parquet", **given)
+    return folder

@@ -6,7 +6,7 @@ from expunge.errors import BadInput
 from expunge.penalty import SDPenalty
 from expunge.zoo.problems import PROBLEMS, problem
 
-from .files import write_cifar10, write_fashion
+from .files import write_cifar10, write_cifar100, write_fashion, write_imdb
 
 NAMES = {
     "digits": "hand-written digits",
@@ -14,6 +14,9 @@ NAMES = {
     "fashion-mlp": "Fashion-MNIST, mlp",
     "cifar10": "CIFAR-10, resnet18",
     "cifar10-resnet9": "CIFAR-10, resnet9",
+    "cifar10-small": "CIFAR-10, small",
+    "cifar100-small": "CIFAR-100, 25 classes, small",
+    "imdb": "IMDB reviews",
 }
 
 
@@ -21,12 +24,15 @@ NAMES = {
 def test_every_problem_by_its_name(name, tmp_path):
     write_fashion(tmp_path)
     write_cifar10(tmp_path)
-    found = problem(name, tmp_path, **({} if name == "digits" else {"rows": 20, "epochs": 3}))
+    write_cifar100(tmp_path)
+    write_imdb(tmp_path)
+    rows = 25 if name == "cifar100-small" else 20
+    found = problem(name, tmp_path, **({} if name == "digits" else {"rows": rows, "epochs": 3}))
     assert found.name == NAMES[name]
     assert not len(found.forget)
     assert found.test is not None
     if name != "digits":
-        assert len(found.train) == 20
+        assert len(found.train) == rows
         assert found.recipe.epochs == 3
 
 
