@@ -1,6 +1,6 @@
 """audit(): judge one unlearned model against freshly retrained oracles, or any arrays on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -15,8 +15,9 @@ from expunge.api.facts import UNKNOWN_COST, as_list, problem_facts, run_facts
 from expunge.api.fitting import require_fit
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
 from expunge.api.observing import observe
-from expunge.api.panel import Panel, require_place, swapped, write_evidence
+from expunge.api.panel import Panel, require_place, require_shown, swapped, write_evidence
 from expunge.audit.evidence import manifest, read
+from expunge.audit.manifest import evidence_files
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
@@ -39,6 +40,7 @@ def audit(
     device: str | None = None,
     build: Any = None,
     pictures: Tensor | None = None,
+    texts: Sequence[str] | None = None,
     name: str = "unlearned",
     command: str = "",
 ) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def audit(
         device: where it runs; default the workshop's.
         build: makes an untrained model, where weights are read and the problem has no Recipe.
         pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
+        texts: of the forgotten rows for the report, one a row, in the order of `problem.forget`;
+            whoever gets the evidence or the report can read them.
         name: the method's name in the report, where no card says it.
         command: what repeats this run, for the report.
 
@@ -63,7 +67,8 @@ def audit(
         The content of audit.json.
 
     Raises:
-        BadInput: too few oracles; no rows to forget; a card of another parent.
+        BadInput: too few oracles; no rows to forget; a card of another parent; other numbers of
+            pictures or texts than of forgotten rows.
     """
     start, out = perf_counter(), Path(out)
     if oracles < FEWEST_ORACLES:
@@ -80,6 +85,7 @@ def audit(
     problem = _question(problem, original, card)
     workshop = chosen_workshop(workshop, seed, device)
     require_place(out)
+    require_shown(problem, pictures, texts)
     maker, panel = Maker(problem, workshop), Panel.of(problem)
     before, after = Ensemble.of(original), Ensemble.of(judged)
     with one_thread():
@@ -93,7 +99,7 @@ def audit(
             f"unlearned-{method}": panel.outputs(problem, after),
         }
     outputs.update(observe(maker, panel, {"oracle": oracles}))
-    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures)
+    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
     entry = _entry(card, largest_change(before, after))
     declared = {
         "problem": {**problem_facts(problem), "members": 1},
@@ -116,7 +122,8 @@ def audit_evidence(
 
     Args:
         folder: `original`, `oracle`, `unlearned-<method>` (and, if there is one, `null`) and
-            `targets`, all `.safetensors`; see docs/audit_json.md. Its own files are not changed.
+            `targets`, all `.safetensors`, and perhaps pictures or texts of the forgotten rows; see
+            docs/audit_json.md. Its own files are not changed.
         out: folder for a copy of the evidence, audit.json and report.html.
         kind: "classification" or "regression".
         command: what repeats this run, for the report.
@@ -136,8 +143,8 @@ def audit_evidence(
     if target.resolve() != folder.resolve():
         require_place(out)
         with swapped(target) as fresh:
-            for path in folder.glob("*.safetensors"):
-                store.write_bytes(fresh / path.name, path.read_bytes())
+            for name in evidence_files(folder):
+                store.write_bytes(fresh / name, (folder / name).read_bytes())
     elif not (target / "manifest.json").exists():
         store.write_json(target / "manifest.json", manifest(target))
     rows = evidence.targets

@@ -1,7 +1,7 @@
 """compare(): several methods on ensembles of one problem, judged against oracles by KLoM."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,7 +13,7 @@ from expunge.api.facts import cost_facts, problem_facts, run_facts
 from expunge.api.fitting import require_fit
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.observing import observe, row_digest, unlearn
-from expunge.api.panel import Panel, require_place, write_evidence
+from expunge.api.panel import Panel, require_place, require_shown, write_evidence
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
 from expunge.attribution.fit import fit
@@ -36,6 +36,7 @@ def compare(
     members: int = 100,
     half_models: int = HALF_MODELS,
     pictures: Tensor | None = None,
+    texts: Sequence[str] | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Forget with every method, judge, and write evidence, audit.json and report.html.
@@ -53,13 +54,16 @@ def compare(
         half_models: for methods that need predicted changes; those of a file that a method's
             `attribution` names, where one does.
         pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
+        texts: of the forgotten rows for the report, one a row, in the order of `problem.forget`;
+            whoever gets the evidence or the report can read them.
         command: what repeats this run, for the report.
 
     Returns:
         The content of audit.json.
 
     Raises:
-        BadInput: no rows to forget, no recipe, or an output folder that cannot be written.
+        BadInput: no rows to forget, no recipe, an output folder that cannot be written, or other
+            numbers of pictures or texts than of forgotten rows.
     """
     start, out = perf_counter(), Path(out)
     if not len(problem.forget):
@@ -76,6 +80,7 @@ def compare(
                 cure="choose another name",
             )
     require_place(out)  # before an hour's work, not after
+    require_shown(problem, pictures, texts)
     maker = Maker(problem, workshop)
     with one_thread():
         require_fit(problem, Ensemble.of(maker.template).to(workshop.device))
@@ -92,7 +97,7 @@ def compare(
     seen = observe(maker, panel, judged)
     results = unlearn(maker, panel, methods, members, predictions)
     outputs = {**seen, **{f"unlearned-{n}": r.outputs for n, r in results.items()}}
-    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures)
+    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
 
     declared = {
         "problem": {**problem_facts(problem), "members": members},

@@ -1,7 +1,8 @@
 """The panel: the fixed rows on which models are judged, and their outputs there."""
 
+import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from expunge import store
 from expunge.audit.evidence import manifest
-from expunge.audit.manifest import checksums
+from expunge.audit.fitting import check_pictures, check_texts
+from expunge.audit.manifest import TEXTS, checksums
 from expunge.data import Data, walk
 from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
@@ -103,6 +105,7 @@ def write_evidence(
     outputs: Mapping[str, Mapping[str, Tensor]],
     targets: Mapping[str, Tensor],
     pictures: Tensor | None = None,
+    texts: Sequence[str] | None = None,
 ) -> None:
     """Write an evidence folder with its manifest.
 
@@ -112,6 +115,7 @@ def write_evidence(
             -> group -> (members, rows, C).
         targets: as `Panel.targets` gives them.
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
+        texts: of the forgotten rows, one a row.
     """
     files: dict[str, Mapping[str, Tensor]] = {**outputs, "targets": targets}
     if pictures is not None:
@@ -119,6 +123,9 @@ def write_evidence(
     with swapped(folder) as fresh:
         for name, tensors in files.items():
             store.write_tensors(fresh / f"{name}.safetensors", tensors)
+        if texts is not None:
+            content = json.dumps({"forget": list(texts)}, indent=0, ensure_ascii=False)
+            store.write_bytes(fresh / TEXTS, content.encode())
 
 
 @contextmanager
@@ -131,6 +138,14 @@ def swapped(folder: Path) -> Iterator[Path]:
     if folder.exists():
         shutil.rmtree(folder)
     fresh.rename(folder)
+
+
+def require_shown(problem: Problem, pictures: Tensor | None, texts: Sequence[str] | None) -> None:
+    """Raise BadInput unless pictures and texts are those of so many forgotten rows."""
+    if pictures is not None:
+        check_pictures({"forget": pictures}, {"forget": problem.forget})
+    if texts is not None:
+        check_texts(texts if isinstance(texts, str) else list(texts), {"forget": problem.forget})
 
 
 def require_place(out: Path) -> None:

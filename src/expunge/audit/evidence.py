@@ -3,15 +3,17 @@
 The folder's layout is described in docs/audit_json.md.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from expunge.audit.fitting import check_models, check_pictures, check_targets
-from expunge.audit.manifest import array_files, checksums, sha256
+from expunge.audit.fitting import check_models, check_pictures, check_targets, check_texts
+from expunge.audit.manifest import TEXTS, array_files, checksums, sha256
 from expunge.audit.manifest import manifest as manifest
 from expunge.audit.verdict import GROUPS
 from expunge.errors import BadInput, nearest
@@ -38,6 +40,7 @@ class Evidence:
             "forget_rows", "retain_rows" and perhaps "test_rows".
         pictures: {"forget": uint8 (rows, H, W) or (rows, H, W, 3)}, or None.
         kind: "classification" or "regression".
+        texts: the forgotten rows in words, one a row, or None.
     """
 
     original: Outputs
@@ -47,6 +50,7 @@ class Evidence:
     targets: dict[str, Tensor]
     pictures: dict[str, Tensor] | None
     kind: str
+    texts: list[str] | None = None
 
 
 def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
@@ -74,6 +78,10 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     check_targets(files["targets"], models["original"], kind)
     if "pictures" in files:
         check_pictures(files["pictures"], files["targets"])
+    texts = None
+    if (folder / TEXTS).is_file():
+        texts = _texts(folder / TEXTS, promised)
+        check_texts(texts, files["targets"])
     groups = {name: {g: file[g] for g in GROUPS} for name, file in models.items()}
     return Evidence(
         original=groups["original"],
@@ -83,6 +91,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         targets=files["targets"],
         pictures=files.get("pictures"),
         kind=kind,
+        texts=texts,
     )
 
 
@@ -120,13 +129,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _load(path: Path, promised: dict[str, str] | None) -> dict[str, Tensor]:
-    content = path.read_bytes()
-    if promised is not None and sha256(content) != promised[path.name]:
-        raise BadInput(
-            f"{path.name} has another SHA-256 than the manifest says",
-            expected=promised[path.name],
-            cure="fetch the file again; if it was changed on purpose, the evidence is void",
-        )
+    content = _content(path, promised)
     try:
         return load(content)
     except SafetensorError as error:
@@ -135,3 +138,26 @@ def _load(path: Path, promised: dict[str, str] | None) -> dict[str, Tensor]:
             expected="a whole safetensors file",
             cure="write or fetch it again",
         ) from error
+
+
+def _texts(path: Path, promised: dict[str, str] | None) -> Any:
+    content = _content(path, promised)
+    try:
+        return json.loads(content)["forget"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path.name} cannot be understood ({error!r})",
+            expected='JSON: {"forget": ["one text", "a forgotten row"]}',
+            cure="write it so, or leave the file out",
+        ) from error
+
+
+def _content(path: Path, promised: dict[str, str] | None) -> bytes:
+    content = path.read_bytes()
+    if promised is not None and sha256(content) != promised[path.name]:
+        raise BadInput(
+            f"{path.name} has another SHA-256 than the manifest says",
+            expected=promised[path.name],
+            cure="fetch the file again; if it was changed on purpose, the evidence is void",
+        )
+    return content

@@ -1,6 +1,7 @@
 """Refusals of evidence whose arrays do not fit together, so that no metric meets them."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,6 +109,36 @@ def check_pictures(pictures: Tensors, targets: Tensors) -> None:
             expected=f"uint8 of shape ({rows}, H, W) or ({rows}, H, W, 3)",
             cure="write one picture a forgotten row, or leave the file out",
         )
+
+
+def check_texts(texts: Any, targets: Tensors) -> None:
+    """Check the texts of the forgotten rows.
+
+    Args:
+        texts: what stands for the forgotten rows in texts.json.
+        targets: targets that `check_targets` accepts.
+
+    Raises:
+        BadInput: no list of texts, another number of them than of forgotten rows, or one that
+            cannot be written as UTF-8.
+    """
+    rows = len(targets["forget"])
+    cure = "pass one text a forgotten row, in the order of their numbers, or none at all"
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise BadInput("texts that are no list of strings", expected=f"{rows} strings", cure=cure)
+    if len(texts) != rows:
+        raise BadInput(
+            f"{len(texts)} texts for {rows} forgotten rows", expected=f"{rows} texts", cure=cure
+        )
+    for place, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                f"text {place} cannot be written as UTF-8 ({error.reason})",
+                expected="whole characters",
+                cure='read the text again with the right encoding, or errors="replace"',
+            ) from error
 
 
 def _require(name: str, tensors: Tensors, needed: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from expunge.errors import BadInput
 
 SCHEMA = "expunge.evidence/1"
 NAME = "manifest.json"
+TEXTS = "texts.json"
 
 
 def array_files(folder: Path) -> list[str]:
@@ -16,16 +17,22 @@ def array_files(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.glob("*.safetensors") if not p.name.startswith("."))
 
 
+def evidence_files(folder: Path) -> list[str]:
+    """Names of all files that are evidence: arrays, and texts where there are any."""
+    return sorted([*array_files(folder), *([TEXTS] if (folder / TEXTS).is_file() else [])])
+
+
 def manifest(folder: Path) -> dict[str, Any]:
-    """The content that `manifest.json` should have for the arrays now in a folder.
+    """The content that `manifest.json` should have for the evidence now in a folder.
 
     Args:
-        folder: where the `.safetensors` files lie.
+        folder: where the `.safetensors` files lie, and perhaps `texts.json`.
 
     Returns:
         {"schema": ..., "files": {name: sha256 in hexadecimal}}.
     """
-    files = {name: sha256((Path(folder) / name).read_bytes()) for name in array_files(Path(folder))}
+    folder = Path(folder)
+    files = {name: sha256((folder / name).read_bytes()) for name in evidence_files(folder)}
     return {"schema": SCHEMA, "files": files}
 
 
@@ -65,7 +72,7 @@ def checksums(folder: Path) -> dict[str, str]:
             expected=f'JSON with "schema": "{SCHEMA}" and "files"',
             cure="fetch the evidence again, or use the version of expunge that wrote it",
         )
-    present = set(array_files(folder))
+    present = set(evidence_files(folder))
     if absent := sorted(set(files) - present):
         raise BadInput(
             f"{', '.join(absent)} of {NAME} not in {folder}",
@@ -75,7 +82,7 @@ def checksums(folder: Path) -> dict[str, str]:
     if unlisted := sorted(present - set(files)):
         raise BadInput(
             f"{', '.join(unlisted)} in {folder} but not in {NAME}",
-            expected="no array files beyond those listed",
+            expected="no files of evidence beyond those listed",
             cure="move them elsewhere: nothing vouches for them",
         )
     return files

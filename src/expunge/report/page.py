@@ -1,6 +1,6 @@
 """The page: one self-contained HTML file for a reviewer, an engineer and a researcher."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -11,6 +11,7 @@ from expunge.report import advice, sheets, summary
 from expunge.report import document as doc
 from expunge.report.choice import RETRAIN, cheapest, choice
 from expunge.report.document import Document
+from expunge.report.excerpts import Excerpt, excerpts
 from expunge.report.figure import distributions, pareto, strip
 from expunge.report.words import title
 
@@ -25,6 +26,7 @@ class Figure:
     caption: str
     wide: Markup
     narrow: Markup
+    excerpts: list[Excerpt] = field(default_factory=list)  # the rows it shows, in words
 
 
 def page(document: Document, evidence: Evidence) -> str:
@@ -132,6 +134,7 @@ def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Figure
                 "lies on the dashed one, it looks remembered.",
                 Markup(distributions(document, evidence, method, columns=2)),
                 Markup(distributions(document, evidence, method, columns=1)),
+                excerpts(document, evidence, method),
             )
         )
     return [figure for figure in drawn if figure.wide]

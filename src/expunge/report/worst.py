@@ -1,4 +1,4 @@
-"""Which forgotten rows a method left furthest from the retrained models."""
+"""Which forgotten rows a method left furthest from the retrained models, and what to call them."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,11 @@ from expunge.audit.evidence import Evidence
 from expunge.audit.klom import klom
 from expunge.audit.margin import margins
 from expunge.errors import BadInput
+from expunge.report import document as doc
+from expunge.report.document import Document
+from expunge.report.words import number, title
+
+SHOWN = 4  # rows of a method that the page shows one by one
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,46 @@ def row_scores(found: Margins, metric: str, models: int | None = None) -> Tensor
     away = (found.after.mean(0) - found.oracle.mean(0)).abs()
     # A row on which all oracles agree to the last bit is no reason to divide by zero.
     return away / spread.clamp(min=torch.finfo(torch.float32).eps)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A forgotten row to be shown.
+
+    Attributes:
+        place: among the forgotten rows.
+        caption: its number, in words.
+        detail: its label or value, and its score.
+    """
+
+    place: int
+    caption: str
+    detail: str
+
+
+def worst_rows(
+    document: Document, evidence: Evidence, method: str, found: Margins, count: int = SHOWN
+) -> list[Worst]:
+    """The forgotten rows furthest from the oracles, the worst first; of a tie the first.
+
+    Args:
+        document: the contents of `audit.json`.
+        evidence: margins or outputs behind it.
+        method: a name among the document's methods.
+        found: its margins; see `forget_margins`.
+        count: how many rows, at most.
+    """
+    entry = document["methods"][method]
+    metric = "klom" if doc.reading(entry, "klom", "forget") else "distance"
+    scores = row_scores(found, metric, entry.get("models_used"))
+    places = scores.argsort(descending=True, stable=True)[:count].tolist()
+    return [_named(evidence, place, float(scores[place]), metric) for place in places]
+
+
+def _named(evidence: Evidence, place: int, score: float, metric: str) -> Worst:
+    target = evidence.targets["forget"][place].item()
+    word = "target" if evidence.kind == "regression" else "label"
+    shown = f"{target:.3g}" if isinstance(target, float) else str(target)
+    unit = f"{title('klom')} {number(score)}" if metric == "klom" else f"{number(score)} sd away"
+    caption = f"Row {int(evidence.targets['forget_rows'][place])}"
+    return Worst(place, caption, f"{word} {shown}  ·  {unit}")

@@ -1,5 +1,6 @@
 """audit(): one model against ten oracles; audit_evidence(): arrays alone."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,15 @@ def test_a_result_of_forget_is_judged(problem, model, done, workshop, tmp_path):
     assert verify(tmp_path / "out") == []
     evidence = load_file(tmp_path / "out" / "evidence" / "unlearned-fine-tune.safetensors")
     assert evidence["forget"].shape == (1, len(FORGET), 3)
+
+
+def test_texts_of_the_forgotten_rows_are_kept(problem, model, done, workshop, tmp_path):
+    texts = [f"text {row}" for row in FORGET]
+    run(problem, model, done, workshop, tmp_path, texts=texts)
+    written = (tmp_path / "out" / "evidence" / "texts.json").read_text()
+    assert json.loads(written) == {"forget": texts}
+    with pytest.raises(BadInput, match=f"1 texts for {len(FORGET)} forgotten rows"):
+        run(problem, model, done, workshop, tmp_path, texts=texts[:1])
 
 
 def test_a_path_with_a_card_is_judged_alike(problem, model, done, workshop, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from expunge.api.audit import audit_evidence
 from expunge.api.compare import compare
 from expunge.api.verify import verify
 from expunge.contract.problems import CLASSES, FORGET, ROWS, blobs, tiny
@@ -116,6 +117,43 @@ def test_the_document_has_every_part(first):
     assert shared["dm-direct"]["requests_to_pay"] == math.ceil(HALVES * 3 * 3 * 16 / (3 * 3 * 54))
     assert shared["dmm"]["requests_to_pay"] is None  # it serves this request alone
     assert shared["oracle-matching"]["requests_to_pay"] is None  # teachers serve one request
+
+
+TEXTS = [f"text of row {row} <script>alert(1)</script>" for row in FORGET]
+
+
+def test_texts_go_with_their_rows_and_an_audit_of_the_evidence_keeps_them(first, tmp_path):
+    folder, _ = first
+    methods = {"fine-tune": every_method()["fine-tune"]}
+    workshop = Workshop(Store(folder / "store"), jobs=1, group=5, progress=False)
+    given = {"members": MEMBERS, "workshop": workshop}
+    document = compare(tiny(), methods, out=tmp_path / "out", texts=TEXTS, **given)
+    written = tmp_path / "out" / "evidence" / "texts.json"
+    assert json.loads(written.read_text(encoding="utf-8")) == {"forget": TEXTS}
+    assert verify(tmp_path / "out") == []
+    # a second run with other texts replaces them, one without leaves none
+    compare(tiny(), methods, out=tmp_path / "out", texts=TEXTS[::-1], **given)
+    assert json.loads(written.read_text(encoding="utf-8")) == {"forget": TEXTS[::-1]}
+    audit_evidence(tmp_path / "out", out=tmp_path / "again")
+    assert (tmp_path / "again" / "evidence" / "texts.json").read_bytes() == written.read_bytes()
+    assert verify(tmp_path / "again") == []
+    without = compare(tiny(), methods, out=tmp_path / "out", **given)
+    assert not written.exists()
+    assert timeless(without) == timeless(document)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"texts": TEXTS[1:]}, f"{len(FORGET) - 1} texts for {len(FORGET)} forgotten rows"),
+        ({"texts": "abcdef"}, "texts that are no list of strings"),
+        ({"pictures": torch.zeros(5, 4, 4, dtype=torch.uint8)}, "forget in pictures.safetensors"),
+    ],
+)
+def test_texts_and_pictures_of_other_rows_are_refused_before_any_work(given, match, tmp_path):
+    with pytest.raises(BadInput, match=match):
+        run(tmp_path, **given)
+    assert not list((tmp_path / "store").rglob("*.safetensors"))
 
 
 def test_a_second_run_changes_nothing_but_the_date(first):

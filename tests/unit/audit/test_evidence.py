@@ -186,6 +186,57 @@ def test_pictures_need_their_tensor(tmp_path):
     refused(tmp_path, made, "tensor 'forget' is missing in pictures")
 
 
+def with_texts(folder, content, sealed=True):
+    """A folder whose texts.json is this content."""
+    (folder / "texts.json").write_text(content, encoding="utf-8")
+    return write(folder, files(), sealed)
+
+
+TEXTS = ["plain", "<b>bold</b>", "", "ünïcode …", *"abcd"]
+
+
+def test_texts_are_read_as_written_and_the_manifest_covers_them(tmp_path):
+    with_texts(tmp_path, json.dumps({"forget": TEXTS}))
+    assert "texts.json" in json.loads((tmp_path / "manifest.json").read_text())["files"]
+    assert read(tmp_path, "classification", verify_manifest=True).texts == TEXTS
+    spoil(tmp_path / "texts.json")
+    with pytest.raises(BadInput, match=r"texts.json has another SHA-256"):
+        read(tmp_path, "classification", verify_manifest=True)
+
+
+def test_texts_that_the_manifest_does_not_name_or_that_are_gone_are_found(tmp_path):
+    write(tmp_path, files())
+    (tmp_path / "texts.json").write_text(json.dumps({"forget": TEXTS}))
+    with pytest.raises(BadInput, match=r"texts.json in .* but not in manifest.json"):
+        read(tmp_path, "classification", verify_manifest=True)
+    assert read(tmp_path, "classification", verify_manifest=False).texts == TEXTS
+    with_texts(tmp_path, json.dumps({"forget": TEXTS}))
+    (tmp_path / "texts.json").unlink()
+    with pytest.raises(BadInput, match=r"texts.json of manifest.json not in"):
+        read(tmp_path, "classification", verify_manifest=True)
+
+
+def test_without_texts_there_are_none(tmp_path):
+    assert read(write(tmp_path, files()), "classification", verify_manifest=True).texts is None
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("nothing", "texts.json cannot be understood"),
+        ("[]", "texts.json cannot be understood"),
+        ('{"others": []}', "texts.json cannot be understood.*'forget'"),
+        ('{"forget": "abcdefgh"}', "texts that are no list of strings. Expected: 8 strings"),
+        ('{"forget": [1, 2, 3, 4, 5, 6, 7, 8]}', "texts that are no list of strings"),
+        ('{"forget": ["a"]}', "1 texts for 8 forgotten rows"),
+        (json.dumps({"forget": [*TEXTS[:7], "\ud800"]}), "text 7 cannot be written as UTF-8"),
+    ],
+)
+def test_texts_are_strings_one_a_forgotten_row(tmp_path, content, match):
+    with pytest.raises(BadInput, match=match):
+        read(with_texts(tmp_path, content), "classification", verify_manifest=True)
+
+
 def test_unknown_kind(tmp_path):
     refused(tmp_path, files(), "kind 'ranking'", "ranking")
 

@@ -1,4 +1,6 @@
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -154,6 +156,52 @@ def test_three_readers_find_their_parts(compared):
         assert words in text["researcher"]
     assert "▲" in text["researcher"]
     assert "What could have been found" in text["researcher"]
+
+
+TEXTS = [f"Review {n}. {ATTACK}<br /><img src=x> " + "word " * n**2 for n in range(40)]
+
+
+def shown_texts(html):
+    """Of each excerpt the row's place among the forgotten ones, and its texts as a reader sees."""
+    found = []
+    for part in html.split('<div class="excerpt">')[1:]:
+        row = int(re.search(r"Row (\d+)", part)[1])
+        quoted = re.findall(r"<(q|blockquote) [^>]*>(.*?)</", part, re.DOTALL)
+        found.append(((row - 100) // 7, [unescape(text) for _, text in quoted]))
+    return found
+
+
+def test_texts_of_the_rows_shown_are_their_own_escaped_and_whole_on_demand():
+    proof = replace(evidence(("dmm", "fine-tune")), texts=TEXTS, pictures=None)
+    html = page(document(("dmm", "fine-tune")), proof)
+    read = Reader(html)
+    tags = [tag for tag, _ in read.tags]
+    assert not {"script", "img"} & set(tags)
+    assert ATTACK in read.text["researcher"]
+    found = shown_texts(html)
+    assert len(found) == 8
+    assert len({row for row, _ in found}) > 4
+    drawn = [a["aria-label"] for t, a in read.tags if t == "svg" and "furthest" in a["aria-label"]]
+    for row, texts in found:
+        assert texts[-1] == TEXTS[row].strip()
+        if len(texts) == 2:
+            assert texts[0].endswith(" …")
+            assert len(texts[0]) < 290
+            assert texts[1].startswith(texts[0].removesuffix(" …"))
+        assert f"row {7 * row + 100}:" in " ".join(drawn)
+    assert tags.count("details") == sum(len(texts) == 2 for _, texts in found) > 0
+
+
+def test_without_texts_the_page_is_as_it_was(compared):
+    assert "<blockquote" not in compared
+    assert "<details" not in compared
+
+
+def test_no_text_of_a_refused_method_is_shown():
+    made = document(("fine-tune",))
+    made["methods"]["fine-tune"] |= {"changed": 0.0, "reason": ""}
+    html = page(made, replace(evidence(("fine-tune",)), texts=TEXTS))
+    assert "Review" not in html
 
 
 def test_refusal_shows_no_numbers_as_evidence():

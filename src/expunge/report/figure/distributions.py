@@ -12,8 +12,8 @@ from expunge.audit.evidence import Evidence
 from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.figure.canvas import AFTER, BEFORE, ORACLE, look, panel_title, svg
-from expunge.report.words import number, title
-from expunge.report.worst import Margins, forget_margins, row_scores
+from expunge.report.words import number
+from expunge.report.worst import SHOWN, Margins, forget_margins, worst_rows
 
 FEWEST_FOR_CURVE = 8  # models; fewer are drawn one by one
 GRID = 160  # points of a curve
@@ -21,7 +21,7 @@ CELL = 3.9, 1.5  # inches of one row's panel, picture included
 
 
 def distributions(
-    document: Document, evidence: Evidence, method: str, count: int = 4, columns: int = 2
+    document: Document, evidence: Evidence, method: str, count: int = SHOWN, columns: int = 2
 ) -> str:
     """Margins of the forgotten rows furthest from the oracles, as small multiples.
 
@@ -43,23 +43,19 @@ def distributions(
         BadInput: the evidence lacks the method.
     """
     found = forget_margins(evidence, method)
-    entry = document["methods"][method]
-    metric = "klom" if doc.reading(entry, "klom", "forget") else "distance"
-    if doc.withheld(entry) or found.after.shape[1] == 0:
+    if doc.withheld(document["methods"][method]) or found.after.shape[1] == 0:
         return ""
-    scores = row_scores(found, metric, entry.get("models_used"))
-    worst = scores.argsort(descending=True, stable=True)[:count].tolist()
+    worst = worst_rows(document, evidence, method, found, count)
     name = f"distributions-{list(document['methods']).index(method)}-{columns}"
     with look(name):
         rows = ceil(len(worst) / columns)
         figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.3))
         for index, row in enumerate(worst):
-            caption, detail = _caption(evidence, row, float(scores[row]), metric)
-            axes = _cell(figure, evidence, row, *divmod(index, columns))
-            _curves(axes, found, row)
-            panel_title(axes, caption, detail)
+            axes = _cell(figure, evidence, row.place, *divmod(index, columns))
+            _curves(axes, found, row.place)
+            panel_title(axes, row.caption, row.detail)
         figure.legend(handles=_keys(), loc="lower left", ncols=3, fontsize=8, borderpad=0)
-        return svg(figure, name, _label(evidence, found, method, worst))
+        return svg(figure, name, _label(evidence, found, method, [row.place for row in worst]))
 
 
 def _cell(figure: Figure, evidence: Evidence, row: int, line: int, column: int) -> Axes:
@@ -127,14 +123,6 @@ def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     width = max(0.9 * spread * len(values) ** -0.2, 0.004 * np.ptp(grid), 1e-12)
     heights = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2).sum(1)
     return heights / max(heights.max(), 1e-300)
-
-
-def _caption(evidence: Evidence, row: int, score: float, metric: str) -> tuple[str, str]:
-    target = evidence.targets["forget"][row].item()
-    word = "target" if evidence.kind == "regression" else "label"
-    shown = f"{target:.3g}" if isinstance(target, float) else str(target)
-    unit = f"{title('klom')} {number(score)}" if metric == "klom" else f"{number(score)} sd away"
-    return f"Row {int(evidence.targets['forget_rows'][row])}", f"{word} {shown}  ·  {unit}"
 
 
 def _keys() -> list[Line2D | Patch]:
