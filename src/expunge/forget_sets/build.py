@@ -10,6 +10,9 @@ nearest    row=, count=
 memorised  count=
 file       path= of a .npy file; see `listed`
 =========  =====================================================================================
+
+Rows are alike by their inputs: numbers as they are, texts (mappings of token ids) by the words they
+share; see `words.py`.
 """
 
 import inspect
@@ -28,6 +31,7 @@ from expunge.forget_sets.chance import random_rows, random_share
 from expunge.forget_sets.likeness import nearest, principal_end, whole_class
 from expunge.forget_sets.listed import listed
 from expunge.forget_sets.memorised import attribution_matrix, most_memorised, self_influence
+from expunge.forget_sets.words import has_words, word_features
 from expunge.problem import Problem
 from expunge.rng import Draws
 
@@ -51,7 +55,8 @@ def build(
         kind: one of KINDS.
         problem: its train data; what it forgets already plays no part.
         seed: of the draws of "random"; the other kinds are fixed by the data.
-        features: (n, ...) numbers of all train rows by which they are alike, default the inputs.
+        features: (n, ...) numbers of all train rows by which they are alike, default the inputs,
+            of texts their words.
         margins_of_halves: for "memorised" and for principal components of attribution: bool
             (models, n), the rows that each half-data model was trained on, and their margins on
             the train rows, (models, n).
@@ -100,13 +105,16 @@ class _Source:
                     cure="compute features of the whole train data, in its order",
                 )
             return self.given
-        if not isinstance(data, TensorData) or not isinstance(data.inputs, Tensor):
+        if isinstance(data, TensorData) and isinstance(data.inputs, Tensor):
+            return data.inputs
+        present = self.problem.present_rows
+        if not has_words(data, present):
             raise BadInput(
                 f"no features, and inputs of {type(data).__name__} that are no single tensor",
-                expected="numbers by which rows are alike",
+                expected="numbers by which rows are alike, or token ids as inputs['input_ids']",
                 cure="pass features=, e.g. a model's hidden layer, (rows, d)",
             )
-        return data.inputs
+        return word_features(data, present)
 
     def margins(self, purpose: str) -> Halves:
         """Memberships and margins of half-data models."""
