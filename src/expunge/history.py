@@ -186,7 +186,7 @@ class History:
         for member, plan in zip(self.ids, self.plan, strict=True):
             kept = ~torch.isin(plan, rows)
             models = fresh(self.problem, self.recipe, left, [member], self._draws, 1, self.device)
-            feeds = self._thinned(plan, kept, self._draws.of([member]))
+            feeds = self._thinned(plan, kept, left[:1], self._draws.of([member]))
             descend_by_recipe(
                 models, self.problem, self.recipe, feeds, len(self.rows), self._draws, watch=watch
             )
@@ -198,12 +198,11 @@ class History:
         return Draws((self.seed, "train", self.role))
 
     def _thinned(
-        self, plan: Tensor, kept: Tensor, draws: Draws
+        self, plan: Tensor, kept: Tensor, spare: Tensor, draws: Draws
     ) -> Iterator[tuple[Batch, Tensor] | None]:
         """One member's feeds without the rows that are not kept, (steps, B) each."""
-        # a row that stays is read in the place of one that is gone, so that draws by place in the
-        # batch (augmentation) meet the rows that they met before
-        spare = plan[kept][:1]
+        # a spare row that stays is read in the place of one that is gone, so that draws by place in
+        # the batch (augmentation) meet the rows that they met before
         full = (torch.where(k, rows, spare)[None] for rows, k in zip(plan, kept, strict=True))
         feeds = training_feeds(self.problem, self.recipe, full, draws, self.device)
         for (batch,), own in zip(feeds, kept, strict=True):

@@ -97,11 +97,28 @@ class Problem:
         """The same problem with these rows to forget.
 
         Args:
-            rows: row numbers (any sequence or integer tensor), or a bool mask of shape (n,);
-                none at all is allowed here, so that laws can be tested.
+            rows: as `named` takes them; none at all is allowed here, so that laws can be tested.
 
         Raises:
-            BadInput: a row out of range, given twice or already forgotten, or all rows forgotten.
+            BadInput: see `named`; all rows forgotten.
+        """
+        found = self.named(rows)
+        if len(found) == int(self.present_mask.sum()):
+            raise BadInput(
+                f"all {len(found)} rows are to be forgotten",
+                expected="at least one row that stays",
+                cure="delete the model instead",
+            )
+        return replace(self, forget=found)
+
+    def named(self, rows: Any) -> Tensor:
+        """Numbers of rows present, int64, sorted, however they were named.
+
+        Args:
+            rows: row numbers (any sequence or integer tensor), or a bool mask of shape (n,).
+
+        Raises:
+            BadInput: a row out of range, given twice or already forgotten.
         """
         n = len(self.train)
         try:
@@ -148,13 +165,7 @@ class Problem:
                 expected="rows that the model was trained on",
                 cure="leave these rows out; the model's card lists what is gone",
             )
-        if len(sorted_rows) == int(self.present_mask.sum()):
-            raise BadInput(
-                f"all {len(sorted_rows)} rows are to be forgotten",
-                expected="at least one row that stays",
-                cure="delete the model instead",
-            )
-        return replace(self, forget=sorted_rows)
+        return sorted_rows
 
     def without(self, rows: Tensor) -> "Problem":
         """The same problem after an earlier deletion: these rows are no longer present."""

@@ -44,6 +44,11 @@ class Recording:
                 cure="restore the file; without it this step cannot be taken back",
             ) from error
 
+    def clear(self) -> None:
+        """Remove what another training, that was killed, wrote down here."""
+        for path in self.folder.glob("step-*.safetensors"):
+            path.unlink()
+
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}.safetensors"
 

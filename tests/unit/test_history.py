@@ -205,6 +205,13 @@ def test_leaving_nothing_out_is_the_training_itself(settings):
     assert same_bits(weights(history(problem).without(nothing)), weights(trained(problem)))
 
 
+def test_where_every_step_is_left_out_the_model_stays_as_it_began():
+    problem = tiny64(epochs=1, batch_size=50, augment=jitter)
+    told = history(problem).of([0])
+    end = told.without(told.plan.flatten())  # all rows that were ever read; ten are left
+    assert same_bits(weights(end), weights(told.start()))
+
+
 def test_rows_that_stay_are_augmented_as_they_were():
     """What is left of each batch is the same rows with the same noise as in the training."""
     seen = []

@@ -138,3 +138,14 @@ def test_unknown_ids_are_refused():
         problem.rows_of(["p1", "q1", "q2"])
     with pytest.raises(BadInput, match=r"1 record ids, but the problem has none.*ids="):
         tiny().rows_of(["p1"])
+
+
+def test_rows_may_be_named_without_being_forgotten(problem):
+    """All of them, too; what cannot be there is refused as for forgetting."""
+    n = len(problem.train)
+    assert problem.named([5, 3]).tolist() == [3, 5]
+    assert torch.equal(problem.named(torch.arange(n)), problem.present_rows)
+    with pytest.raises(BadInput, match="is out of range"):
+        problem.named([n])
+    with pytest.raises(BadInput, match="was already forgotten"):
+        problem.without(torch.tensor([3])).named([3])

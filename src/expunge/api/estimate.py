@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from expunge.api.needs import HALF_MODELS, needs_halves
 from expunge.api.shared import shared_cost
+from expunge.api.trained import untold
 from expunge.attribution.fit import find
 from expunge.attribution.kinds import COMBINED
 from expunge.ensemble import Ensemble
@@ -64,6 +66,7 @@ def estimate(
     half_models: int = HALF_MODELS,
     budget: float | None = None,
     method: Method | None = None,
+    history: Path | None = None,
 ) -> Estimate:
     """Price every method for this forget set, without running any.
 
@@ -74,6 +77,7 @@ def estimate(
         half_models: for methods that need predicted changes.
         budget: largest cost in retrainings that may be recommended.
         method: a method to be priced at other settings than its defaults.
+        history: the folder where the model's history would lie; None: of some other place.
 
     Returns:
         Row units, seconds, and cost relative to one retraining, of each method; for one model
@@ -91,7 +95,11 @@ def estimate(
     priced = [named.get(name) or kind() for name, kind in METHODS.items()]
     if reused:
         priced.append(method_named("dmm", attribution=COMBINED))
-    prices = tuple(_price(one, problem, half_models, rate, reused) for one in priced)
+    why = [untold(history, one) if history else "" for one in priced]
+    prices = tuple(
+        _price(one, problem, half_models, rate, reused, lacks)
+        for one, lacks in zip(priced, why, strict=True)
+    )
     retraining = None if whole is None else Cost(whole // 3, whole // 3, whole * rate)
     chosen, because = _recommend(prices, problem, budget)
     return Estimate(prices, retraining, chosen, because)
@@ -152,12 +160,18 @@ def _has_fit(problem: Problem, workshop: Workshop, half_models: int) -> bool:
     return problem.recipe is not None and find(Maker(problem, workshop), half_models) is not None
 
 
-def _price(method: Method, problem: Problem, half_models: int, rate: float, reused: bool) -> Price:
-    if method.needs and problem.recipe is None:
-        return Price(method, Cost(), None, False, None, "the problem has no recipe or Trainer")
+def _price(
+    method: Method, problem: Problem, half_models: int, rate: float, reused: bool, lacks: str
+) -> Price:
     whole = retrain_units(problem)
-    if method.needs and whole is None:
-        return Price(method, Cost(), None, False, None, "the Trainer has no attribute `epochs`")
+    if method.needs and problem.recipe is None:
+        lacks = "the problem has no recipe or Trainer"
+    elif "history" in method.needs and not isinstance(problem.recipe, Recipe):
+        lacks = "how models arose can be told of a Recipe only"
+    elif method.needs and whole is None:
+        lacks = "the Trainer has no attribute `epochs`"
+    if lacks:
+        return Price(method, Cost(), None, False, None, lacks)
     own = method.price(problem)
     own = replace(own, seconds=own.row_units * rate)
     shared = shared_cost(problem, method, half_models, None)

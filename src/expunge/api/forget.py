@@ -15,7 +15,7 @@ from expunge.api.fitting import require_fit
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
-from expunge.api.trained import Trained, read_history, unknown_history
+from expunge.api.trained import Trained, needs_recording, read_history, unknown_history
 from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -123,7 +123,7 @@ def forget(
         fitted = fit(maker, half_models)
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
-    models = Ensemble.of(copy.deepcopy(model)).to(device)
+    models = Ensemble.of(copy.deepcopy(model), told.ids[0] if told else 0).to(device)
     with one_thread():
         change = prediction and prediction.on(models)
         result = runs(
@@ -194,9 +194,15 @@ def _history(
         raise unknown_history(f"{method.name} needs to know how the model was trained")
     if not isinstance(given, History):
         given = read_history(Path(given), problem, workshop, model)
-    if method.name == "amnesiac" and given.recording is None:
+    if len(given.ids) != 1:
         raise BadInput(
-            "amnesiac, and no recording of what the steps of the training changed",
+            f"the history of {len(given.ids)} models",
+            expected="that of the one model that is to forget",
+            cure="name its member: history.of([0])",
+        )
+    if needs_recording(method) and given.recording is None:
+        raise BadInput(
+            f"{method.name}, and no recording of what the steps of the training changed",
             expected="a model trained with `expunge train --record`",
             cure="train it so, or choose single-gradient, which needs no recording",
         )

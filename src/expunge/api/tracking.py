@@ -11,9 +11,8 @@ from expunge.curvature.point import Point
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
-from expunge.maker import Workshop
-from expunge.probes.unrolling import curvature, distance
-from expunge.problem import Problem
+from expunge.maker import Maker
+from expunge.probes.unrolling import curvature, distance, evenly
 from expunge.report.figure.unrolling import tracked
 
 FORMS = ("strict", "paper", "code")
@@ -51,9 +50,8 @@ class Tracker:
 
     def __init__(
         self,
-        problem: Problem,
+        maker: Maker,
         history: History,
-        workshop: Workshop,
         made_by: dict[str, Any],
         looks: int,
         hessian_rows: int,
@@ -64,8 +62,8 @@ class Tracker:
                 expected=f"a number from 1 to {history.steps}",
                 cure="correct --looks",
             )
-        self.problem, self.workshop, self.rows = problem, workshop, hessian_rows
-        self.steps = [round(history.steps * (k + 1) / looks) for k in range(looks)]
+        self.maker, self.rows = maker, hessian_rows
+        self.steps = evenly(history.steps, looks)
         start = history.start()
         self.start = {name: w.detach().clone() for name, w in start.weights().items()}
         self.rates = mean_rates(history, start)
@@ -73,22 +71,22 @@ class Tracker:
 
     def look(self, step: int, models: Ensemble) -> None:
         """See `descend`: `step` steps are done."""
-        if step not in self.steps or self.workshop.store.load(self._key(step)) is not None:
+        problem, workshop = self.maker.problem, self.maker.workshop
+        if step not in self.steps or workshop.store.load(self._key(step)) is not None:
             return
-        here = Point(self.problem.task, self.problem.train, models.template)
-        found = curvature(self.problem, models.template, self.workshop.seed, self.rows)
+        here = Point(problem.task, problem.train, models.template)
+        found = curvature(problem, models.template, workshop.seed, self.rows)
         facts = {
             "steps": step,
             "distance": distance(here.weights, self.start),
             "eigenvalue": found.value,
             "products": found.products,
         }
-        self.workshop.store.save(self._key(step), {}, facts)
+        workshop.store.save(self._key(step), {}, facts)
 
     def content(self) -> dict[str, Any]:
         """unlearning_error.json: by look the factors and the forms."""
-        kept = [self.workshop.store.load(self._key(step)) for step in self.steps]
-        found = [one.facts for one in kept if one is not None]
+        found = [self.maker.kept(self._key(step)).facts for step in self.steps]
         return {"looks": with_forms(found, self.rates), "hessian_rows": self.rows}
 
     def figure(self, content: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from expunge.fanout import bar, one_thread
 from expunge.halfway import Halfway
 from expunge.history import History
 from expunge.maker import Maker, Workshop
+from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
@@ -70,7 +71,8 @@ def train_model(
         The model, its history, and what was tracked.
 
     Raises:
-        BadInput: no Recipe; a folder that holds a model or cannot be written.
+        BadInput: no Recipe; a folder that holds a model or cannot be written; rows to record that
+            are not there; more looks than steps.
     """
     start, out = perf_counter(), Path(out)
     asked = problem.forgetting([])
@@ -83,22 +85,28 @@ def train_model(
         "content": row_digest(maker.content[history.rows]),
         "seed": workshop.seed,
         "member": member,
+        "device": torch.device(workshop.device).type,
     }
     looks: list[Callable[[int, Ensemble], None]] = []
     tracker = None
     if track:
-        tracker = Tracker(asked, history, workshop, made_by, track, hessian_rows)
+        tracker = Tracker(maker, history, made_by, track, hessian_rows)
         looks.append(tracker.look)
+    recorded = None
     if record is not None:
-        held = torch.isin(history.plan[0], asked.forgetting(record).forget).any(-1)
-        history = replace(history, recording=Recording(out / UPDATES))
-        looks.append(Recorder(Recording(out / UPDATES), held).look)
-    recorded = None if record is None else row_digest(record.sort().values)
+        record, recording = asked.named(record), Recording(out / UPDATES)
+        held = torch.isin(history.plan[0], record).any(-1)
+        history = replace(history, recording=recording)
+        looks.append(Recorder(recording, held).look)
+        # into another folder the training begins anew, so that no recorded step is missing there
+        recorded = [row_digest(record), str(out.resolve())]
     key = store.key("halfway", trained=made_by, track=track, recorded=recorded)
     halfway = Halfway(workshop.store, key)
     with one_thread(), bar("Training", history.steps, workshop.progress) as advance:
         done = halfway.spent.steps
         advance(done)
+        if history.recording is not None and not done:
+            history.recording.clear()
 
         def look(step: int, models: Ensemble) -> None:
             for watching in looks:
@@ -124,7 +132,7 @@ def train_model(
         "absent": as_list((~problem.present_mask).nonzero().squeeze(-1)),
         "seed": workshop.seed,
         "member": member,
-        "device": torch.device(workshop.device).type,
+        "device": made_by["device"],
         "recorded": None if record is None else as_list(record),
         "run": run_facts(command, workshop.seed, perf_counter() - start),
     }
@@ -182,6 +190,22 @@ def read_history(
         )
     recording = None if facts["recorded"] is None else Recording(folder / UPDATES)
     return replace(history, recording=recording)
+
+
+def needs_recording(method: Method) -> bool:
+    """Whether a method adds up what was written down while the model was trained."""
+    return method.name == "amnesiac"
+
+
+def untold(folder: Path, method: Method) -> str:
+    """Why a method cannot be run on a model in a folder, for want of its history; "" if it can."""
+    if "history" not in method.needs:
+        return ""
+    if not (folder / FILE).is_file():
+        return "how the model was trained is not known: `expunge train` writes that"
+    if needs_recording(method) and not (folder / UPDATES).is_dir():
+        return "its training was not recorded: `expunge train --record` does that"
+    return ""
 
 
 def unknown_history(given: str) -> BadInput:

@@ -22,7 +22,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
 from expunge.maker import Maker, Workshop
-from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, distance, unrolled
+from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, distance, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
 
@@ -61,13 +61,15 @@ def unrolling(
         The content of unrolling.json: "looks" has, for each number of steps, lists over members of
         "verification" (single-gradient) and "nothing" (the original as it is), both L2 distances
         to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
-        eigenvalue over the looks so far) and "rate"; of the unlearning error's forms "strict",
-        "paper" and "code"; of "spread", the mean standard deviation of the logits on judged rows;
-        and of "accuracy" there (%). "layers" has the verification error of each parameter at the
-        end, "correlation" that of each form with the verification error.
+        eigenvalue over the looks so far) and "rate"; of "products", the Hessian's products that the
+        eigenvalue took; of the unlearning error's forms "strict", "paper" and "code"; of "spread",
+        the mean standard deviation of the logits on judged rows; and of "accuracy" there (%).
+        "layers" has the verification error of each parameter at the end, "correlation" that of each
+        form with the verification error.
 
     Raises:
-        BadInput: no rows to forget, no Recipe, numbers of steps that the training does not have.
+        BadInput: no rows to forget, no Recipe, no members or one of them twice, numbers of steps
+            that the training does not have.
     """
     start = perf_counter()
     if not len(problem.forget):
@@ -75,6 +77,12 @@ def unrolling(
             "there are no rows to forget", expected="at least one row", cure="name a row"
         )
     ids = list(range(members)) if isinstance(members, int) else list(members)
+    if not ids or len(set(ids)) < len(ids) or min(ids) < 0:
+        raise BadInput(
+            f"originals {ids}",
+            expected="at least one, each once, counted from 0",
+            cure="give how many, or their numbers",
+        )
     maker = Maker(problem, workshop)
     steps = History(problem, (), workshop.seed).steps
     at = _places(at, looks, steps)
@@ -87,6 +95,7 @@ def unrolling(
         "forget": row_digest(problem.forget),
         "judge": maker.judges,
         "seed": workshop.seed,
+        "device": torch.device(workshop.device).type,
         "at": at,
         "hessian_rows": hessian_rows,
         "version": VERSION,
@@ -119,15 +128,15 @@ def unrolling(
 
 def _places(at: Sequence[int] | None, looks: int, steps: int) -> list[int]:
     """Numbers of steps in rising order, each once; BadInput where the training has fewer."""
-    if at is None:
-        count = min(looks, steps)
-        return [round(steps * (k + 1) / count) for k in range(count)]
+    if at is None and looks >= 1:
+        return evenly(steps, min(looks, steps))
+    at = at or []
     wrong = [place for place in at if not 1 <= place <= steps]
     if wrong or not at:
         raise BadInput(
             f"looks after {wrong[0] if wrong else 'no'} steps",
             expected=f"numbers from 1 to {steps}, the steps of one training",
-            cure="correct them, or leave them out",
+            cure="correct them, or leave them out, with at least one look",
         )
     return sorted(set(at))
 

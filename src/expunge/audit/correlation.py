@@ -22,7 +22,7 @@ class Correlation:
     """Pearson's r.
 
     Attributes:
-        value: from -1 to 1; None where one of the two does not vary.
+        value: from -1 to 1; None where one of the two does not vary, or of fewer than three points.
         low: lower end of its 95 % interval; None as `value`, and with fewer than three groups.
         high: upper end.
         points: how many.
@@ -46,13 +46,13 @@ def correlation(x: Tensor, y: Tensor, groups: Tensor) -> Correlation:
             together.
 
     Raises:
-        BadInput: other shapes, fewer than three points, a number that is not finite.
+        BadInput: shapes that differ, or a number that is not finite.
     """
-    fit = x.ndim == 1 and x.shape == y.shape == groups.shape and len(x) >= 3
+    fit = x.ndim == 1 and x.shape == y.shape == groups.shape
     if not fit or not (x.isfinite() & y.isfinite()).all():
         raise BadInput(
             f"points of {tuple(x.shape)}, {tuple(y.shape)} and {tuple(groups.shape)} to correlate",
-            expected="as many finite numbers of each, at least three",
+            expected="as many finite numbers of each",
             cure="leave out what was not measured",
         )
     x, y, names = x.double(), y.double(), groups.unique()
@@ -68,7 +68,7 @@ def correlation(x: Tensor, y: Tensor, groups: Tensor) -> Correlation:
 
 
 def _pearson(x: Tensor, y: Tensor) -> float | None:
-    if len(x) < 2 or x.min() == x.max() or y.min() == y.max():
+    if len(x) < 3 or x.min() == x.max() or y.min() == y.max():
         return None
     return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
 

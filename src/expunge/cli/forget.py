@@ -65,6 +65,7 @@ def forget(
             half_models=half_models,
             budget=budget,
             method=masked(choose(method, **chosen), mask) if method else None,
+            history=history or model.parent,
         )
         _print_estimate(console, found)
         return

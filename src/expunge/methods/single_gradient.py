@@ -53,7 +53,15 @@ class SingleGradient:
             term = history.of(draws.members).first_term(problem.train, problem.forget)
             return {n: w + self.alpha * term[n].to(w.device) for n, w in point.weights.items()}
 
-        return edit(problem, models, given, moved, draws=draws, cost=self.price(problem))
+        return edit(
+            problem,
+            models,
+            given,
+            moved,
+            draws=draws,
+            cost=self.price(problem),
+            reason="no step of the training held a forgotten row, or their gradients were zero",
+        )
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""

@@ -7,7 +7,7 @@ unlearning, are compared, and the Hessian of the training loss is asked for its 
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -47,7 +47,6 @@ def unrolled(
     history: History,
     forget: Tensor,
     at: Sequence[int],
-    advance: Callable[[], None] = lambda: None,
 ) -> Iterator[Stage]:
     """One member after each of these numbers of steps, with and without F.
 
@@ -58,24 +57,27 @@ def unrolled(
         history: of one member.
         forget: the rows F, int64.
         at: numbers of steps, from 1 to those of the training, in rising order.
-        advance: called after every step, of twice as many as the training has.
     """
-    kept = _seen(history, forget[:0], at, advance)
-    left = _seen(history, forget, at, advance)
+    task, data = history.problem.task, history.problem.train
+    kept, left = _seen(history, forget[:0], at), _seen(history, forget, at)
     for steps in at:
-        original = Point(history.problem.task, history.problem.train, kept[steps]).weights
-        term = history.first_term(history.problem.train, forget, steps)
+        original = Point(task, data, kept[steps]).weights
+        term = history.first_term(data, forget, steps)
         yield Stage(
             steps,
             kept[steps],
             original,
-            {name: p.detach() for name, p in left[steps].named_parameters() if name in original},
+            Point(task, data, left[steps]).weights,
             {name: w + term[name].to(w.device) for name, w in original.items()},
         )
 
 
 def curvature(
-    problem: Problem, module: nn.Module, seed: int, rows: int = HESSIAN_ROWS, tolerance: float = 0.0
+    problem: Problem,
+    module: nn.Module,
+    seed: int,
+    rows: int = HESSIAN_ROWS,
+    tolerance: float = TOLERANCE,
 ) -> Spectrum:
     """The eigenvalue of largest size of the Hessian of the training loss, penalty and l2 included.
 
@@ -84,7 +86,7 @@ def curvature(
         module: where the Hessian is taken, in evaluation mode.
         seed: draws the rows, the same for every module.
         rows: of the training rows; 0: all.
-        tolerance: relative; 0: TOLERANCE.
+        tolerance: relative.
     """
     recipe = problem.recipe
     assert isinstance(recipe, Recipe)
@@ -95,7 +97,7 @@ def curvature(
         Point(problem.training_task, problem.train, module),
         present,
         l2=recipe.l2,
-        tolerance=tolerance or TOLERANCE,
+        tolerance=tolerance,
         draws=draws.at("start"),
     )
 
@@ -106,9 +108,12 @@ def distance(here: Weights, there: Weights) -> float:
     return sum(squares) ** 0.5
 
 
-def _seen(
-    history: History, forget: Tensor, at: Sequence[int], advance: Callable[[], None]
-) -> dict[int, nn.Module]:
+def evenly(steps: int, looks: int) -> list[int]:
+    """Numbers of steps, as many as there are looks, evenly over a training to its end."""
+    return [round(steps * (k + 1) / looks) for k in range(looks)]
+
+
+def _seen(history: History, forget: Tensor, at: Sequence[int]) -> dict[int, nn.Module]:
     """Copies of one member, trained without F, by the number of steps done."""
     seen: dict[int, nn.Module] = {}
 
@@ -116,8 +121,6 @@ def _seen(
         if step in at:
             seen[step] = copy.deepcopy(models.template)
             seen[step].zero_grad(set_to_none=True)
-        if step:
-            advance()
 
     history.without(forget, watch=look)
     return seen

@@ -9,6 +9,7 @@ from torch import nn
 from expunge.api.estimate import BECAUSE, PREFERRED, choose, estimate, seconds_per_unit
 from expunge.api.needs import needs_halves
 from expunge.api.shared import shared_cost
+from expunge.api.trained import train_model
 from expunge.attribution.fit import fit
 from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
@@ -59,6 +60,32 @@ def test_every_method_is_priced_without_running_any(workshop):
         assert bool(price.shared) == bool(kind.needs & {"change", "teachers"})
         assert not price.reused
     assert not list(workshop.store.keys("models"))
+
+
+def test_a_method_whose_history_is_not_there_has_no_price(workshop, tmp_path):
+    def said():
+        found = ask(problem, workshop, history=tmp_path / "model")
+        return {p.method.name: p.possible for p in found.prices if p.possible}
+
+    problem = long()
+    unknown = "how the model was trained is not known: `expunge train` writes that"
+    assert said() == {"single-gradient": unknown, "amnesiac": unknown}
+    train_model(problem, out=tmp_path / "model", workshop=workshop)
+    unrecorded = "its training was not recorded: `expunge train --record` does that"
+    assert said() == {"amnesiac": unrecorded}
+    train_model(problem, out=tmp_path / "two", workshop=workshop, record=torch.tensor([5]))
+    assert not any(p.possible for p in ask(problem, workshop, history=tmp_path / "two").prices)
+
+
+def test_of_a_trainer_no_history_can_be_told(workshop):
+    def trainer(data, rows, *, seed, device):
+        return module()
+
+    trainer.epochs = 3
+    found = ask(replace(tiny(), recipe=trainer), workshop)
+    said = {p.method.name: p.possible for p in found.prices if p.possible}
+    assert said.keys() == {"single-gradient", "amnesiac"}
+    assert set(said.values()) == {"how models arose can be told of a Recipe only"}
 
 
 def test_seconds_are_of_a_short_timing_and_nothing_moves():
@@ -207,4 +234,5 @@ def test_a_trainer_is_priced_once_it_says_its_epochs(workshop):
     trainer.epochs = 10
     found = ask(problem, workshop)
     assert found.retraining.row_units == 3 * 10 * 54
-    assert all(price.relative is not None for price in found.prices)
+    told = [price for price in found.prices if "history" not in price.method.needs]
+    assert all(price.relative is not None for price in told)

@@ -14,7 +14,9 @@ from expunge.api.forget import forget
 from expunge.attribution.kinds import price
 from expunge.contract.problems import FORGET, Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
+from expunge.history import History
 from expunge.methods import METHODS
+from expunge.recording import Recording
 from expunge.rng import seeded
 from expunge.train import train
 
@@ -34,6 +36,25 @@ def model(problem):
 def trained(problem, seed=0):
     (module,) = train(problem, "original", [0], seed=seed)[0].modules()
     return module
+
+
+def arose(problem):
+    """How `trained` made its model, the recording included."""
+    told = History(problem, (0,), 0)
+
+    class Read(Recording):
+        def update(self, step):
+            return self.folder[step]
+
+    updates, before = [], {}
+
+    def look(step, models):
+        now = {n: w.detach().clone() for n, w in models.weights().items()}
+        updates.extend([{n: now[n] - before[n] for n in now}] if step else [])
+        before.update(now)
+
+    told.without(problem.forget, watch=look)
+    return replace(told, recording=Read(updates))
 
 
 def run(model, problem, workshop, rows=FORGET, method="fine-tune", **chosen):  # noqa: A002
@@ -61,7 +82,8 @@ def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
     problem = tiny(batchnorm, forget=())
     model = trained(problem).eval()
     before = state(model)
-    done = run(model, problem, workshop, method=name, **short(name))
+    told = {"history": arose(problem)} if "history" in METHODS[name].needs else {}
+    done = run(model, problem, workshop, method=name, **short(name), **told)
     assert isinstance(done.model, nn.Sequential)
     assert done.model is not model
     assert equal(state(model), before)

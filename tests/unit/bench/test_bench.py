@@ -15,7 +15,7 @@ from expunge.bench.scored import verify
 from expunge.bench.scores import unseen_like
 from expunge.bench.stopping import judged
 from expunge.bench.tables import _of_all, error_of, tables
-from expunge.contract.problems import ridge, tiny
+from expunge.contract.problems import ridge, tiny, tiny64
 from expunge.errors import BadInput
 from expunge.maker import Workshop
 from expunge.store import Store
@@ -328,3 +328,20 @@ def test_an_unresolved_klom_is_not_measured_and_errors_are_combined(done):
     assert made.sd == pytest.approx(0.25)
     assert _of_all("KLoM", both(hidden=True), both(), 100) is None
     assert error_of({"value": 5.0, "low": 4.0, "high": 4.0 + 3.92}) == pytest.approx(1.0)
+
+
+def test_methods_that_need_a_history_run_in_groups_as_alone(tmp_path):
+    """Each group's history is told by the maker; in float64 only rounding differs."""
+    unrolled = [{"name": name} for name in ("single-gradient", "amnesiac")]
+    forget = [{"name": "some", "kind": "random", "share": 0.2}]
+    asked = {"name": "two", "problem": "tiny", "seeds": [0], "members": 3, "forget": forget}
+    asked |= {"judged_rows": 20, "metrics": ["UA", "RA", "TA"], "method": unrolled}
+    base, found = tiny64(forget=()), {}
+    for group in (1, 3):
+        out = tmp_path / str(group)
+        workshop = Workshop(Store(out / "store"), jobs=1, group=group, progress=False)
+        found[group] = run(parse(asked), base, out, workshop)["cells"]
+    assert {"single-gradient", "amnesiac"} <= {cell["method"] for cell in found[1]}
+    for one, three in zip(found[1], found[3], strict=True):
+        assert one["method"] == three["method"]
+        assert one["scores"] == three["scores"]
