@@ -42,7 +42,8 @@ def along(looks: Looks) -> str:
         axes.set_xlabel("steps of training")
         axes.set_ylabel("L2 distance of weights")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper left")
+        axes.set_xlim(left=0)
+        axes.legend(loc="best")
         panel_title(
             axes,
             "How far from naive retraining",
@@ -82,7 +83,7 @@ def against(looks: Looks, form: str = "strict") -> str:
         bar = figure.colorbar(marks, cax=figure.add_axes((0.86, 0.15, 0.025, 0.68)))
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.set_label("steps", color=MUTED)
-        panel_title(axes, "What the proxy foretells", "both are L2 distances of weights")
+        panel_title(axes, "What the proxy foretells", "a mark for each training and look")
         return svg(figure, f"unrolling-against-{form}", f"Verification error against {form} form.")
 
 
@@ -99,14 +100,16 @@ def tracked(looks: Looks) -> str:
     panels = (
         ("strict", "Unlearning error", "strict form"),
         ("distance", "Way gone", "L2 distance from the start"),
-        ("sigma", "Curvature", "largest of the Hessian, mean so far"),
+        ("sigma", "Curvature", "of the Hessian, mean so far"),
     )
     with look("unrolling-tracked"):
         figure = Figure(figsize=(7.4, 2.5))
         for k, (name, title, detail) in enumerate(panels):
-            axes = figure.add_axes((0.065 + 0.325 * k, 0.2, 0.265, 0.56))
+            axes = figure.add_axes((0.085 + 0.325 * k, 0.2, 0.24, 0.56))
             axes.plot(steps, [one[name] for one in looks], color=AFTER, marker="o", markersize=3)
+            axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_formatter("{x:g}")  # short, whatever the size
             axes.set_xlabel("steps of training")
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             panel_title(axes, title, detail)
