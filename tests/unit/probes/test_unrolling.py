@@ -13,7 +13,7 @@ from expunge.methods import Given, method
 from expunge.penalty import SDPenalty
 from expunge.probes.unrolling import curvature, distance, evenly, unrolled
 from expunge.recipe import cosine
-from expunge.train import train, training_loss
+from expunge.train import train
 
 AT = (1, 4, 9)
 SEED = 3
@@ -116,7 +116,10 @@ def dense(problem, module, rows):
     def loss(vector):
         parts = vector.split([s.numel() for s in shapes.values()])
         named = {n: p.view(s) for (n, s), p in zip(shapes.items(), parts, strict=True)}
-        losses = training_loss(problem.task, recipe, point.at(named)(batch.inputs), batch)
+        logits = point.at(named)(batch.inputs)
+        losses = problem.task.loss(logits, batch)
+        if recipe.penalty is not None:
+            losses = losses + recipe.penalty(logits, batch)
         return losses.mean() + recipe.l2 / 2 * vector.square().sum()
 
     flat = torch.cat([w.flatten() for w in point.weights.values()])

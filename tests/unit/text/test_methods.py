@@ -5,12 +5,14 @@ import torch
 
 from expunge.api.predictions import Predictions
 from expunge.attribution.kinds import OWN
-from expunge.contract.cases import history, originals, run, short
+from expunge.contract.cases import gap, history, originals, run, short
 from expunge.ensemble import Shifted
 from expunge.errors import BadInput
+from expunge.grouping import choose_group
 from expunge.methods import METHODS, Given, method
+from expunge.train import train
 
-from .problems import CLASSES, MODELS, Bag, Encoder, Mean, Recurrent, padded, texts
+from .problems import CLASSES, MODELS, Bag, Encoder, Mean, Recurrent, held, padded, texts
 
 REFUSED = {"boundary-shrink": "inputs of dict for boundary-shrink.*choose random-label"}
 
@@ -84,3 +86,18 @@ def test_sparse_gradients_of_embeddings_serve_every_method():
             for problem in (texts(Mean), texts(Sparse))
         )
         assert abs(dense.changed - sparse.changed) <= 1e-4 * dense.changed, name
+
+
+@pytest.mark.parametrize("make", [held, padded])
+@pytest.mark.parametrize("build", [Mean, Bag, Encoder])
+def test_members_train_and_answer_in_a_group_as_they_do_alone(build, make):
+    problem = texts(lambda: build().double(), make)
+    _, why = choose_group(problem, "cpu")
+    assert "microseconds" in why
+    alone, together = (
+        train(problem, "original", range(3), seed=0, group=size)[0] for size in (1, 3)
+    )
+    assert gap(alone, together) < 1e-12
+    rows = torch.arange(20)
+    answers = [m.outputs(problem.task, problem.train, rows) for m in (alone, together)]
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from expunge.api.attribute import attribute
@@ -35,6 +36,7 @@ def question(**recipe):
     return replace(texts(Mean, padded, **recipe), forget=torch.empty(0, dtype=torch.int64))
 
 
+@pytest.mark.slow
 def test_a_benchmark_scores_what_it_can_and_says_what_it_cannot(workshop, tmp_path):
     content = run(parse(CONTENT), question(epochs=1), tmp_path / "out", workshop)
     methods = {cell["method"] for cell in content["cells"]}

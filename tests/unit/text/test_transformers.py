@@ -82,6 +82,7 @@ def test_it_is_judged_by_ten_oracles(problem, model, workshop, tmp_path):
     assert entry["changed"] == done.card.changed
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_a_few_is_compared(problem, workshop, tmp_path):
     methods = {"fine-tune": method("fine-tune", epochs=1), "retrain": method("retrain")}
     asked = problem.forgetting(FORGET)
