@@ -36,7 +36,7 @@ from expunge.recipe import Recipe, constant
 from expunge.store import Store, write_json
 from expunge.zoo.problems import problem
 
-GAMMAS = (0.0, 0.1, 0.5, 2.0, 10.0)  # in the paper's scaling: 1 to 95 in its code's, for 10 classes
+GAMMAS = (0.0, 0.05, 0.2, 0.5, 2.0)  # the paper's scaling: 0.5 to 19 in its code's, ten classes
 SETS: dict[str, dict[str, Any]] = {
     "cifar10": {"name": "cifar10-small", "rates": (0.003, 0.01, 0.03), "rate": 0.01},
     "cifar100": {"name": "cifar100-small", "rates": (0.003, 0.01, 0.03), "rate": 0.01},

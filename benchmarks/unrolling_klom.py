@@ -2,10 +2,10 @@
 
 Thudi et al. 2022 (arXiv 2109.13398) judge by distances of weights; what a user sees are outputs.
 One problem is trained with several gammas of the SD penalty, learning rates and lengths: for each
-recipe 100 originals, oracles and models of the null; the same rows are forgotten by the single
-gradient, gradient ascent, fine-tuning and Datamodel Matching at one setting each, and judged by
-KLoM (mean of the three 95th percentiles, jackknife errors). Beside it stand verification error,
-unlearning error and the accuracy that the recipe costs, means over ten originals.
+recipe 100 originals, oracles and models of the null (of IMDB 50); the same rows are forgotten by
+the single gradient, gradient ascent, fine-tuning and Datamodel Matching at one setting each, and
+judged by KLoM (mean of the three 95th percentiles, jackknife errors). Beside it stand verification
+error, unlearning error and the accuracy that the recipe costs, means over ten originals.
 
 Claims: KLoM of the untouched models, and of each method, at the largest gamma less that without
 penalty is below zero; the correlation over recipes of the unlearning error (its logarithm) with the
@@ -38,10 +38,15 @@ from expunge.zoo.digits import unusual_handwriting
 from expunge.zoo.problems import problem
 
 SETS: dict[str, dict[str, Any]] = {
-    "digits": {"gammas": (0.0, 0.1, 0.3, 1.0, 3.0), "rates": (0.02, 0.05, 0.2), "epochs": (5, 60)},
-    "imdb": {"gammas": (0.0, 0.3, 1.0, 3.0), "rates": (), "epochs": ()},
+    "digits": {
+        "gammas": (0.0, 0.1, 0.3, 1.0, 3.0),
+        "rates": (0.02, 0.05, 0.2),
+        "epochs": (5, 60),
+        "members": 100,
+    },
+    "imdb": {"gammas": (0.0, 0.1, 0.3, 1.0), "rates": (0.3,), "epochs": (3,), "members": 50},
 }
-MEMBERS, UNROLLED, LEAST = 100, 10, 0.7
+UNROLLED, LEAST = 10, 0.7
 FORMS = ("strict", "paper", "code")
 METHODS: dict[str, Method] = {
     "single-gradient": method("single-gradient"),
@@ -59,7 +64,8 @@ def main() -> None:
         flags.out = flags.out.with_name(f"unrolling_klom_{flags.problem}.json")
     if not flags.plot:
         recipes = [judged(one, flags) for one in asked(flags)]
-        facts = {"members": 50 if flags.quick else MEMBERS, "seed": 0, "quick": flags.quick}
+        members = 50 if flags.quick else SETS[flags.problem]["members"]
+        facts = {"members": members, "seed": 0, "quick": flags.quick}
         claims = [*lower(recipes, flags.problem), predicts(recipes, flags.problem)]
         result.write(flags.out, claims, **facts, correlation=related(recipes), recipes=recipes)
     draw(flags.out)
@@ -93,7 +99,7 @@ def question(one: dict[str, Any], flags: Any) -> Problem:
 
 def judged(one: dict[str, Any], flags: Any) -> dict[str, Any]:
     """KLoM of each method by one recipe, and both errors."""
-    members, few = (50, 2) if flags.quick else (MEMBERS, UNROLLED)
+    members, few = (50, 2) if flags.quick else (SETS[flags.problem]["members"], UNROLLED)
     asked, scratch = question(one, flags), flags.store / "evidence"
     workshop = Workshop(Store(flags.store), jobs=flags.jobs, progress=False)
     document = compare(asked, METHODS, out=scratch, workshop=workshop, members=members)
