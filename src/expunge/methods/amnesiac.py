@@ -33,7 +33,7 @@ class Amnesiac:
     name: ClassVar[str] = "amnesiac"
     source: ClassVar[str] = "Graves et al. 2021, arXiv 2010.10981"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
-    needs: ClassVar[frozenset[str]] = frozenset({"recipe", "history"})
+    needs: ClassVar[frozenset[str]] = frozenset({"history"})
 
     alpha: float = setting(
         1.0, "share of the updates that is taken back; published: 1", typical="0.1 to 1", least=0

@@ -14,7 +14,7 @@ NEEDS = {  # what a method may be handed, see `Given`
     "recipe": "a recipe or Trainer in the problem",
     "change": "an attribution (of the model itself, or from half-data models)",
     "teachers": "a retrained model as teacher",
-    "history": "how the model was trained (`expunge train`)",
+    "history": "how a Recipe trained the model (`expunge train`)",
 }
 RESERVED = {  # what `forget` and its command line call something else
     *("problem", "model", "rows", "method", "out", "estimate", "budget", "half_models", "seed"),

@@ -31,7 +31,7 @@ class SingleGradient:
     name: ClassVar[str] = "single-gradient"
     source: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
-    needs: ClassVar[frozenset[str]] = frozenset({"recipe", "history"})
+    needs: ClassVar[frozenset[str]] = frozenset({"history"})
 
     alpha: float = setting(
         1.0, "length of the step; 1 is what theory says", typical="0.1 to 2", least=0
