@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +24,7 @@ from expunge.history import History
 from expunge.maker import Maker, Workshop
 from expunge.methods import Method
 from expunge.problem import Problem
+from expunge.recognise import recognise
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
 from expunge.train import train_group
@@ -127,7 +129,7 @@ def train_model(
         "schema": SCHEMA,
         "weights": weights_digest(model),
         "problem": problem.name,
-        "recipe": maker.recipe_id,
+        "recipe": {"name": maker.recipe_id, **_sketch(maker)},
         "rows": made_by["rows"],
         "absent": as_list((~problem.present_mask).nonzero().squeeze(-1)),
         "seed": workshop.seed,
@@ -150,7 +152,7 @@ def read_history(
     Args:
         place: the folder, or the model file in it.
         problem: that the model was trained on; rows forgotten since may be absent.
-        workshop: its store and device.
+        workshop: its device.
         model: the model itself, where it is the one that was trained.
 
     Raises:
@@ -163,6 +165,11 @@ def read_history(
         if facts["schema"] != SCHEMA:
             raise ValueError("another schema")
         absent, seed, member = facts["absent"], facts["seed"], facts["member"]
+        weights, rows, recorded = facts["weights"], facts["rows"], facts["recorded"]
+        sketch = (
+            torch.tensor(facts["recipe"]["does"], dtype=torch.float64),
+            facts["recipe"]["facts"],
+        )
         present = torch.ones(len(problem.train), dtype=torch.bool)
         present[torch.tensor(absent, dtype=torch.int64)] = False
     except FileNotFoundError:
@@ -176,11 +183,11 @@ def read_history(
     asked = replace(problem, present=present, forget=problem.forget[:0])
     history = History(asked, (member,), seed, device=workshop.device)
     wrong = ""
-    if model is not None and weights_digest(model) != facts["weights"]:
+    if model is not None and weights_digest(model) != weights:
         wrong = "another model's weights"
-    elif row_digest(history.rows) != facts["rows"]:
+    elif row_digest(history.rows) != rows:
         wrong = "a training on other rows"
-    elif Maker(asked, workshop).recipe_id != facts["recipe"]:
+    elif not _is_recipe(asked, workshop, *sketch):
         wrong = "a training by another recipe"
     if wrong:
         raise BadInput(
@@ -188,8 +195,22 @@ def read_history(
             expected="the history of this model, by this problem's recipe",
             cure="name the folder that `expunge train` wrote this model into",
         )
-    recording = None if facts["recorded"] is None else Recording(folder / UPDATES)
+    recording = None if recorded is None else Recording(folder / UPDATES)
     return replace(history, recording=recording)
+
+
+def _sketch(maker: Maker) -> dict[str, Any]:
+    """By what the store knows a recipe, so that it is known again without that store."""
+    kept = maker.kept(f"recipes/{maker.recipe_id}")
+    return {"facts": kept.facts, "does": kept.tensors["n"].tolist()}
+
+
+def _is_recipe(problem: Problem, workshop: Workshop, does: Tensor, facts: dict[str, Any]) -> bool:
+    """Whether the problem's recipe does what this one did, but for rounding of other machines."""
+    with TemporaryDirectory() as folder:
+        known = store.Store(Path(folder))
+        known.save("recipes/known", {"n": does}, facts)
+        return recognise(problem, known, workshop.device) == "known"
 
 
 def needs_recording(method: Method) -> bool:

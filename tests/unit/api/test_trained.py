@@ -332,6 +332,23 @@ def test_a_history_is_read_back_as_it_was(make, tmp_path, workshop):
     assert read_history(place, problem, workshop).ids == (MEMBER,)
 
 
+def test_a_history_is_known_again_elsewhere(make, tmp_path, workshop):
+    """Without the store, and where the recipe's numbers come out with other rounding."""
+    made, path = make(), tmp_path / "out/model.history.json"
+    elsewhere = replace(workshop, store=Store(tmp_path / "elsewhere"))
+    assert read_history(path, tiny64(forget=()), elsewhere, made.model).ids == (MEMBER,)
+    facts = json.loads(path.read_text())
+    facts["recipe"]["name"] = "a name by other bits"
+    facts["recipe"]["does"] = [x + 1e-6 for x in facts["recipe"]["does"]]
+    path.write_text(json.dumps(facts))
+    assert read_history(path, tiny64(forget=()), elsewhere, made.model).ids == (MEMBER,)
+    facts["recipe"]["does"][0] += 0.01
+    path.write_text(json.dumps(facts))
+    with pytest.raises(BadInput, match="a training by another recipe"):
+        read_history(path, tiny64(forget=()), workshop, made.model)
+    assert not list(elsewhere.store.root.glob("recipes/*"))
+
+
 def faster(problem):
     optimizer = partial(torch.optim.SGD, lr=0.11)
     return replace(problem, recipe=replace(problem.recipe, optimizer=optimizer))
@@ -374,6 +391,8 @@ DAMAGES = {
     "cut": lambda text: text[:-20],
     "schema": lambda text: text.replace("expunge.history/1", "expunge.history/9"),
     "list": lambda text: "[]",
+    "sketch": lambda text: text.replace('"does"', '"did"'),
+    "weights": lambda text: text.replace('"weights"', '"weigths"'),
     "lacking": lambda text: text.replace('"member"', '"number"'),
     "absent": lambda text: text.replace('"absent": []', '"absent": [1000]'),
     "words": lambda text: text.replace('"absent": []', '"absent": ["a"]'),
