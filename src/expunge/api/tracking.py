@@ -1,5 +1,6 @@
 """Tracking: the unlearning error along one training, measured while it runs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,6 +46,9 @@ def with_forms(looks: list[dict[str, Any]], rates: Tensor) -> list[dict[str, Any
     return found
 
 
+Told = Callable[[dict[str, Any]], None]  # of a look, as soon as it is made
+
+
 class Tracker:
     """Looks on while one model is trained; every measurement is kept as soon as it is made."""
 
@@ -55,6 +59,7 @@ class Tracker:
         made_by: dict[str, Any],
         looks: int,
         hessian_rows: int,
+        told: Told = lambda one: None,
     ) -> None:
         if not 1 <= looks <= history.steps:
             raise BadInput(
@@ -62,7 +67,7 @@ class Tracker:
                 expected=f"a number from 1 to {history.steps}",
                 cure="correct --looks",
             )
-        self.maker, self.rows = maker, hessian_rows
+        self.maker, self.rows, self.told = maker, hessian_rows, told
         self.steps = evenly(history.steps, looks)
         start = history.start()
         self.start = {name: w.detach().clone() for name, w in start.weights().items()}
@@ -71,9 +76,26 @@ class Tracker:
 
     def look(self, step: int, models: Ensemble) -> None:
         """See `descend`: `step` steps are done."""
-        problem, workshop = self.maker.problem, self.maker.workshop
-        if step not in self.steps or workshop.store.load(self._key(step)) is not None:
+        if step not in self.steps:
             return
+        if self.maker.workshop.store.load(self._key(step)) is None:
+            self._measure(step, models)
+        self.told(self._looks(step)[-1])
+
+    def content(self) -> dict[str, Any]:
+        """unlearning_error.json: by look the factors and the forms."""
+        return {"looks": self._looks(self.steps[-1]), "hessian_rows": self.rows}
+
+    def figure(self, content: dict[str, Any]) -> str:
+        """The strict form and its factors by steps, SVG."""
+        return tracked(content["looks"])
+
+    def _looks(self, last: int) -> list[dict[str, Any]]:
+        found = [self.maker.kept(self._key(step)).facts for step in self.steps if step <= last]
+        return with_forms(found, self.rates)
+
+    def _measure(self, step: int, models: Ensemble) -> None:
+        problem, workshop = self.maker.problem, self.maker.workshop
         here = Point(problem.task, problem.train, models.template)
         found = curvature(problem, models.template, workshop.seed, self.rows)
         facts = {
@@ -83,15 +105,6 @@ class Tracker:
             "products": found.products,
         }
         workshop.store.save(self._key(step), {}, facts)
-
-    def content(self) -> dict[str, Any]:
-        """unlearning_error.json: by look the factors and the forms."""
-        found = [self.maker.kept(self._key(step)).facts for step in self.steps]
-        return {"looks": with_forms(found, self.rates), "hessian_rows": self.rows}
-
-    def figure(self, content: dict[str, Any]) -> str:
-        """The strict form and its factors by steps, SVG."""
-        return tracked(content["looks"])
 
     def _key(self, step: int) -> str:
         return store.key("tracked", step=step, **self.made_by)

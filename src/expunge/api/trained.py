@@ -15,7 +15,7 @@ from expunge import store
 from expunge.api.card import require_free, untied, weights_digest
 from expunge.api.facts import as_list, run_facts
 from expunge.api.observing import row_digest
-from expunge.api.tracking import Tracker
+from expunge.api.tracking import Told, Tracker
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import bar, one_thread
@@ -49,6 +49,7 @@ def train_model(
     workshop: Workshop,
     member: int = 0,
     track: int = 0,
+    told: Told = lambda one: None,
     hessian_rows: int = 512,
     record: Tensor | None = None,
     command: str = "",
@@ -64,6 +65,7 @@ def train_model(
         workshop: its seed and the member's number decide every draw.
         member: which of the originals of this seed.
         track: how often to measure the unlearning error along the training; 0: not.
+        told: called with each look as soon as it is made, as unlearning_error.json has it.
         hessian_rows: training rows for the Hessian; 0: all.
         record: rows, int64; the updates of every step that reads one of them are written down, the
             size of the weights each. None: nothing is.
@@ -92,7 +94,7 @@ def train_model(
     looks: list[Callable[[int, Ensemble], None]] = []
     tracker = None
     if track:
-        tracker = Tracker(maker, history, made_by, track, hessian_rows)
+        tracker = Tracker(maker, history, made_by, track, hessian_rows, told)
         looks.append(tracker.look)
     recorded = None
     if record is not None:

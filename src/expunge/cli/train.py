@@ -1,11 +1,19 @@
 """`expunge train`: one original by the problem's recipe, and how it arose."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from expunge.errors import BadInput
+
+SHOWN = ("strict", "paper", "code", "distance", "sigma", "rate")
+LEGEND = (
+    "strict: sigma x distance x the learning rates of all pairs of steps, over their sum; at a "
+    "fixed rate, rate x (steps - 1) / 2 x sigma x distance. paper: the same with the rate "
+    "squared. code: as published, with steps / 2 and the root of sigma. distance: of the "
+    "weights from where they began. sigma: largest singular value of the Hessian, mean so far. "
+    "To be compared with the same recipe otherwise trained, not with a threshold."
+)
 
 
 def train(
@@ -61,36 +69,25 @@ def train(
         *(("--track", track, "--looks", looks, "--hessian-rows", hessian_rows) if track else ()),
         *(("--record", record) if record else ()),
     )
+    if track:
+        console.print("Unlearning error along the training")
+        console.print(_line("steps", *SHOWN))
     made = train_model(
         asked,
         out=out,
         workshop=Workshop(Store(store), seed=seed, device=device),
         member=member,
         track=looks if track else 0,
+        told=lambda one: console.print(_line(str(one["steps"]), *(f"{one[n]:.3g}" for n in SHOWN))),
         hessian_rows=hessian_rows,
         record=rows,
         command=command,
     )
     if made.tracked is not None:
-        _print_tracked(console, made.tracked)
+        console.print(LEGEND)
         console.print(f"Wrote {out / 'unlearning_error.json'} and a figure beside it.")
     console.print(f"Wrote {out / 'model.safetensors'} and its history.")
 
 
-def _print_tracked(console: Any, tracked: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, title="Unlearning error along the training", title_justify="left")
-    names = ("strict", "paper", "code", "distance", "sigma", "rate")
-    for heading in ("steps", *names):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in tracked["looks"]:
-        table.add_row(str(one["steps"]), *(f"{one[name]:.3g}" for name in names))
-    console.print(table)
-    console.print(
-        "strict: sigma x distance x the learning rates of all pairs of steps, over their sum; at a "
-        "fixed rate, rate x (steps - 1) / 2 x sigma x distance. paper: the same with the rate "
-        "squared. code: as published, with steps / 2 and the root of sigma. distance: of the "
-        "weights from where they began. sigma: largest singular value of the Hessian, mean so far. "
-        "To be compared with the same recipe otherwise trained, not with a threshold."
-    )
+def _line(*words: str) -> str:
+    return "".join(f"{word:>10}" for word in words)
