@@ -9,8 +9,11 @@ gammas of the SD penalty, which the earlier training has too. CIFAR-10 and 25 cl
 5,000 IMDB reviews (an embedding bag). Intervals: 95 %, jackknife over trainings; a training is one
 order of the batches.
 
-Claims: at a fixed rate the correlation over steps and gammas is at least 0.7, as the paper's
-argument needs; whether the penalty lowers the verification error at all (ratio below 1).
+Claims: at a fixed rate the correlation over steps, and over steps and gammas with which the model
+learns the task (nine tenths of the accuracy without), is at least 0.7, as the paper's argument
+needs; the penalty lowers the verification error at all (ratio below 1). Beside them stands the
+product of rate and curvature: at 2 plain SGD is at the edge of stability (Cohen et al. 2021, arXiv
+2103.00065), where what one batch did cannot be told by a derivative.
 
 Run: python benchmarks/unrolling.py --problem cifar10 | cifar100 | imdb (each some 20 minutes on one
 core; it resumes).
@@ -36,17 +39,18 @@ from expunge.recipe import Recipe, constant
 from expunge.store import Store, write_json
 from expunge.zoo.problems import problem
 
-GAMMAS = (0.0, 0.05, 0.2, 0.5, 2.0)  # the paper's scaling: 0.5 to 19 in its code's, ten classes
+GAMMAS = (0.0, 0.05, 0.2, 0.5)  # the paper's scaling: 0.5 to 4.7 in its code's, ten classes
 SETS: dict[str, dict[str, Any]] = {
     "cifar10": {"name": "cifar10-small", "rates": (0.003, 0.01, 0.03), "rate": 0.01},
     "cifar100": {"name": "cifar100-small", "rates": (0.003, 0.01, 0.03), "rate": 0.01},
-    "imdb": {"name": "imdb", "rates": (0.1, 0.3, 1.0), "rate": 0.3},
+    "imdb": {"name": "imdb", "rates": (0.1, 0.3, 1.0), "rate": 0.3, "more": (2.0,)},
     "digits": {"name": "digits", "rates": (0.03, 0.1), "rate": 0.1},  # for --quick
 }
 ROWS, BATCH, EPOCHS, LOOKS = 5000, 32, 5, 6
 MEMBERS, HESSIAN_ROWS = 4, 256
 FORMS = ("strict", "paper", "code")
 LEAST = 0.7
+LEARNT = 0.9  # of the accuracy without penalty: below, the model has not learnt the task
 
 
 def main() -> None:
@@ -73,7 +77,7 @@ def main() -> None:
 def measured(asked: dict[str, Any], flags: Any, workshop: Workshop) -> list[dict[str, Any]]:
     """What is seen of each rate and gamma: looks along the fine-tuning of each member."""
     grid = [(rate, 0.0) for rate in asked["rates"]]
-    grid += [(asked["rate"], gamma) for gamma in GAMMAS if gamma]
+    grid += [(asked["rate"], gamma) for gamma in (*GAMMAS, *asked.get("more", ())) if gamma]
     members, looks = (2, 3) if flags.quick else (MEMBERS, LOOKS)
     runs = []
     for rate, gamma in grid[:3] if flags.quick else grid:
@@ -146,17 +150,26 @@ def judged(runs: list[dict[str, Any]], rate: float) -> dict[str, Any]:
     """Correlations within and across settings, and what the penalty does at the end."""
     at_rate = [run for run in runs if run["rate"] == rate]
     plain = [run for run in runs if run["gamma"] == 0]
+    least = LEARNT * accuracy(at_rate[0])
+    learnt = [run for run in at_rate if accuracy(run) >= least]
     return {
+        "learnt": [run["gamma"] for run in learnt],
         "correlation": {
             "one rate, over steps": pearson([run for run in at_rate if not run["gamma"]]),
             "one rate, over steps and gammas": pearson(at_rate),
-            "at the end, over gammas": pearson(at_rate, last=True),
+            "one rate, over steps and gammas that learn": pearson(learnt),
+            "at the end, over gammas that learn": pearson(learnt, last=True),
             "over steps and rates": pearson(plain),
             "at the end, over rates": pearson(plain, last=True),
         },
         "penalty": [penalised(run, at_rate[0]) for run in at_rate],
         "settings": [summary(run) for run in runs],
     }
+
+
+def accuracy(run: dict[str, Any]) -> float:
+    """Of one setting, at the end, %."""
+    return mean([training["looks"][-1] for training in run["trainings"]], "accuracy")
 
 
 def pearson(runs: list[dict[str, Any]], last: bool = False) -> dict[str, Any]:
@@ -208,16 +221,20 @@ def summary(run: dict[str, Any]) -> dict[str, Any]:
     last = [training["looks"][-1] for training in run["trainings"]]
     names = [name for name in last[0] if name not in ("steps", "products", "rate")]
     columns = {n: interval(torch.tensor([one[n] for one in last])) for n in names}
+    sharp = [run["rate"] * abs(one["eigenvalue"]) for t in run["trainings"] for one in t["looks"]]
+    columns["rate x curvature"] = interval(torch.tensor(sharp))
     return {"rate": run["rate"], "gamma": run["gamma"], "steps": last[0]["steps"], **columns}
 
 
 def claimed(found: dict[str, Any], name: str) -> list[dict]:
     """Correlations in the paper's own setting, and the penalty at each gamma."""
-    own = found["correlation"]["one rate, over steps and gammas"]["strict"]
-    ends = None if own["low"] is None else [-own["high"], -own["low"]]
-    value = None if own["value"] is None else -own["value"]
-    what = f"minus the correlation over steps and gammas at one rate, {name}"
-    claims = [result.claim(what, value, -LEAST, ends)]
+    claims = []
+    for over in ("steps", "steps and gammas that learn"):
+        own = found["correlation"][f"one rate, over {over}"]["strict"]
+        ends = None if own["low"] is None else [-own["high"], -own["low"]]
+        value = None if own["value"] is None else -own["value"]
+        what = f"minus the correlation over {over} at one rate, {name}"
+        claims.append(result.claim(what, value, -LEAST, ends))
     for one in found["penalty"]:
         if one["gamma"]:
             v = one["verification"]

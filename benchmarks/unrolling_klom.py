@@ -29,7 +29,7 @@ from expunge.api.unrolling import unrolling
 from expunge.audit.correlation import correlation
 from expunge.forget_sets import build
 from expunge.maker import Workshop
-from expunge.methods import Method, method
+from expunge.methods import method
 from expunge.penalty import SDPenalty
 from expunge.problem import Problem
 from expunge.recipe import Recipe
@@ -48,12 +48,21 @@ SETS: dict[str, dict[str, Any]] = {
 }
 UNROLLED, LEAST = 10, 0.7
 FORMS = ("strict", "paper", "code")
-METHODS: dict[str, Method] = {
-    "single-gradient": method("single-gradient"),
-    "gradient-ascent": method("gradient-ascent", epochs=5, lr=0.001),
-    "fine-tune": method("fine-tune", epochs=1, lr=0.01),
-    "dmm": method("dmm"),
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {  # smaller steps for logits of 32 x the mean
+    "digits": {
+        "single-gradient": {},
+        "gradient-ascent": {"epochs": 5, "lr": 0.001},
+        "fine-tune": {"epochs": 1, "lr": 0.01},
+        "dmm": {},
+    },
+    "imdb": {
+        "single-gradient": {},
+        "gradient-ascent": {"epochs": 5, "lr": 0.01},
+        "fine-tune": {"epochs": 1, "lr": 0.03},
+        "dmm": {"steps": 60, "lr": 0.0002, "forget_batch_size": 32},
+    },
 }
+METHODS = tuple(SETTINGS["digits"])
 
 
 def main() -> None:
@@ -102,7 +111,8 @@ def judged(one: dict[str, Any], flags: Any) -> dict[str, Any]:
     members, few = (50, 2) if flags.quick else (SETS[flags.problem]["members"], UNROLLED)
     asked, scratch = question(one, flags), flags.store / "evidence"
     workshop = Workshop(Store(flags.store), jobs=flags.jobs, progress=False)
-    document = compare(asked, METHODS, out=scratch, workshop=workshop, members=members)
+    methods = {name: method(name, **chosen) for name, chosen in SETTINGS[flags.problem].items()}
+    document = compare(asked, methods, out=scratch, workshop=workshop, members=members)
     shutil.rmtree(scratch)
     looks = unrolling(asked, workshop=workshop, members=few, looks=4)["looks"]
     last = looks[-1]
