@@ -15,6 +15,7 @@ from expunge.api.unrolling import unrolling
 from expunge.audit.correlation import correlation
 from expunge.audit.verification import verification_error
 from expunge.contract.problems import FORGET, ridge, softmax_linear, tiny64
+from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.history import History
 from expunge.probes.unrolling import curvature, unrolled
@@ -35,6 +36,10 @@ class Linear(Classification):
 def ask(workshop, problem=None, **given):
     problem = tiny64() if problem is None else problem
     return unrolling(problem, workshop=workshop, **{"members": 2, "at": AT, **given})
+
+
+def shifted(data):
+    return TensorData(data.inputs + 0.1, data.targets)
 
 
 def timeless(content):
@@ -135,11 +140,13 @@ def test_only_members_that_are_missing_are_measured(workshop, monkeypatch):
         {"problem": tiny64(forget=FORGET[:3])},
         {"problem": tiny64(optimizer=partial(torch.optim.SGD, lr=0.2))},
         {"problem": tiny64().without(torch.tensor([50])).forgetting(list(FORGET))},
+        {"problem": replace(tiny64(), train=shifted(tiny64().train))},
+        {"problem": replace(tiny64(), test=shifted(tiny64().test))},
         {"at": (3, 9)},
         {"hessian_rows": 20},
         {"seed": 1},
     ],
-    ids=["forget", "recipe", "present", "at", "hessian", "seed"],
+    ids=["forget", "recipe", "present", "content", "judge", "at", "hessian", "seed"],
 )
 def test_another_question_is_measured_anew(workshop, no_training, changed):
     ask(workshop, members=1)
