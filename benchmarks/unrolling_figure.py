@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from expunge import store
 from expunge.report.figure.canvas import COLOURS, MARKERS, look, panel_title, svg
@@ -23,10 +24,10 @@ def draw(details: Path, rate: float) -> None:
                 (plain, "rate", "Learning rate, no penalty"),
             )
         ):
-            axes = figure.add_axes((0.06 + 0.325 * k, 0.15, 0.25, 0.68))
+            axes = figure.add_axes((0.07 + 0.335 * k, 0.15, 0.25, 0.68))
             against(axes, chosen, by, "strict")
             panel_title(axes, title, "one mark a look, one line a training")
-        axes = figure.add_axes((0.71, 0.15, 0.25, 0.68))
+        axes = figure.add_axes((0.735, 0.15, 0.25, 0.68))
         by_gamma(axes, at_rate)
         panel_title(axes, "What the penalty costs", "at the end, mean and two errors")
         store.write_bytes(
@@ -45,9 +46,17 @@ def against(axes: Any, runs: list[dict[str, Any]], by: str, form: str) -> None:
             axes.plot(x, y, marker=MARKERS[k % len(MARKERS)], label=name, **style)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     axes.set_xlabel(f"unlearning error, {form} form")
     axes.set_ylabel("verification error")
     axes.legend(fontsize=7.5, handlelength=1.2)
+
+
+def plain_numbers(axis: Any) -> None:
+    """Powers of ten as numbers, without formulae."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def by_gamma(axes: Any, runs: list[dict[str, Any]]) -> None:

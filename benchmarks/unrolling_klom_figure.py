@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from unrolling_figure import plain_numbers
 
 from expunge import store
 from expunge.report.figure.canvas import COLOURS, MARKERS, look, panel_title, svg
@@ -41,6 +42,7 @@ def figure(recipes: list[dict[str, Any]]) -> str:
             style = {"color": COLOURS[k], "marker": MARKERS[k], "markersize": 4, "elinewidth": 0.7}
             axes.errorbar(x, y, [2 * e for e in se], linestyle="", label=name, **style)
         axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("unlearning error, strict form")
         axes.set_ylabel("KLoM, nats")
