@@ -128,7 +128,7 @@ def test_the_history_file_says_all_that_it_takes(make, tmp_path):
 
 def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop):
     problem = tiny64(forget=(), schedule=cosine, l2=0.1)
-    made = make(problem, track=3)
+    made = make(problem, track=3, hessian_rows=20)
     told = History(problem, (MEMBER,), SEED)
     start = {n: w.detach() for n, w in told.start().weights().items()}
     states, sizes = {}, []
@@ -145,7 +145,7 @@ def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop
         module = states[one["steps"]]
         here = {n: p.detach() for n, p in module.named_parameters()}
         assert one["distance"] == pytest.approx(distance(here, start))
-        assert one["eigenvalue"] == pytest.approx(curvature(problem, module, SEED).value, rel=1e-6)
+        assert one["eigenvalue"] == pytest.approx(curvature(problem, module, SEED, 20).value)
         sizes.append(abs(one["eigenvalue"]))
         rates = torch.tensor([0.1 * cosine(k / 9) for k in range(one["steps"])])
         wanted = unlearning_error(
@@ -157,7 +157,7 @@ def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop
         assert one["rate"] == pytest.approx(float(rates.mean()), rel=1e-5)
     written = json.loads((tmp_path / "out/unlearning_error.json").read_text())
     assert written == made.tracked
-    assert written["hessian_rows"] == 512
+    assert written["hessian_rows"] == 20
     assert (tmp_path / "out/unlearning_error.svg").read_text().startswith("<svg")
 
 
