@@ -13,28 +13,16 @@ attribution included.
 Run: python benchmarks/dmm_fashion.py (two hours on one core; killed, it goes on).
 """
 
-from math import hypot
-from typing import NamedTuple
-
 import grid
 import result
+from rivals import best_rival, chosen, labels, less
 
 from expunge.bench.content import Content
-from expunge.methods import METHODS
 
 MUST, GOAL, BUDGET = 2.2, 1.3, 0.05
 BUDGETS = (0.05, 0.1, 0.25)  # of rivals
 ALONE, COMBINED = "dmm, linearised", "dmm, combined"
 QUICK = {"gradient-ascent", "dmm"}
-
-
-class Chosen(NamedTuple):
-    """A trial that tuning chose, as the judging models see it."""
-
-    label: str
-    cost: float  # in retrainings
-    klom: float
-    se: float
 
 
 def main() -> None:
@@ -54,58 +42,6 @@ def main() -> None:
         for name in names
     }
     result.write(flags.out, claims, files=flags.out.stem, klom_cost_and_se=klom)
-
-
-def labels(content: Content) -> list[str]:
-    """The methods of this run."""
-    return [entry["label"] for entry in content["config"]["contestants"]]
-
-
-def rivals(content: Content) -> list[str]:
-    """Methods that need neither attribution nor retrained models; doing nothing is one."""
-    kinds = {entry["label"]: entry["name"] for entry in content["config"]["contestants"]}
-    return ["original", *(label for label in kinds if not METHODS[kinds[label]].needs)]
-
-
-def chosen(content: Content, name: str, among: list[str], budget: float) -> Chosen | None:
-    """The trial of these methods that tuning likes best within a budget; None if there is none."""
-    found = []
-    for choice in content["choices"]:
-        if choice["forget_set"] == name and choice["method"] in among:
-            for trial in choice["trials"]:
-                score, cost = trial["scores"]["oracle"], trial["cost"]
-                if score is not None and cost["relative_to_retrain"] <= budget:
-                    found.append((score, choice["method"], trial["settings"]))
-    if "original" in among:
-        return judged(content, name, "original", {})
-    best = min(found, key=lambda trial: trial[0], default=None)
-    return None if best is None else judged(content, name, *best[1:])
-
-
-def judged(content: Content, name: str, label: str, settings: dict) -> Chosen | None:
-    """What the judging models say of one trial."""
-    for cell in content["cells"]:
-        if (cell["forget_set"], cell["method"], cell["settings"]) == (name, label, settings):
-            score = cell["scores"].get("KLoM")
-            if score and not score["hidden"]:
-                cost = cell["cost"]["relative_to_retrain"]
-                return Chosen(label, cost, score["value"], score["se"]["mean"])
-    return None
-
-
-def best_rival(content: Content, name: str, budget: float) -> Chosen | None:
-    """The method that the judging models like best, each by the trial that tuning chose."""
-    found = [chosen(content, name, [label], budget) for label in rivals(content)]
-    return min((one for one in found if one), key=lambda one: one.klom, default=None)
-
-
-def less(what: str, ours: Chosen | None, theirs: Chosen | None, name: str) -> dict:
-    """The claim that ours is no worse."""
-    if ours is None or theirs is None:
-        return result.claim(f"KLoM of dmm less the best other's {what}, {name}", None, 0.0)
-    value, se = ours.klom - theirs.klom, hypot(ours.se, theirs.se)
-    said = f"KLoM of {ours.label} at {ours.cost:.3f} less that of {theirs.label}, the best other's"
-    return result.claim(f"{said} {what}, {name}", value, 0.0, [value - 2 * se, value + 2 * se])
 
 
 def front(content: Content, name: str) -> list[dict]:
