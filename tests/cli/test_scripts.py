@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+IMDB = Path(os.environ.get("EXPUNGE_DATA", ""), "imdb.parquet")
 CIFAR10 = Path(os.environ.get("EXPUNGE_DATA", ""), "cifar10/test-00000-of-00001.parquet")
 
 
@@ -53,6 +55,25 @@ def test_a_benchmark_runs_quickly(tmp_path, name):
     for claim in result["claims"]:
         assert set(claim) == {"name", "value", "interval", "target", "holds"}
     assert {"machine", "versions", "commit"} <= set(result)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IMDB.is_file(), reason="EXPUNGE_DATA has no IMDB")
+def test_the_benchmark_of_reviews_runs_quickly_and_reports_them_as_text(tmp_path):
+    script, out = ROOT / "benchmarks/imdb.py", tmp_path / "r.json"
+    command = [sys.executable, script, "--quick", "--out", out, "--store", tmp_path / "store"]
+    subprocess.run([*map(str, command)], check=True, timeout=300)
+    result = json.loads(out.read_text())
+    names = [claim["name"] for claim in result["claims"]]
+    assert len(names) == len(set(names)) == 6
+    report = tmp_path / "r/report"
+    texts = json.loads((report / "evidence/texts.json").read_text(encoding="utf-8"))["forget"]
+    assert len(texts) == 20
+    page = (report / "report.html").read_text(encoding="utf-8")
+    shown = [text for text in texts if escape(text.strip())[:10_000] in page]
+    assert 4 <= len(shown) <= 8
+    subprocess.run([*map(str, command), "--plot"], check=True, timeout=300)
+    assert json.loads(out.read_text())["claims"] == result["claims"]
 
 
 @pytest.mark.slow
