@@ -161,6 +161,20 @@ def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop
     assert (tmp_path / "out/unlearning_error.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"member": 0}, {"hessian_rows": 20}, {"problem": tiny64(forget=(), l2=0.5)}],
+    ids=["member", "hessian", "recipe"],
+)
+def test_measurements_of_another_training_are_not_taken_for_ones_own(
+    make, tmp_path, workshop, other
+):
+    first = make(track=2)
+    fresh = replace(workshop, store=Store(tmp_path / "fresh"))
+    wanted = make(track=2, out="alone", workshop=fresh, **other).tracked
+    assert make(track=2, out="after", **other).tracked == wanted != first.tracked
+
+
 def test_more_looks_than_steps_are_refused(make):
     with pytest.raises(BadInput, match="10 looks along a training of 9 steps.*from 1 to 9"):
         make(track=10)
@@ -266,6 +280,26 @@ def test_killed_and_asked_into_another_folder_every_step_is_recorded_there(make,
     kill(0)
     make(out="two", record=torch.arange(60))
     assert files(tmp_path / "two") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("other", [{"member": 0}, {"problem": tiny64(forget=(), l2=0.5)}])
+def test_another_training_does_not_go_on_where_one_was_killed(make, kill, other):
+    kill(5)
+    with pytest.raises(Killed):
+        make()
+    kill(0)
+    made = make(**other)
+    problem = other.get("problem", tiny64(forget=()))
+    assert same_bits(state(made.model), original(problem, other.get("member", MEMBER)))
+
+
+def test_killed_and_asked_to_record_more_rows_it_records_all_of_them(make, tmp_path, kill):
+    kill(5)
+    with pytest.raises(Killed):
+        make(record=torch.tensor([5]))
+    kill(0)
+    make(record=torch.arange(60))
+    assert len(list((tmp_path / "out/updates").iterdir())) == 9
 
 
 def test_what_another_training_recorded_before_it_was_killed_is_not_taken_for_ones_own(
