@@ -26,6 +26,7 @@ def test_the_example_is_short_and_its_verdicts_are_right(tmp_path):
         assert document["groups"]["models"]["oracle"] == 20
 
 
+@pytest.mark.slow
 def test_the_example_of_a_text_classifier_is_short_and_retraining_comes_nearest(tmp_path):
     pytest.importorskip("transformers")
     script = ROOT / "examples" / "text_classifier.py"
@@ -41,12 +42,15 @@ def test_the_example_of_a_text_classifier_is_short_and_retraining_comes_nearest(
     assert far["retrain"] < 0.1 * far["fine-tune"]
 
 
-slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take a minute
-QUICK = ["convex", "demo_grid", "fashion_table", "half_data", "pareto"]
-SLOWER = [slow(name) for name in ("attribution", "dmm_digits", "dmm_fashion", "matching")]
+slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take two minutes
+QUICK = ["convex", "half_data"]
+SLOWER = [
+    *("attribution", "demo_grid", "dmm_digits", "dmm_fashion", "fashion_table", "matching"),
+    *("pareto", "unrolling", "unrolling_klom"),
+]
 
 
-@pytest.mark.parametrize("name", [*QUICK, *SLOWER])
+@pytest.mark.parametrize("name", [*QUICK, *map(slow, SLOWER)])
 def test_a_benchmark_runs_quickly(tmp_path, name):
     script = ROOT / "benchmarks" / f"{name}.py"
     words = ["--quick", "--out", tmp_path / "result.json", "--store", tmp_path / "store"]
