@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shell import run
 
 ROOT = Path(__file__).parents[2]
 PROBLEM = """
@@ -26,11 +27,6 @@ recipe = expunge.Recipe(build, epochs=6, batch_size=20, optimizer=partial(torch.
 ids = [f"record-{i}" for i in range(100)]
 problem = expunge.Problem(expunge.Classification(3), *parts, recipe=recipe, ids=ids)
 """
-
-
-def run(*words, cwd):
-    command = [sys.executable, "-c", "from expunge.cli import main; main()", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
