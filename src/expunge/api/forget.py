@@ -92,7 +92,7 @@ def forget(
         BadInput: see `Problem.forgetting`; an unknown method; a need that the problem cannot meet;
             a method that changes no weights; outputs that do not fit the task.
     """
-    start, named, whole = perf_counter(), model, problem
+    start, named = perf_counter(), model
     model, card = as_module(model, problem, build)
     problem = after_card(problem, card).forgetting(rows)
     if not len(problem.forget):
@@ -116,7 +116,7 @@ def forget(
     needs = Needs.of(problem, [runs])
     told = None
     if "history" in runs.needs:
-        told = _history(runs, history, named, None if card else model, whole, workshop)
+        told = _history(runs, history, named, None if card else model, problem, workshop)
     if needs.halves or needs.teachers or "recipe" in runs.needs:
         _ = maker.group  # checks once that the training depends on its seed
     if needs.halves and fitted is None:
