@@ -1,6 +1,19 @@
+from dataclasses import replace
+
 import pytest
 
-from expunge.report.excerpts import START, WHOLE, shortened
+from expunge.report.excerpts import START, WHOLE, excerpts, shortened
+
+from .documents import document, evidence
+
+
+def test_there_are_none_without_texts_or_of_a_refused_method():
+    made, proof = document(("dmm",)), evidence(("dmm",), members=60, rows=6)
+    told = replace(proof, texts=[f"text {n}" for n in range(6)])
+    assert excerpts(made, proof, "dmm") == []
+    assert len(excerpts(made, told, "dmm")) == 4
+    made["methods"]["dmm"] |= {"changed": 0.0, "reason": ""}
+    assert excerpts(made, told, "dmm") == []
 
 
 @pytest.mark.parametrize("text", ["short", "two\nlines", "x" * START])

@@ -117,6 +117,8 @@ def test_a_text_that_stands_twice_is_in_one_split_only(tmp_path):
     assert [len(one) for one in shown] == [40, 8, 16]  # none stands twice
     assert not shown[0] & shown[1]
     assert not (shown[0] | shown[1]) & shown[2]
+    for row, official in enumerate(problem.ids):  # numbers in the file, repeats counted
+        assert words_of_text(texts_[official]) == words_of(problem.train, row)
 
 
 def test_the_text_of_a_row_is_the_one_its_words_are_from(tmp_path):
