@@ -159,3 +159,12 @@ def test_blocks_are_of_one_group(workshop):
     maker = Maker(tiny(), replace(workshop, group=4))
     assert maker.blocks(10) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
     assert maker.blocks(0) == []
+
+
+def test_the_history_of_a_block_leads_to_its_models(problem, workshop):
+    maker = Maker(problem, replace(workshop, seed=5, group=2))
+    models, told = maker.models("original", 4), maker.history((2, 3))
+    assert (told.ids, told.seed, told.group) == ((2, 3), 5, maker.group)
+    begin, moved = told.start().weights(), told.updates(problem.present_rows)
+    for name, weight in models.weights().items():
+        assert torch.allclose(begin[name] + moved[name], weight[2:].double(), atol=1e-6)
