@@ -226,7 +226,15 @@ def test_dm_direct_adds_the_predicted_change():
 
 BY_HAND = {  # their formulas are written out in tests/unit/methods
     *("uniform-label", "l1-sparse", "salun", "salun-soft", "scrub", "bad-teacher"),
-    *("boundary-shrink", "boundary-expand", "influence", "fisher", "ssd"),
+    *(
+        "boundary-shrink",
+        "boundary-expand",
+        "influence",
+        "fisher",
+        "ssd",
+        "single-gradient",
+        "amnesiac",
+    ),
 }
 
 

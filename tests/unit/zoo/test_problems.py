@@ -40,7 +40,10 @@ def test_every_problem_by_its_name(name, tmp_path):
 def test_every_problem_can_have_an_sd_penalty(name, tmp_path):
     write_fashion(tmp_path)
     write_cifar10(tmp_path)
-    options = {} if name == "digits" else {"rows": 20}
+    write_cifar100(tmp_path)
+    write_imdb(tmp_path)
+    rows = 25 if name == "cifar100-small" else 20
+    options = {} if name == "digits" else {"rows": rows}
     found = problem(name, tmp_path, gamma=5, **options)
     assert found.recipe.penalty == SDPenalty(5)
     assert found.name == f"{NAMES[name]}, SD penalty 5"
