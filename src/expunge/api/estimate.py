@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from expunge.api.history_file import untold
 from expunge.api.needs import HALF_MODELS, needs_halves
 from expunge.api.shared import shared_cost
-from expunge.api.trained import untold
 from expunge.attribution.fit import find
 from expunge.attribution.kinds import COMBINED
 from expunge.ensemble import Ensemble

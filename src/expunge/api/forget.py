@@ -12,10 +12,11 @@ from expunge.api.card import Card, after_card, load_model, weights_digest, write
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
 from expunge.api.fitting import require_fit
+from expunge.api.history_file import needs_recording, read_history, unknown_history
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
-from expunge.api.trained import Trained, needs_recording, read_history, unknown_history
+from expunge.api.trained import Trained
 from expunge.attribution.fit import fit
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput

@@ -8,15 +8,29 @@ from torch import Tensor
 
 from expunge import store
 from expunge.audit.unlearning_error import unlearning_error
-from expunge.curvature.point import Point
+from expunge.audit.verification import Verification, verification_error
+from expunge.curvature.point import Point, Weights
+from expunge.curvature.spectrum import Spectrum
 from expunge.ensemble import Ensemble
-from expunge.errors import BadInput
 from expunge.history import History
 from expunge.maker import Maker
-from expunge.probes.unrolling import curvature, distance, evenly
+from expunge.probes.unrolling import curvature, evenly
 from expunge.report.figure.unrolling import tracked
 
+VERSION = 2  # raised when what is measured changes
 FORMS = ("strict", "paper", "code")
+
+
+def between(here: Weights, there: Weights) -> Verification:
+    """How far the weights of one model are from those of another."""
+    lone = ({name: w[None] for name, w in side.items()} for side in (here, there))
+    return verification_error(*lone)
+
+
+def facts_of(found: Spectrum) -> dict[str, float]:
+    """What is kept of the Hessian: a residual, relative to the value, tells if it converged."""
+    relative = found.residual / abs(found.value) if found.value else 0.0
+    return {"eigenvalue": found.value, "residual": relative, "products": found.products}
 
 
 def mean_rates(history: History, models: Ensemble) -> Tensor:
@@ -61,12 +75,6 @@ class Tracker:
         hessian_rows: int,
         told: Told = lambda one: None,
     ) -> None:
-        if not 1 <= looks <= history.steps:
-            raise BadInput(
-                f"{looks} looks along a training of {history.steps} steps",
-                expected=f"a number from 1 to {history.steps}",
-                cure="correct --looks",
-            )
         self.maker, self.rows, self.told = maker, hessian_rows, told
         self.steps = evenly(history.steps, looks)
         start = history.start()
@@ -100,11 +108,10 @@ class Tracker:
         found = curvature(problem, models.template, workshop.seed, self.rows)
         facts = {
             "steps": step,
-            "distance": distance(here.weights, self.start),
-            "eigenvalue": found.value,
-            "products": found.products,
+            "distance": float(between(here.weights, self.start).whole),
+            **facts_of(found),
         }
         workshop.store.save(self._key(step), {}, facts)
 
     def _key(self, step: int) -> str:
-        return store.key("tracked", step=step, **self.made_by)
+        return store.key("tracked", step=step, version=VERSION, **self.made_by)

@@ -15,18 +15,16 @@ from expunge import store
 from expunge.api.facts import problem_facts, run_facts
 from expunge.api.observing import row_digest
 from expunge.api.panel import Panel
-from expunge.api.tracking import FORMS, mean_rates, with_forms
+from expunge.api.tracking import FORMS, VERSION, between, facts_of, mean_rates, with_forms
 from expunge.audit.correlation import correlation
-from expunge.audit.verification import verification_error
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
 from expunge.maker import Maker, Workshop
-from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, distance, evenly, unrolled
+from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
 
-VERSION = 1  # raised when what is measured changes
 LOOKS = 8
 
 
@@ -62,8 +60,9 @@ def unrolling(
         "verification" (single-gradient) and "nothing" (the original as it is), both L2 distances
         to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
         eigenvalue over the looks so far) and "rate"; of "products", the Hessian's products that the
-        eigenvalue took; of the unlearning error's forms "strict", "paper" and "code"; of "spread",
-        the mean standard deviation of the logits on judged rows; and of "accuracy" there (%).
+        eigenvalue took, and its relative "residual", beyond 0.01 where these did not suffice; of
+        the unlearning error's forms "strict", "paper" and "code"; of "spread", the mean standard
+        deviation of the logits on judged rows; and of "accuracy" there (%).
         "layers" has the verification error of each parameter at the end, "correlation" that of each
         form with the verification error.
 
@@ -129,7 +128,7 @@ def unrolling(
 def _places(at: Sequence[int] | None, looks: int, steps: int) -> list[int]:
     """Numbers of steps in rising order, each once; BadInput where the training has fewer."""
     if at is None and looks >= 1:
-        return evenly(steps, min(looks, steps))
+        return evenly(steps, looks)
     at = at or []
     wrong = [place for place in at if not 1 <= place <= steps]
     if wrong or not at:
@@ -151,10 +150,9 @@ def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int,
     looks = []
     for stage in unrolled(told, problem.forget, at):
         seen = _measure(stage, problem, panel, begin)
-        spectrum = curvature(problem, stage.model, workshop.seed, hessian_rows)
-        seen |= {"eigenvalue": spectrum.value, "products": spectrum.products}
-        looks.append(seen)
-        layers = verification_error(_lone(stage.unlearned), _lone(stage.retrained)).layers
+        error = between(stage.unlearned, stage.retrained)
+        seen["verification"], layers = float(error.whole), error.layers
+        looks.append(seen | facts_of(curvature(problem, stage.model, workshop.seed, hessian_rows)))
     found = with_forms(looks, mean_rates(told, start))
     tensors = {n: torch.tensor([one[n] for one in found]).double() for n in found[0]}
     tensors |= {f"layer/{name}": value for name, value in layers.items()}
@@ -163,23 +161,18 @@ def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int,
 
 
 def _measure(stage: Stage, problem: Problem, panel: Panel, begin: dict[str, Tensor]) -> dict:
-    """The numbers of one stage but for those of the Hessian."""
+    """What the weights as they are and the judged rows say at one stage."""
     outputs = panel.outputs(problem, Ensemble.of(stage.model))["test"][0]
     found = {
         "steps": stage.steps,
-        "verification": distance(stage.unlearned, stage.retrained),
-        "nothing": distance(stage.original, stage.retrained),
-        "distance": distance(stage.original, begin),
+        "nothing": float(between(stage.original, stage.retrained).whole),
+        "distance": float(between(stage.original, begin).whole),
         "spread": float(outputs.double().std(-1, correction=0).mean()),
     }
     if problem.task.kind == "classification":
         truth = panel.targets(problem)["test"]
         found["accuracy"] = 100 * float((outputs.argmax(-1) == truth).double().mean())
     return found
-
-
-def _lone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: w[None] for name, w in weights.items()}
 
 
 def _look(k: int, steps: int, found: list) -> dict[str, Any]:

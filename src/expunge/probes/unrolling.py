@@ -102,14 +102,9 @@ def curvature(
     )
 
 
-def distance(here: Weights, there: Weights) -> float:
-    """The L2 distance between two sets of weights, summed in float64."""
-    squares = (float((here[n].double() - there[n].double()).square().sum()) for n in here)
-    return sum(squares) ** 0.5
-
-
 def evenly(steps: int, looks: int) -> list[int]:
-    """Numbers of steps, as many as there are looks, evenly over a training to its end."""
+    """Numbers of steps, evenly over a training to its end; no more looks than it has steps."""
+    looks = min(looks, steps)
     return [round(steps * (k + 1) / looks) for k in range(looks)]
 
 

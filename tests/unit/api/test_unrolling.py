@@ -22,8 +22,8 @@ from expunge.probes.unrolling import curvature, unrolled
 from expunge.task import Classification
 
 AT = (2, 5, 9)
-BY_MEMBER = {"verification", "nothing", "distance", "eigenvalue", "sigma", "products", "rate"}
-BY_MEMBER |= {*FORMS, "spread", "accuracy"}
+BY_MEMBER = {"verification", "nothing", "distance", "eigenvalue", "residual", "products", "sigma"}
+BY_MEMBER |= {*FORMS, "rate", "spread", "accuracy"}
 
 
 class Linear(Classification):
@@ -80,6 +80,7 @@ def test_each_look_has_the_numbers_of_each_member(workshop):
             assert own["distance"] == pytest.approx(norm(stage.original, begin))
             spectrum = curvature(problem, stage.model, 5, 20)
             assert own["eigenvalue"] == pytest.approx(spectrum.value)
+            assert own["residual"] == pytest.approx(spectrum.residual / abs(spectrum.value))
             sizes.append(abs(spectrum.value))
             assert own["sigma"] == pytest.approx(sum(sizes) / len(sizes))
             assert own["rate"] == pytest.approx(0.1)

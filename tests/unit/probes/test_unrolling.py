@@ -1,4 +1,4 @@
-"""unrolled(), curvature() and distance(): one training looked at on its way."""
+"""unrolled() and curvature(): one training looked at on its way."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from expunge.curvature.point import Point
 from expunge.history import History
 from expunge.methods import Given, method
 from expunge.penalty import SDPenalty
-from expunge.probes.unrolling import curvature, distance, evenly, unrolled
+from expunge.probes.unrolling import curvature, evenly, unrolled
 from expunge.recipe import cosine
 from expunge.train import train
 
@@ -183,15 +183,8 @@ def test_the_same_rows_are_read_for_every_model():
 # ---- small parts
 
 
-def test_distance_is_that_over_all_weights():
-    here = {"a": torch.tensor([[1.0, 2.0]]), "b": torch.tensor(3.0)}
-    there = {"a": torch.tensor([[1.0, 5.0]]), "b": torch.tensor(7.0)}
-    assert distance(here, there) == 5.0
-    assert distance(here, here) == 0.0
-
-
 def test_looks_are_even_and_end_with_the_training():
     assert evenly(9, 3) == [3, 6, 9]
     assert evenly(10, 4) == [2, 5, 8, 10]
-    assert evenly(4, 4) == [1, 2, 3, 4]
+    assert evenly(4, 4) == evenly(4, 9) == [1, 2, 3, 4]
     assert evenly(7, 1) == [7]

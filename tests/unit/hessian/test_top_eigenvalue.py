@@ -1,228 +1,27 @@
-"""Products of the Hessian and its largest eigenvalue, against dense Hessians."""
+"""The largest eigenvalue of the Hessian, against dense Hessians."""
 
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from expunge.contract.problems import (
-    CLASSES,
-    FEATURES,
-    Recurrent,
-    Tied,
     batchnorm64,
     generator,
-    half_frozen,
-    linear,
     logistic,
-    mlp,
     mlp64,
     ridge,
     softmax_linear,
-    tiny,
-    tiny64,
 )
 from expunge.curvature.point import Point
-from expunge.curvature.products import gauss_newton_product
 from expunge.curvature.spectrum import hessian_product, top_eigenvalue
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.penalty import SDPenalty
 from expunge.rng import Draws, seeded
-from expunge.task import Classification
 
-ROWS = torch.arange(40)
-DRAWS = Draws((0, "test"))
-
-
-class Pictures(nn.Module):
-    """Two convolutions, batch norm and pooling of 1 x 4 x 4."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(1, 3, 3, padding=1),
-            nn.BatchNorm2d(3),
-            nn.GELU(),
-            nn.Conv2d(3, 2, 3),
-            nn.Tanh(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(2, CLASSES),
-        )
-
-    def forward(self, x):
-        return self.net(x[:, :4].repeat(1, 4).reshape(-1, 1, 4, 4))
-
-
-class Embedded(nn.Module):
-    """A bag of embedded tokens, of the signs of the features."""
-
-    def __init__(self):
-        super().__init__()
-        self.table, self.head = nn.Embedding(2 * FEATURES, 4), nn.Linear(4, CLASSES)
-
-    def forward(self, x):
-        tokens = torch.arange(FEATURES) + FEATURES * (x > 0).long()
-        return self.head(torch.tanh(self.table(tokens)).mean(1))
-
-
-class Attentive(nn.Module):
-    """Self-attention over the features, by the fused kernels unless weights are asked for."""
-
-    def __init__(self, weights: bool):
-        super().__init__()
-        self.lift, self.head = nn.Linear(1, 4), nn.Linear(4, CLASSES)
-        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
-        self.weights = weights
-
-    def forward(self, x):
-        h = self.lift(x[..., None])
-        return self.head(self.attention(h, h, h, need_weights=self.weights)[0].mean(1))
-
-
-class Encoder(nn.Module):
-    """A whole layer of a transformer."""
-
-    def __init__(self):
-        super().__init__()
-        self.lift, self.head = nn.Linear(1, 4), nn.Linear(4, CLASSES)
-        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
-
-    def forward(self, x):
-        return self.head(self.layer(self.lift(x[..., None])).mean(1))
-
-
-MODELS = {
-    "perceptron": mlp,
-    "batch norm": batchnorm64,
-    "convolutions": Pictures,
-    "lstm": Recurrent,
-    "embedding": Embedded,
-    "attention": partial(Attentive, False),
-    "attention with weights": partial(Attentive, True),
-    "transformer": Encoder,
-    "tied": Tied,
-    "half frozen": half_frozen,
-}
-
-
-def point(build, seed: int = 0, scale: float = 1.0) -> Point:
-    problem = tiny64(build)
-    with seeded(seed):
-        module = build().double()
-    with torch.no_grad():
-        for p in module.parameters():
-            p.mul_(scale)
-    return Point(problem.task, problem.train, module)
-
-
-def dense(here: Point, rows: Tensor = ROWS, score=None, l2: float = 0.0) -> Tensor:
-    """The Hessian by differences of gradients' gradients, one weight at a time, in one batch."""
-    (batch,) = here.data.batches([rows])
-    names = list(here.weights)
-    sizes = [here.weights[name].numel() for name in names]
-    theta = torch.cat([here.weights[name].flatten() for name in names])
-
-    def mean(theta: Tensor) -> Tensor:
-        parts = theta.split(sizes)
-        given = {n: p.view_as(here.weights[n]) for n, p in zip(names, parts, strict=True)}
-        z = functional_call(here.module, given, batch.inputs)
-        each = here.task.loss(z, batch) if score is None else score(z, batch)
-        return each.mean() + 0.5 * l2 * theta.square().sum()
-
-    training = here.module.training
-    here.module.eval()
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        found = torch.autograd.functional.hessian(mean, theta)
-    here.module.train(training)
-    return found
-
-
-def largest(matrix: Tensor) -> float:
-    values = torch.linalg.eigvalsh(matrix)
-    return float(values[values.abs().argmax()])
-
-
-def flat(weights) -> Tensor:
-    return torch.cat([w.flatten() for w in weights.values()])
-
-
-def random_vector(here: Point, seed: int = 3) -> dict[str, Tensor]:
-    g = generator(seed)
-    return {n: torch.randn(w.shape, generator=g, dtype=w.dtype) for n, w in here.weights.items()}
-
-
-def penalised(outputs, batch):
-    return Classification(CLASSES).loss(outputs, batch) + SDPenalty(2.0)(outputs, batch)
-
-
-# ---- products
-
-
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
-@pytest.mark.parametrize("score", [None, penalised], ids=["loss", "with penalty"])
-def test_the_product_is_that_of_the_dense_hessian(build, score):
-    here = point(build)
-    v = random_vector(here)
-    found = hessian_product(here, ROWS, v, score=score, l2=0.3)
-    wanted = dense(here, score=score, l2=0.3) @ flat(v)
-    torch.testing.assert_close(flat(found), wanted, rtol=1e-9, atol=1e-12)
-
-
-def test_of_a_linear_model_it_is_the_gauss_newton_product():
-    here = point(softmax_linear)
-    v = random_vector(here)
-    torch.testing.assert_close(
-        flat(hessian_product(here, ROWS, v)), flat(gauss_newton_product(here, ROWS, v))
-    )
-
-
-def test_of_ridge_regression_it_is_the_second_moment_of_the_inputs():
-    problem = ridge()
-    with seeded(0):
-        here = Point(problem.task, problem.train, linear())
-    x = problem.train.inputs[ROWS]
-    v = random_vector(here)
-    wanted = (x.T @ x / 40 + 0.1 * torch.eye(FEATURES)) @ v["weight"][0]
-    found = hessian_product(here, ROWS, v, l2=0.1)["weight"][0]
-    torch.testing.assert_close(found, wanted)
-
-
-@pytest.mark.parametrize("size", [1, 7, 40, 1000])
-def test_batches_of_any_size_and_rows_in_any_order_give_the_same(size):
-    here = point(batchnorm64)
-    v = random_vector(here)
-    whole = flat(hessian_product(here, ROWS, v))
-    order = torch.randperm(40, generator=generator(1))
-    found = flat(hessian_product(here, ROWS[order], v, size=size))
-    torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-15)
-
-
-def test_a_score_without_curvature_has_the_product_zero():
-    here = point(softmax_linear)
-    v = random_vector(here)
-    for score in (lambda z, batch: z.sum(-1), SDPenalty(0.0)):
-        assert not flat(hessian_product(here, ROWS, v, score=score)).any()
-        found = flat(hessian_product(here, ROWS, v, score=score, l2=2.0))
-        assert torch.equal(found, 2 * flat(v))
-
-
-def test_a_float32_model_has_float32_products():
-    problem = tiny(mlp)
-    with seeded(0):
-        here = Point(problem.task, problem.train, mlp())
-    found = hessian_product(here, ROWS, random_vector(here))
-    assert {w.dtype for w in found.values()} == {torch.float32}
-    exact = top_eigenvalue(here, ROWS, draws=DRAWS)
-    twin = point(mlp)
-    assert exact.converged
-    assert exact.value == pytest.approx(largest(dense(twin)), rel=1e-4)
-
-
-# ---- the largest eigenvalue
+from .dense import DRAWS, MODELS, ROWS, dense, largest, penalised, point, random_vector
 
 
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
