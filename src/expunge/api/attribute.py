@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from expunge import store
+from expunge.api.fitting import require_recipe_fit
 from expunge.attribution.file import write
 from expunge.attribution.fit import Fit, fit
 from expunge.attribution.kinds import from_halves, parse
@@ -31,7 +32,7 @@ def attribute(
 
     Raises:
         BadInput: a kind that needs no fitting; fewer than 20 models; a folder that cannot be
-            written; no recipe.
+            written; no recipe, or one whose models do not fit the problem.
     """
     if not from_halves(kind):
         raise BadInput(
@@ -44,6 +45,7 @@ def attribute(
     out = Path(out)
     store.require_writable(out.parent)
     maker = Maker(problem, workshop)
+    require_recipe_fit(maker)
     made = fit(maker, models)
     write(out, maker, made, kind)
     return made

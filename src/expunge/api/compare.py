@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.fitting import require_fit
+from expunge.api.fitting import require_recipe_fit
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
@@ -19,9 +19,8 @@ from expunge.api.shared import shared_cost
 from expunge.attribution.fit import fit
 from expunge.audit.document import document
 from expunge.audit.evidence import read
-from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.fanout import bar, one_thread
+from expunge.fanout import bar
 from expunge.maker import Maker, Workshop
 from expunge.methods import Method, settings
 from expunge.problem import Problem
@@ -82,8 +81,7 @@ def compare(
     require_place(out)  # before an hour's work, not after
     require_shown(problem, pictures, texts)
     maker = Maker(problem, workshop)
-    with one_thread():
-        require_fit(problem, Ensemble.of(maker.template).to(workshop.device))
+    require_recipe_fit(maker)
     given = {name: from_file(one, maker) for name, one in methods.items()}
     methods = {name: one for name, (one, _) in given.items()}
     half_models = min((found.count for _, found in given.values() if found), default=half_models)

@@ -6,6 +6,8 @@ import torch
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.fanout import one_thread
+from expunge.maker import Maker
 from expunge.padding import MASK
 from expunge.problem import Problem
 from expunge.task import Classification, TextClassification
@@ -40,6 +42,13 @@ def require_fit(problem: Problem, models: Ensemble) -> None:
         ) from error
     if by_name and MASK in batch.inputs:
         _require_invisible_padding(problem, models)
+
+
+def require_recipe_fit(maker: Maker) -> None:
+    """The same of a model that the recipe builds, before any is trained."""
+    with one_thread():
+        models = Ensemble.of(maker.template).to(maker.workshop.device)
+        require_fit(maker.problem, models)
 
 
 def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expunge import store
 from expunge.api.card import require_free, untied
 from expunge.api.facts import run_facts
+from expunge.api.fitting import require_recipe_fit
 from expunge.api.history_file import UPDATES, write_history
 from expunge.api.observing import row_digest
 from expunge.api.tracking import Told, Tracker
@@ -69,13 +70,14 @@ def train_model(
 
     Raises:
         BadInput: no Recipe; a folder that holds a model or cannot be written; rows to record that
-            are not there.
+            are not there; models that do not fit the problem.
     """
     start, out = perf_counter(), Path(out)
     asked = problem.forgetting([])
     history = History(asked, (member,), workshop.seed, device=workshop.device)
     require_free(out)
     maker, recipe = Maker(asked, workshop), history.recipe
+    require_recipe_fit(maker)
     made_by = {
         "recipe": maker.recipe_id,
         "rows": row_digest(history.rows),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import problem_facts, run_facts
+from expunge.api.fitting import require_recipe_fit
 from expunge.api.observing import row_digest
 from expunge.api.panel import Panel
 from expunge.api.tracking import FORMS, VERSION, between, facts_of, mean_rates, with_forms
@@ -68,7 +69,7 @@ def unrolling(
 
     Raises:
         BadInput: no rows to forget, no Recipe, no members or one of them twice, numbers of steps
-            that the training does not have.
+            that the training does not have; models that do not fit the problem.
     """
     start = perf_counter()
     if not len(problem.forget):
@@ -85,6 +86,7 @@ def unrolling(
     maker = Maker(problem, workshop)
     steps = History(problem, (), workshop.seed).steps
     at = _places(at, looks, steps)
+    require_recipe_fit(maker)
     if out is not None:
         store.require_writable(Path(out))
     made_by = {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import problem_facts, run_facts
-from expunge.api.fitting import require_fit
+from expunge.api.fitting import require_recipe_fit
 from expunge.api.needs import needs_halves
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
@@ -19,7 +19,6 @@ from expunge.bench.judging import Chosen, judge
 from expunge.bench.rounds import Round, rounds
 from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
-from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import bar, one_thread
 from expunge.maker import Maker, Workshop, make_all
@@ -60,7 +59,7 @@ def run(
         )
     store.require_writable(out)
     with one_thread():
-        require_fit(base, Ensemble.of(Maker(base, workshop).template).to(workshop.device))
+        require_recipe_fit(Maker(base, workshop))
     fitted = _attribution(config, base, workshop)
     judged = rounds(config, base, workshop, config.seeds, fitted)
     tuned = _tuning_rounds(config, base, workshop, judged, fitted)

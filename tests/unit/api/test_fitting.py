@@ -1,15 +1,19 @@
 """What a request looks at first: outputs that fit the task, and padding that changes none."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from expunge.api.attribute import attribute
 from expunge.api.audit import audit
 from expunge.api.compare import compare
 from expunge.api.fitting import require_fit
 from expunge.api.forget import forget
+from expunge.api.trained import train_model
+from expunge.api.unrolling import unrolling
 from expunge.bench.parsing import parse
 from expunge.bench.run import run as bench
 from expunge.contract.problems import tiny
@@ -169,6 +173,19 @@ def test_compare_refuses_before_models_are_made(workshop, tmp_path):
     problem, methods = question(blind).forgetting([3]), {"fine-tune": METHODS["fine-tune"]()}
     with pytest.raises(BadInput, match=TOLD):
         compare(problem, methods, out=tmp_path / "o", workshop=workshop, members=2)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [partial(attribute, models=20, out="o"), partial(train_model, out="o"), unrolling],
+    ids=["attribute", "train", "unrolling"],
+)
+def test_whoever_trains_refuses_before(workshop, tmp_path, monkeypatch, ask):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=TOLD):
+        ask(question(blind).forgetting([3]), workshop=workshop)
+    assert not any(path.name.startswith("models") for path in workshop.store.root.rglob("*"))
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_benchmark_refuses_before_models_are_made(workshop, tmp_path):
