@@ -17,6 +17,7 @@ import grid
 import result
 
 from expunge.bench.content import Content, cells_of
+from expunge.problem import Problem
 
 MUST, GOAL, BUDGET = 1.8, 1.3, 0.25
 RULE = "fixed"
@@ -39,8 +40,9 @@ def main() -> None:
     for label in labels:
         for name in RANDOM:
             claims += harmless(content, name, label)
+    base = grid.trained(content, flags.quick)
     for name in sets(content):
-        claims += cheap(content, name)
+        claims += cheap(content, name, base)
     curve = {
         name: {label: grid.klom(content, name, label, RULE) for label in labels}
         | {label: grid.klom(content, name, label, None) for label in ("original", "retrain")}
@@ -78,11 +80,11 @@ def harmless(content: Content, name: str, label: str) -> list[dict]:
     return [result.claim(what, value, 2 * se) | {"interval": [value - 2 * se, value + 2 * se]}]
 
 
-def cheap(content: Content, name: str) -> list[dict]:
+def cheap(content: Content, name: str, base: Problem) -> list[dict]:
     """What dmm and its linearised attribution read for one model, in retrainings."""
     cell = cells_of(content, name, "dmm, linearised", RULE)[0]
     own = cell["cost"]["relative_to_retrain"]
-    asked = grid.attribution(content, name)
+    asked = grid.attribution(content, name, base, cell["settings"])
     before, units = asked["relative_to_retrain"], asked["row_units"]
     return [
         result.claim(f"cost of dmm, in retrainings, {name}", own, BUDGET),

@@ -15,7 +15,7 @@ Run: python benchmarks/dmm_fashion.py (two hours on one core; killed, it goes on
 
 import grid
 import result
-from rivals import best_rival, chosen, labels, less
+from rivals import alone, best_rival, cheap, chosen, labels, less
 
 from expunge.bench.content import Content
 
@@ -29,11 +29,12 @@ def main() -> None:
     flags = result.arguments("dmm_fashion", __doc__ or "", plots=True)
     content = grid.content_of(flags, "dmm_fashion", small, grid.shorter)
     names = [entry["name"] for entry in content["config"]["forget"]]
+    base = grid.trained(content, flags.quick)
     claims = []
     for name in names:
         claims += [*front(content, name), *near(content, name)]
         if "random" not in name:
-            claims.append(alone(content, name))
+            claims.append(alone(content, name, ALONE, BUDGET, base))
     klom = {
         name: {
             label: {str(budget): chosen(content, name, [label], budget) for budget in BUDGETS}
@@ -46,9 +47,9 @@ def main() -> None:
 
 def front(content: Content, name: str) -> list[dict]:
     """Is there a method without oracles that is nearer, at any budget? And what does dmm cost?"""
-    ours = chosen(content, name, [e for e in labels(content) if e.startswith("dmm")], BUDGET)
-    cost = result.claim(f"cost of dmm, in retrainings, {name}", ours and ours.cost, BUDGET)
-    return [cost] + [
+    own = [label for label in labels(content) if label.startswith("dmm")]
+    ours = chosen(content, name, own, BUDGET)
+    return [cheap(content, name, own, BUDGET)] + [
         less(f"within {budget:g}", ours, best_rival(content, name, budget), name)
         for budget in BUDGETS
     ]
@@ -64,15 +65,6 @@ def near(content: Content, name: str) -> list[dict]:
             value = ours and ours.klom
             found.append(result.claim(f"KLoM of {label}, {name}", value, limit, around))
     return found
-
-
-def alone(content: Content, name: str) -> dict:
-    """With its attribution in the cost, is dmm from one model nearer than what costs as much?"""
-    ours = chosen(content, name, [ALONE], BUDGET)
-    before = grid.attribution(content, name)["relative_to_retrain"]
-    whole = before + (ours.cost if ours else BUDGET)
-    what = f"within {whole:.3f}, its attribution's {before:.3f} included"
-    return less(what, ours, best_rival(content, name, whole), name)
 
 
 def small(asked: dict) -> dict:

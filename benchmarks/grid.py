@@ -74,11 +74,26 @@ def klom(
     return None if found is None or found["hidden"] else (found["value"], found["se"]["mean"])
 
 
-def attribution(content: Content, forget_set: str) -> dict[str, Any]:
-    """What dmm's own attribution, linearised, costs one model, as audit.json has shared costs."""
-    (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == forget_set]
+def trained(content: Content, quick: bool) -> Problem:
+    """The problem of a run, whose `quick` recipe is `shorter`."""
     base = problem(content["config"]["problem"], **content["config"]["options"])
-    return shared_cost(base.forgetting(range(entry["forget_rows"])), method("dmm"), 0, None)
+    return shorter(base) if quick else base
+
+
+def attribution(
+    content: Content, forget_set: str, base: Problem, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What the attribution of dmm costs one model, as audit.json has shared costs.
+
+    Args:
+        content: of the run.
+        forget_set: its name.
+        base: the problem that was run.
+        settings: of the trial, whose rows are predicted.
+    """
+    (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == forget_set]
+    one = method("dmm", **settings)
+    return shared_cost(base.forgetting(range(entry["forget_rows"])), one, 0, None)
 
 
 def shorter(base: Problem) -> Problem:

@@ -20,16 +20,16 @@ from math import hypot
 
 import grid
 import result
-from rivals import best_rival, chosen, labels, less
+from rivals import alone, best_rival, cheap, chosen, labels, less
 
 from expunge.api.compare import compare
 from expunge.bench.content import Content
 from expunge.forget_sets import build
 from expunge.maker import Workshop
 from expunge.methods import Method, method
+from expunge.problem import Problem
 from expunge.store import Store
 from expunge.zoo.imdb import texts
-from expunge.zoo.problems import problem
 
 TOLERANCE, BUDGET, RULE = 1.0, 0.1, "oracle"
 BUDGETS = (0.1, 0.25, 0.4)  # of rivals
@@ -41,9 +41,11 @@ def main() -> None:
     flags = result.arguments("imdb", __doc__ or "", plots=True)
     content = grid.content_of(flags, "imdb", small, grid.shorter)
     names = [entry["name"] for entry in content["config"]["forget"]]
+    base = grid.trained(content, flags.quick)
     claims = []
     for name in names:
-        claims += [*front(content, name), *near(content, name), alone(content, name)]
+        claims += [*front(content, name), *near(content, name)]
+        claims.append(alone(content, name, ALONE, BUDGET, base))
     klom = {
         name: {
             label: {str(budget): chosen(content, name, [label], budget) for budget in BUDGETS}
@@ -53,7 +55,7 @@ def main() -> None:
     }
     noise = {name: grid.klom(content, name, "retrain", None) for name in names}
     if not flags.plot:
-        report(flags, content, names[-1])
+        report(flags, content, base, names[-1])
     result.write(
         flags.out,
         claims,
@@ -67,8 +69,7 @@ def main() -> None:
 def front(content: Content, name: str) -> list[dict]:
     """What does dmm cost, and is any rival nearer, at any budget?"""
     ours = chosen(content, name, own(content), BUDGET)
-    cost = result.claim(f"cost of dmm, in retrainings, {name}", ours and ours.cost, BUDGET)
-    return [cost] + [
+    return [cheap(content, name, own(content), BUDGET)] + [
         less(f"within {budget:g}", ours, best_rival(content, name, budget), name)
         for budget in BUDGETS
     ]
@@ -89,26 +90,15 @@ def near(content: Content, name: str) -> list[dict]:
     return found
 
 
-def alone(content: Content, name: str) -> dict:
-    """With its attribution in the cost, is dmm from one model nearer than what costs as much?"""
-    ours = chosen(content, name, [ALONE], BUDGET)
-    before = grid.attribution(content, name)["relative_to_retrain"]
-    whole = before + (ours.cost if ours else BUDGET)
-    what = f"within {whole:.3f}, its attribution's {before:.3f} included"
-    return less(what, ours, best_rival(content, name, whole), name)
-
-
 def own(content: Content) -> list[str]:
     """The labels of dmm in this run."""
     return [label for label in labels(content) if label in (ALONE, COMBINED)]
 
 
-def report(flags: argparse.Namespace, content: Content, name: str) -> None:
+def report(flags: argparse.Namespace, content: Content, base: Problem, name: str) -> None:
     """report.html of one forget set, with its reviews as text: dmm, and the best rival's trial."""
     config = content["config"]
     (asked,) = [entry for entry in config["forget"] if entry["name"] == name]
-    base = problem(config["problem"], **config["options"])
-    base = grid.shorter(base) if flags.quick else base
     here = base.forgetting(build(asked["kind"], base, seed=0, **asked["settings"]))
     others = [label for label in labels(content) if label not in own(content)]
     rival = best_rival(content, name, max(BUDGETS))

@@ -59,6 +59,15 @@ def claim(
     }
 
 
+def before(path: Path) -> dict[str, Any]:
+    """A result file that is there, for claims to be made again of what it holds.
+
+    Its "measured_at" is the commit that measured; "commit" that which wrote it last.
+    """
+    content = json.loads(path.read_text())
+    return {"measured_at": content["commit"], **content}
+
+
 def write(path: Path, claims: list[dict], **facts: Any) -> None:
     """Write the result file and print the claims."""
     content = {

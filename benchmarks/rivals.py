@@ -4,13 +4,15 @@ Within a budget a method's trial is the one that the second group of retrained m
 Among rivals the one that the judging models like best is taken, which favours them.
 """
 
-from math import hypot
-from typing import NamedTuple
+from math import hypot, inf
+from typing import Any, NamedTuple
 
+import grid
 import result
 
 from expunge.bench.content import Content
 from expunge.methods import METHODS
+from expunge.problem import Problem
 
 
 class Chosen(NamedTuple):
@@ -20,6 +22,7 @@ class Chosen(NamedTuple):
     cost: float  # in retrainings
     klom: float
     se: float
+    settings: dict[str, Any]
 
 
 def labels(content: Content) -> list[str]:
@@ -39,8 +42,8 @@ def chosen(content: Content, name: str, among: list[str], budget: float) -> Chos
     for choice in content["choices"]:
         if choice["forget_set"] == name and choice["method"] in among:
             for trial in choice["trials"]:
-                score, cost = trial["scores"]["oracle"], trial["cost"]
-                if score is not None and cost["relative_to_retrain"] <= budget:
+                score = trial["scores"].get("oracle")  # none of a trial that failed
+                if score is not None and trial["cost"]["relative_to_retrain"] <= budget:
                     found.append((score, choice["method"], trial["settings"]))
     if "original" in among:
         return judged(content, name, "original", {})
@@ -55,7 +58,7 @@ def judged(content: Content, name: str, label: str, settings: dict) -> Chosen | 
             score = cell["scores"].get("KLoM")
             if score and not score["hidden"]:
                 cost = cell["cost"]["relative_to_retrain"]
-                return Chosen(label, cost, score["value"], score["se"]["mean"])
+                return Chosen(label, cost, score["value"], score["se"]["mean"], settings)
     return None
 
 
@@ -63,6 +66,31 @@ def best_rival(content: Content, name: str, budget: float) -> Chosen | None:
     """The method that the judging models like best, each by the trial that tuning chose."""
     found = [chosen(content, name, [label], budget) for label in rivals(content)]
     return min((one for one in found if one), key=lambda one: one.klom, default=None)
+
+
+def cheap(content: Content, name: str, own: list[str], budget: float) -> dict:
+    """The claim that what tuning likes best of dmm, whatever it costs, is within a budget."""
+    best = chosen(content, name, own, inf)
+    return result.claim(f"cost of dmm, in retrainings, {name}", best and best.cost, budget)
+
+
+def alone(content: Content, name: str, label: str, budget: float, base: Problem) -> dict:
+    """The claim that dmm, its own attribution in the cost, is nearer than what costs as much.
+
+    Args:
+        content: of the run.
+        name: of the forget set.
+        label: of dmm with the attribution that reads the model alone.
+        budget: of dmm itself, in retrainings.
+        base: the problem that was run.
+    """
+    ours = chosen(content, name, [label], budget)
+    if ours is None:
+        return less("within its own cost", None, None, name)
+    before = grid.attribution(content, name, base, ours.settings)["relative_to_retrain"]
+    whole = before + ours.cost
+    what = f"within {whole:.3f}, its attribution's {before:.3f} included"
+    return less(what, ours, best_rival(content, name, whole), name)
 
 
 def less(what: str, ours: Chosen | None, theirs: Chosen | None, name: str) -> dict:

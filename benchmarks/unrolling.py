@@ -6,8 +6,8 @@ the batch to forget is the first. Along five epochs the verification error of si
 unlearning and the factors of the unlearning error are measured, for several rates and several
 gammas of the SD penalty, which the earlier training has too. CIFAR-10 and 25 classes of CIFAR-100
 (5,000 rows, a small convolutional network without batch norm; all rows with --rows 0, for a GPU),
-5,000 IMDB reviews (an embedding bag). Intervals: 95 %, jackknife over trainings; a training is one
-order of the batches.
+5,000 IMDB reviews (an embedding bag). Intervals: 95 % over trainings, which are orders of batches:
+of correlations by a jackknife, of means by Student's t.
 
 Claims: at a fixed rate the correlation over steps, and over steps and gammas with which the model
 learns the task (nine tenths of the accuracy without), is at least 0.7, as the paper's argument
@@ -19,6 +19,7 @@ Run: python benchmarks/unrolling.py --problem cifar10 | cifar100 | imdb (each so
 core; it resumes).
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from typing import Any
 
 import result
 import torch
+from scipy.stats import t
 from torch import nn
 from unrolling_figure import draw
 
@@ -63,14 +65,17 @@ def main() -> None:
         flags.out = flags.out.with_name(f"unrolling_{flags.problem}.json")
     asked = SETS["digits" if flags.quick else flags.problem]
     details = flags.out.with_suffix("") / "runs.json"
-    if not flags.plot:
+    if flags.plot:
+        old, runs = result.before(flags.out), json.loads(details.read_text())
+        facts = {name: old[name] for name in ("members", "seed", "quick", "measured_at")}
+    else:
         workshop = Workshop(Store(flags.store), jobs=flags.jobs, device=flags.device)
         runs = measured(asked, flags, workshop)
         write_json(details, runs)
         facts = {"members": 2 if flags.quick else MEMBERS, "seed": 0, "quick": flags.quick}
-        found = judged(runs, asked["rate"])
-        claims = claimed(found, flags.problem)
-        result.write(flags.out, claims, files=flags.out.stem, **facts, **found)
+    found = judged(runs, asked["rate"])
+    claims = claimed(found, flags.problem)
+    result.write(flags.out, claims, files=flags.out.stem, **facts, **found)
     draw(details, asked["rate"])
 
 
@@ -192,7 +197,7 @@ def pearson(runs: list[dict[str, Any]], last: bool = False) -> dict[str, Any]:
 
 
 def penalised(run: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
-    """What a gamma does to the last look, relative to no penalty: paired means and two errors."""
+    """What a gamma does to the last look, relative to no penalty, paired."""
     found: dict[str, Any] = {"gamma": run["gamma"]}
     for name in ("verification", "strict", "nothing", "spread"):
         ratios = torch.tensor(
@@ -210,19 +215,20 @@ def penalised(run: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def interval(values: torch.Tensor, of: Callable = lambda x: x) -> dict[str, float]:
-    """The mean and two standard errors either way, carried back by `of`."""
-    centre, reach = values.mean(), 2 * values.std() / len(values) ** 0.5
+    """The mean and its 95 % interval by Student's t, carried back by `of`."""
+    wide = float(t.ppf(0.975, len(values) - 1))
+    centre, reach = values.mean(), wide * values.std() / len(values) ** 0.5
     ends = (centre, centre - reach, centre + reach)
     return dict(zip(("value", "low", "high"), (float(of(v)) for v in ends), strict=True))
 
 
 def summary(run: dict[str, Any]) -> dict[str, Any]:
-    """The last look of one setting, mean and two standard errors over orders."""
+    """The last look of one setting over orders; rate x curvature is the mean over all looks."""
     last = [training["looks"][-1] for training in run["trainings"]]
     names = [name for name in last[0] if name not in ("steps", "products", "rate")]
     columns = {n: interval(torch.tensor([one[n] for one in last])) for n in names}
-    sharp = [run["rate"] * abs(one["eigenvalue"]) for t in run["trainings"] for one in t["looks"]]
-    columns["rate x curvature"] = interval(torch.tensor(sharp))
+    sharp = [one["sigma"] for one in last]  # which is the mean over the looks
+    columns["rate x curvature"] = interval(run["rate"] * torch.tensor(sharp))
     return {"rate": run["rate"], "gamma": run["gamma"], "steps": last[0]["steps"], **columns}
 
 
