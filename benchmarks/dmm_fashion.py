@@ -15,7 +15,7 @@ Run: python benchmarks/dmm_fashion.py (two hours on one core; killed, it goes on
 
 import grid
 import result
-from rivals import alone, best_rival, cheap, chosen, labels, less
+from rivals import alone, best_rival, cheap, chosen, labels, less, table
 
 from expunge.bench.content import Content
 
@@ -35,13 +35,7 @@ def main() -> None:
         claims += [*front(content, name), *near(content, name)]
         if "random" not in name:
             claims.append(alone(content, name, ALONE, BUDGET, base))
-    klom = {
-        name: {
-            label: {str(budget): chosen(content, name, [label], budget) for budget in BUDGETS}
-            for label in [*labels(content), "original"]
-        }
-        for name in names
-    }
+    klom = table(content, names, BUDGETS)
     result.write(flags.out, claims, files=flags.out.stem, klom_cost_and_se=klom)
 
 

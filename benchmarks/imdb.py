@@ -20,7 +20,7 @@ from math import hypot
 
 import grid
 import result
-from rivals import alone, best_rival, cheap, chosen, labels, less
+from rivals import alone, best_rival, cheap, chosen, labels, less, table
 
 from expunge.api.compare import compare
 from expunge.bench.content import Content
@@ -46,13 +46,7 @@ def main() -> None:
     for name in names:
         claims += [*front(content, name), *near(content, name)]
         claims.append(alone(content, name, ALONE, BUDGET, base))
-    klom = {
-        name: {
-            label: {str(budget): chosen(content, name, [label], budget) for budget in BUDGETS}
-            for label in [*labels(content), "original"]
-        }
-        for name in names
-    }
+    klom = table(content, names, BUDGETS)
     noise = {name: grid.klom(content, name, "retrain", None) for name in names}
     if not flags.plot:
         report(flags, content, base, names[-1])

@@ -51,6 +51,18 @@ def chosen(content: Content, name: str, among: list[str], budget: float) -> Chos
     return None if best is None else judged(content, name, *best[1:])
 
 
+def table(content: Content, names: list[str], budgets: tuple[float, ...]) -> dict[str, Any]:
+    """By forget set, method and budget: label, cost, KLoM and its standard error of the trial."""
+    found: dict[str, Any] = {}
+    for name in names:
+        found[name] = {label: {} for label in [*labels(content), "original"]}
+        for label, row in found[name].items():
+            for budget in budgets:
+                one = chosen(content, name, [label], budget)
+                row[str(budget)] = None if one is None else one[:4]
+    return found
+
+
 def judged(content: Content, name: str, label: str, settings: dict) -> Chosen | None:
     """What the judging models say of one trial."""
     for cell in content["cells"]:
