@@ -29,6 +29,11 @@ def _rebuild(given: str, expected: str, cure: str) -> BadInput:
     return BadInput(given, expected=expected, cure=cure)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line: its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The known name most like `name`, as the phrase " (did you mean 'x'?)", or "" if none is."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)

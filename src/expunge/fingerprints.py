@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import keystr, tree_flatten_with_path
 from torch.utils.data import default_collate
 
 from expunge.data import Data, DatasetData, walk
@@ -22,16 +22,19 @@ def fingerprints(data: Data, rows: Tensor) -> Tensor:
     for batch in data.batches(walk(rows, 1) if alone else walk(rows)):
         columns = []
         for tree in (batch.inputs, batch.targets):
-            leaves = [leaf.detach().cpu().contiguous() for leaf in tree_leaves(tree)]
-            columns.append([_hash([leaf[i] for leaf in leaves]) for i in range(len(batch.rows))])
+            found, _ = tree_flatten_with_path(tree)
+            leaves = {keystr(path): leaf.detach().cpu().contiguous() for path, leaf in found}
+            columns.append([_hash(leaves, i) for i in range(len(batch.rows))])
         hashes.append(torch.tensor(columns, dtype=torch.int64).T)
     return torch.cat(hashes) if hashes else torch.empty(0, 2, dtype=torch.int64)
 
 
-def _hash(leaves: list[Tensor]) -> int:
+def _hash(leaves: dict[str, Tensor], place: int) -> int:
+    """Of one row of a batch; the order of names plays no part, the names do."""
     state = hashlib.blake2b(digest_size=8)
-    for leaf in leaves:
-        state.update(repr((leaf.dtype, tuple(leaf.shape))).encode())
+    for name in sorted(leaves):
+        leaf = leaves[name][place]
+        state.update(name.encode() + repr((leaf.dtype, tuple(leaf.shape))).encode())
         # as bytes, since numpy has no bfloat16
         state.update(leaf.reshape(-1).view(torch.uint8).numpy().tobytes())
     return int.from_bytes(state.digest(), signed=True)

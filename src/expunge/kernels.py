@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from expunge.errors import BadInput
+from expunge.errors import BadInput, first_line
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def forward_derivative_needed(module: nn.Module, what: str, cure: str) -> Iterat
         parts = {type(part).__name__ for part in module.modules() if not any(part.children())}
         raise BadInput(
             f"a model of {', '.join(sorted(parts))}, which {what} cannot linearise "
-            f"({str(error).splitlines()[0]})",
+            f"({first_line(error)})",
             expected="layers with a forward derivative; nn.EmbeddingBag (unlike nn.Embedding and a "
             "sum) and fused kernels called by name have none",
             cure=cure,

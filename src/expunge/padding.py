@@ -58,6 +58,12 @@ class Padding:
                 expected="the number of the padding token, and right or left",
                 cure="pass tokenizer.pad_token_id; where it is None, set tokenizer.pad_token first",
             )
+        if MASK in self.values:
+            raise BadInput(
+                f"values with {MASK}={self.values[MASK]!r}",
+                expected="a filler for other columns: the mask is 0 where padding is",
+                cure="leave it out",
+            )
 
     def __call__(self, items: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
         """The batch of these rows, which errors number from 0."""
@@ -88,6 +94,12 @@ class Padding:
     def _filled(self, name: str, sequence: Tensor, length: int) -> Tensor:
         missing = length - len(sequence)
         value = self.values.get(name, self.pad if name == TOKENS else 0)
+        if not sequence.is_floating_point() and int(value) != value:
+            raise BadInput(
+                f"'{name}' of {sequence.dtype} filled with {value}",
+                expected="a whole number",
+                cure="correct `values`, or give the column as floating point numbers",
+            )
         return F.pad(sequence, (0, missing) if self.side == "right" else (missing, 0), value=value)
 
     def _row(self, item: Any, number: int) -> _Row:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 
-from expunge.errors import BadInput
+from expunge.errors import BadInput, first_line
 from expunge.padding import Padding
 
 Collate = Callable[[list], Any]
@@ -63,16 +63,17 @@ def _by_default(numbers: Sequence[int], items: list) -> Any:
         raise _unjoined(numbers, "they hold lists, as tokenizers give them")
     try:
         return default_collate(items)
-    except (RuntimeError, KeyError) as error:
-        raise _unjoined(numbers, str(error).splitlines()[0]) from error
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise _unjoined(numbers, first_line(error)) from error
 
 
 def _unjoined(numbers: Sequence[int], why: str) -> BadInput:
     told = ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
     return BadInput(
         f"rows {told} cannot be joined into one batch ({why})",
-        expected="rows of the same shape and columns, or a collate that makes them so",
-        cure="for rows of tokens pass DatasetData(rows, collate=Padding(pad_token_id))",
+        expected="numbers of the same shape and columns in each, or a collate that makes them so",
+        cure="leave out what is no number; for rows of tokens pass "
+        "DatasetData(rows, collate=Padding(pad_token_id))",
     )
 
 

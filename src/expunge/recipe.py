@@ -55,10 +55,11 @@ class Recipe:
     key: str = ""  # part of the recipe's name; change it when something outside this recipe changes
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
+        counts = self.epochs, self.batch_size
+        if not all(isinstance(count, int) for count in counts) or min(counts) < 1:
             raise BadInput(
-                f"epochs={self.epochs} and batch_size={self.batch_size}",
-                expected="both at least 1",
+                f"epochs={self.epochs!r} and batch_size={self.batch_size!r}",
+                expected="whole numbers, both at least 1",
                 cure="set them as the original model was trained",
             )
         if self.precision not in PRECISIONS:

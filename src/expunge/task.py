@@ -1,5 +1,6 @@
 """What the model computes: outputs, loss, distance, margin. Pure, so that it can be vmapped."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -137,8 +138,8 @@ class TextClassification(Classification):
         """The logits, (B, C).
 
         Raises:
-            BadInput: inputs that are no mapping, a name that the model does not know, or an answer
-                without logits.
+            BadInput: inputs that are no mapping, a name that the model does not know or misses, or
+                an answer without logits.
         """
         if not isinstance(batch.inputs, Mapping):
             raise BadInput(
@@ -149,12 +150,13 @@ class TextClassification(Classification):
         try:
             answer = model(**batch.inputs)
         except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
+            misfit = _misfit(model, batch.inputs)
+            if not misfit:  # an error of the model itself
                 raise
             raise BadInput(
-                f"the model does not take these inputs by name ({error})",
+                f"the model does not take these inputs by name ({misfit})",
                 expected=f"a model whose forward has the arguments {', '.join(batch.inputs)}",
-                cure="leave out the columns that it does not read",
+                cure="leave out the columns that it does not read, and add those that it needs",
             ) from error
         logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)
         if not isinstance(logits, Tensor):
@@ -164,6 +166,15 @@ class TextClassification(Classification):
                 cure="use the model with a classification head (...ForSequenceClassification)",
             )
         return logits
+
+
+def _misfit(model: Any, inputs: Mapping[str, Any]) -> str:
+    """Why a call by these names fails before the model's own code runs; "" if it does not."""
+    try:
+        inspect.signature(getattr(model, "forward", model)).bind(**inputs)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 class Regression:

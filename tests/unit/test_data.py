@@ -202,3 +202,9 @@ def test_walk_gives_every_row_once_in_order(rows):
     pieces = list(walk(torch.arange(rows), 5))
     assert torch.cat([torch.empty(0, dtype=torch.int64), *pieces]).tolist() == [*range(rows)]
     assert all(0 < len(piece) <= 5 for piece in pieces)
+
+
+def test_items_that_cannot_be_joined_are_named_with_the_cure():
+    for items in ([(None, 0), (None, 1)], [({"a": 1}, 0), ({"b": 1}, 1)], [([1], 0), ([1, 2], 1)]):
+        with pytest.raises(BadInput, match=r"rows 0.* cannot be joined .*what is no number"):
+            list(DatasetData(items).batches([torch.tensor([0, 1])]))

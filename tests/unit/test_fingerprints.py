@@ -38,6 +38,17 @@ def test_fingerprints_see_a_change_of_one_bit_of_shape_and_of_type():
     assert len(hashes) == len(others)
 
 
+def test_names_of_inputs_count_and_their_order_does_not():
+    row, one, two = torch.tensor([0]), torch.ones(1, 3), torch.zeros(1, 3)
+
+    def of(**inputs):
+        return int(fingerprints(TensorData(inputs, row), row)[0, 0])
+
+    assert of(a=one, b=two) == of(b=two, a=one)
+    assert of(a=one, b=two) != of(a=two, b=one)
+    assert of(a=one, b=two) != of(a=one, c=two)
+
+
 def test_the_same_rows_from_a_data_set_have_the_same_fingerprints():
     rows = torch.arange(10)
     assert torch.equal(

@@ -81,14 +81,26 @@ def test_copies_are_nearest_then_those_that_share_rare_words():
     assert build("nearest", problem, seed=0, row=0, count=3).tolist() == [0, 2, 3]
 
 
-def test_a_review_without_words_does_not_divide_by_zero():
-    features = word_features(texts(padded(REVIEWS)).train, ROWS)
-    assert features[5].tolist() == [0.0] * features.shape[1]
-    lengths = features.norm(dim=1)
-    torch.testing.assert_close(lengths[ROWS != 5], torch.ones(9, dtype=torch.float64))
-    problem = texts(padded(REVIEWS))
-    assert 5 in build("nearest", problem, seed=0, row=5, count=3).tolist()
+def test_reviews_without_words_are_alike_and_like_no_other():
+    problem = texts(padded([*REVIEWS, []]))
+    features = word_features(problem.train, torch.arange(11))
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(11, dtype=torch.float64))
+    likeness = features @ features.T
+    assert likeness[5, 10] == 1
+    assert likeness[5, [0, 1, 2, 3, 4, 6, 7, 8, 9]].abs().max() == 0
+    assert build("nearest", problem, seed=0, row=5, count=2).tolist() == [5, 10]
     assert len(build("principal", problem, seed=0, count=3)) == 3
+
+
+def test_a_review_without_words_is_no_nearer_than_one_that_shares_a_word():
+    reviews = [[1, 2, 3, 4, 5, 6], [1, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17], []]
+    problem = texts(padded(reviews))
+    assert build("nearest", problem, seed=0, row=0, count=2).tolist() == [0, 1]
+
+
+def test_one_token_in_all():
+    problem = texts(padded([[4], [4, 4], [], [4]]))
+    assert build("nearest", problem, seed=0, row=0, count=3).tolist() == [0, 1, 3]
 
 
 def test_padding_is_invisible():

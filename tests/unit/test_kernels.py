@@ -72,3 +72,11 @@ def test_the_refusal_of_a_derivative_is_put_into_words():
     )
     with pytest.raises(BadInput, match=told), forward_derivative_needed(LSTM, "this", "take that"):
         slope(LSTM, BIG)
+
+
+def test_a_refusal_without_words_goes_by_its_kind():
+    with (
+        pytest.raises(BadInput, match=r"cannot linearise \(NotImplementedError\)"),
+        forward_derivative_needed(ATTENTION, "this attribution", "choose another"),
+    ):
+        raise NotImplementedError

@@ -218,3 +218,17 @@ def test_training_on_padded_batches_is_training_on_rows_padded_longer():
 def test_members_that_train_in_a_group_get_the_weights_that_they_get_alone():
     data = DatasetData(texts(40, 1), collate=Padding(0))
     assert gap(trained(data, True), trained(data, True, group=3)) < 1e-12
+
+
+def test_the_mask_has_no_filler_of_its_own():
+    with pytest.raises(BadInput, match="values with attention_mask=1.*Cure: leave it out"):
+        Padding(0, values={"attention_mask": 1})
+
+
+def test_a_filler_that_a_column_cannot_hold_is_refused():
+    rows = [tokens(mood=[1, 2]), tokens(input_ids=[1], mood=[1])]
+    with pytest.raises(BadInput, match=r"'mood' of torch\.int64 filled with 0\.5.*a whole number"):
+        Padding(0, values={"mood": 0.5})(rows)
+    weighed = [tokens(mood=[1.0, 2.0]), tokens(input_ids=[1], mood=[1.0])]
+    found, _ = Padding(0, values={"mood": 0.5})(weighed)
+    assert found["mood"].tolist() == [[1.0, 2.0], [1.0, 0.5]]

@@ -39,6 +39,8 @@ def test_schedules():
     ("changed", "match"),
     [
         ({"epochs": 0}, "epochs=0 and batch_size=16"),
+        ({"epochs": "3"}, "epochs='3' .*whole numbers"),
+        ({"batch_size": 16.0}, "batch_size=16.0.*whole numbers"),
         ({"batch_size": 0}, "epochs=3 and batch_size=0"),
         ({"precision": "fp16"}, "precision 'fp16'"),
     ],

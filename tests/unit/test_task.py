@@ -236,11 +236,18 @@ def test_an_answer_without_logits_is_refused(answer):
 def test_inputs_that_a_model_does_not_know_by_name_are_refused():
     with pytest.raises(BadInput, match="unexpected keyword argument 'b'.*has the arguments a, b"):
         text.outputs(lambda a: a, NAMED)
+    with pytest.raises(BadInput, match="missing a required argument: 'c'.*add those that it needs"):
+        text.outputs(lambda a, b, c: a, NAMED)
     with pytest.raises(BadInput, match="inputs of type Tensor for TextClassification"):
         text.outputs(lambda a: a, CLASSES)
 
     def broken(a, b):
         return a + "text"  # an error of the model's own keeps its kind
 
+    def inside(a, b):
+        return torch.relu(a, scale=1)
+
     with pytest.raises(TypeError, match="unsupported operand"):
         text.outputs(broken, NAMED)
+    with pytest.raises(TypeError, match="scale"):
+        text.outputs(inside, NAMED)

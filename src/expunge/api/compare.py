@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.fitting import require_recipe_fit
+from expunge.api.fitting import require_recipe_fit, require_trained_fit
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
@@ -88,6 +88,7 @@ def compare(
     needs = Needs.of(problem, methods.values())
     judged = {role: members for role in ("original", "oracle", "null")}
     maker.make({**judged, **needs.counts(maker, members, half_models)})
+    require_trained_fit(maker, members)
     fitted = fit(maker, half_models) if needs.halves else None
     predictions = Predictions(problem, fitted, workshop.seed)
 

@@ -51,6 +51,13 @@ def require_recipe_fit(maker: Maker) -> None:
         require_fit(maker.problem, models)
 
 
+def require_trained_fit(maker: Maker, originals: int) -> None:
+    """The same of some of the originals: the outputs of a fresh model may be next to nothing."""
+    key, ids = maker.keys("original", originals)[0], maker.blocks(originals)[0]
+    with one_thread():
+        require_fit(maker.problem, maker.block(key, ids).to(maker.workshop.device))
+
+
 def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:
     """Read the shortest row of a sample alone and beside the longest; its outputs must be equal.
 

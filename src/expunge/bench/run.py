@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.facts import problem_facts, run_facts
-from expunge.api.fitting import require_recipe_fit
+from expunge.api.fitting import require_recipe_fit, require_trained_fit
 from expunge.api.needs import needs_halves
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
@@ -20,7 +20,7 @@ from expunge.bench.rounds import Round, rounds
 from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
-from expunge.fanout import bar, one_thread
+from expunge.fanout import bar
 from expunge.maker import Maker, Workshop, make_all
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
@@ -58,12 +58,12 @@ def run(
             cure="use `expunge audit`, which also judges regressions",
         )
     store.require_writable(out)
-    with one_thread():
-        require_recipe_fit(Maker(base, workshop))
+    require_recipe_fit(Maker(base, workshop))
     fitted = _attribution(config, base, workshop)
     judged = rounds(config, base, workshop, config.seeds, fitted)
     tuned = _tuning_rounds(config, base, workshop, judged, fitted)
     _make(config, [*judged, *(here for here in tuned if here not in judged)])
+    require_trained_fit(judged[0].maker, config.members)
     trials = run_trials(tuned, config.contestants)
     chosen = _chosen(config, trials)
     looks = _stopping(config, judged, chosen)

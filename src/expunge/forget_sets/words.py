@@ -4,6 +4,7 @@ A row's tokens are weighted by TF-IDF: how often a token stands in the row, time
 among the rows. That table has a column a token and is nearly empty, so it is reduced to its largest
 directions (latent semantic analysis, Deerwester et al. 1990, "Indexing by Latent Semantic
 Analysis"). Rows then get unit length: the nearest by distance are those of the smallest angle.
+A row without tokens is like other such rows, and like no other.
 """
 
 from collections.abc import Mapping
@@ -18,15 +19,15 @@ from torch import Tensor
 
 from expunge.data import Data, walk
 from expunge.errors import BadInput
+from expunge.padding import MASK, TOKENS
 
-IDS, MASK = "input_ids", "attention_mask"
 MOST = 256  # components
 
 
 def has_words(data: Data, rows: Tensor) -> bool:
     """Whether the inputs are mappings with token ids, whole numbers (B, L); reads one row."""
     for batch in data.batches([rows[:1]]):
-        ids = batch.inputs.get(IDS) if isinstance(batch.inputs, Mapping) else None
+        ids = batch.inputs.get(TOKENS) if isinstance(batch.inputs, Mapping) else None
         return isinstance(ids, Tensor) and ids.ndim == 2 and not ids.is_floating_point()
     return False
 
@@ -43,19 +44,23 @@ def word_features(data: Data, rows: Tensor) -> Tensor:
         rows: row numbers, int64, which alone decide what is rare.
 
     Returns:
-        (len(data), d) float64, d <= 256: rows of unit length, zeros for a row without tokens, NaN
-        for rows that were not asked for.
+        (len(data), d) float64, d <= 257, rows of unit length; those without tokens have a column
+        of their own. NaN for rows that were not asked for.
 
     Raises:
         BadInput: no token in any row.
     """
     weighted = TfidfTransformer().fit_transform(_counts(data, rows))
-    size = min(MOST, *weighted.shape)
-    # a fixed start; TruncatedSVD projects the rows, so that equal rows stay equal
-    reduced = TruncatedSVD(size, random_state=0).fit_transform(weighted)
-    lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-    reduced = reduced / np.where(lengths > 0, lengths, 1.0)
-    features = torch.full((len(data), size), torch.nan, dtype=torch.float64)
+    reduced = weighted.toarray()
+    if weighted.shape[1] > 1:  # one column has no directions to choose from
+        # a fixed start; TruncatedSVD projects the rows, so that equal rows stay equal
+        svd = TruncatedSVD(min(MOST, *weighted.shape), random_state=0)
+        reduced = svd.fit_transform(weighted)
+    empty = weighted.getnnz(axis=1) == 0
+    if empty.any():
+        reduced = np.hstack([reduced, empty[:, None]])
+    reduced = reduced / np.linalg.norm(reduced, axis=1, keepdims=True)
+    features = torch.full((len(data), reduced.shape[1]), torch.nan, dtype=torch.float64)
     features[rows] = torch.from_numpy(reduced)
     return features
 
@@ -65,7 +70,7 @@ def _counts(data: Data, rows: Tensor) -> csr_array:
     places, tokens = [], []
     start = 0
     for batch in data.batches(walk(rows)):
-        ids = batch.inputs[IDS].cpu()
+        ids = batch.inputs[TOKENS].cpu()
         mask: Any = batch.inputs.get(MASK)
         present = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu() != 0
         row, column = present.nonzero(as_tuple=True)
@@ -76,7 +81,7 @@ def _counts(data: Data, rows: Tensor) -> csr_array:
     if not len(token):
         raise BadInput(
             f"no token in any of {len(rows)} rows",
-            expected=f"{IDS} where {MASK} is not 0",
+            expected=f"{TOKENS} where {MASK} is not 0",
             cure="check the mask: 1 stands for a token, 0 for padding",
         )
     known, column = np.unique(token, return_inverse=True)

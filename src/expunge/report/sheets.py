@@ -112,14 +112,14 @@ def cost_sheet(document: Document) -> Sheet:
     for method in doc.order(document):
         entry = document["methods"][method]
         paid, prepared = entry.get("cost") or {}, entry.get("shared_cost") or {}
-        pays = prepared.get("requests_to_pay")
+        total = doc.total_share(entry)
         rows.append(
             (
                 Cell(method),
                 Cell(retrainings(doc.share(entry))),
                 *(Cell(_amount(paid.get(key))) for key in _COSTS),
-                Cell(retrainings(doc.total_share(entry)), prepared.get("what", "")),
-                Cell(f"{pays:,}" if pays else ("never" if prepared else "")),
+                Cell(retrainings(total), prepared.get("what", "")),
+                Cell(_pays(prepared, total) if prepared else ""),
             )
         )
     return Sheet(
@@ -136,6 +136,14 @@ def cost_sheet(document: Document) -> Sheet:
         ),
         rows=tuple(rows),
     )
+
+
+def _pays(prepared: dict[str, Any], total: float | None) -> str:
+    """From how many requests on what was made beforehand is cheaper than as many retrainings."""
+    if total is None or prepared.get("relative_to_retrain") is None:
+        return NOT_MEASURED
+    requests = 1 if total < 1 else prepared.get("requests_to_pay")
+    return f"{requests:,}" if requests else "never"
 
 
 _COSTS = ("forward_rows", "backward_rows", "row_units", "seconds")

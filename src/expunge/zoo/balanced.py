@@ -71,9 +71,10 @@ def trial_rows(rows: int | None, full: int, classes: int = 10) -> int:
     """
     if rows is None:
         return full
-    if rows % classes or not classes <= rows <= full:
+    whole = isinstance(rows, int) and not isinstance(rows, bool)
+    if not whole or rows % classes or not classes <= rows <= full:
         raise BadInput(
-            f"{rows} train rows",
+            f"{rows!r} train rows",
             expected=f"a multiple of {classes} from {classes} to {full}, as many of each class",
             cure="choose such a number",
         )

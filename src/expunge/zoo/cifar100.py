@@ -5,6 +5,7 @@ holds all rows of 25 of the 100 classes as parquet files with the columns `image
 picture, without loss) and `fine_label` (official number 0 to 99), sorted by label.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -82,8 +83,8 @@ def _read(data: Path | str | None, name: str) -> Records:
     if (targets < 0).any():
         label = int(found.targets[targets < 0][0])
         raise BadInput(
-            f"{name} in {found.folder} holds pictures of the class {label}",
+            f"{next(iter(found.paths))} holds pictures of the class {label}",
             expected=f"those of the classes {', '.join(map(str, CLASSES))}",
             cure="fetch or convert the file again, with these classes only",
         )
-    return Records(found.pictures, targets, found.folder, SOURCE)
+    return replace(found, targets=targets)

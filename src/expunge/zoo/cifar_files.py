@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from expunge.data import TensorData
+from expunge.errors import BadInput
 from expunge.zoo.data_folder import damaged, data_file
 from expunge.zoo.parquet import columns, require_readers
 from expunge.zoo.pictures import inputs_of
@@ -21,7 +22,7 @@ class Records:
 
     pictures: list[bytes]  # encoded
     targets: Tensor  # int64
-    folder: Path  # to name in a message
+    paths: dict[Path, int]  # of the files, and how many rows each holds
     source: str  # what the files are, for a message
 
     def decoded(self, rows: Tensor) -> TensorData:
@@ -41,12 +42,17 @@ class Records:
                 found = np.asarray(picture)
         # a broken PNG is a SyntaxError to pillow
         except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-            what = f"has no picture in row {row} ({error})"
-            raise damaged(self.folder, what, self.source) from error
+            raise self._damaged(row, f"no picture ({type(error).__name__})") from error
         if found.shape != (32, 32, 3) or found.dtype != np.uint8:
-            what = f"has a picture of shape {found.shape}, {found.dtype}, in row {row}"
-            raise damaged(self.folder, what, "32 x 32 pixels in three colours")
+            raise self._damaged(row, f"a picture of shape {found.shape}, {found.dtype},")
         return found
+
+    def _damaged(self, row: int, what: str) -> BadInput:
+        """The error for one row, which is named by its place in its file."""
+        places = [(path, n) for path, count in self.paths.items() for n in range(count)]
+        path, place = places[row]
+        expected = f"{self.source}, of 32 x 32 pixels in three colours"
+        return damaged(path, f"has {what} in row {place}", expected)
 
 
 def read_cifar(
@@ -74,7 +80,7 @@ def read_cifar(
     require_readers(what, "PIL")
     pictures: list[bytes] = []
     labels: list[int] = []
-    paths = [data_file(data, name, source) for name in names]
+    paths = {data_file(data, name, source): 0 for name in names}
     for path in paths:
         images, targets = columns(path, ("image", label), source)
         if not all(isinstance(image, bytes) for image in images):
@@ -84,4 +90,5 @@ def read_cifar(
             raise damaged(path, said, source)
         pictures += images
         labels += targets
-    return Records(pictures, torch.tensor(labels, dtype=torch.int64), paths[0].parent, source)
+        paths[path] = len(targets)
+    return Records(pictures, torch.tensor(labels, dtype=torch.int64), paths, source)

@@ -2,7 +2,7 @@
 
 Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis (ACL). The data folder holds
 it as imdb.parquet with the columns text, label (0 against, 1 for) and split ("train", "test"),
-sorted by label. 418 texts stand there more than once, 123 of them in both splits: only the first
+sorted by label. 406 texts stand there more than once, 123 of them in both splits: only the first
 of equal ones is used, so that no validation or test review is also a train review.
 
 Words become numbers by hashing. There is no vocabulary fitted on reviews, so nothing of a
@@ -11,6 +11,7 @@ forgotten review remains in the tokenizer.
 
 import re
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from expunge.data import TensorData
 from expunge.errors import BadInput
+from expunge.padding import MASK, TOKENS
 from expunge.problem import Problem
 from expunge.recipe import Recipe, linear
 from expunge.rng import Draws
@@ -65,10 +67,10 @@ class WordBag(nn.Module):
 def tokens(reviews: list[str], longest: int = LONGEST) -> dict[str, Tensor]:
     """Reviews as numbers of words.
 
-    A word is a run of letters, digits and apostrophes, in small letters, without HTML's line
-    breaks. A review has each of its words once, where it stands last, and at most the last
-    `longest` of them: a verdict stands at the end. The number of a word is its CRC-32 modulo the
-    number of buckets, so that words may share one.
+    A word is a run of ASCII letters, digits and apostrophes, in small letters, without HTML's line
+    breaks; other characters end it. A review has each of its words once, where it stands last, and
+    at most the last `longest` of them: a verdict stands at the end. The number of a word is its
+    CRC-32 modulo the number of buckets, so that words may share one.
 
     Returns:
         "input_ids", int64 (reviews, longest), 0 behind the words; and "attention_mask", int64,
@@ -83,7 +85,7 @@ def tokens(reviews: list[str], longest: int = LONGEST) -> dict[str, Tensor]:
             if word not in known:
                 known[word] = 1 + zlib.crc32(word.encode()) % (BUCKETS - 1)
         ids[row, : len(once)] = torch.tensor([known[w] for w in once], dtype=torch.int64)
-    return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    return {TOKENS: ids, MASK: (ids > 0).long()}
 
 
 def imdb(
@@ -114,8 +116,8 @@ def imdb(
     """
     total = trial_rows(rows, ROWS, classes=2)
     texts, labels, of_test = _reviews(data)
-    first = torch.tensor(list({text: n for n, text in reversed(list(enumerate(texts)))}.values()))
-    first = first.sort().values
+    places = {text: n for n, text in reversed(list(enumerate(texts)))}
+    first = torch.tensor(sorted(places.values()), dtype=torch.int64)
     official, test = first[~of_test[first]], first[of_test[first]]
     draws = Draws((0, "imdb", "split"))
     train, validation = balanced(labels[official], 2, total, max(2, total // 10 * 2), draws)
@@ -138,7 +140,7 @@ def imdb(
 
 
 def texts(problem: Problem, rows: Tensor, data: Path | str | None = None) -> list[str]:
-    """What was written: the reviews of some train rows of `imdb`, for a report.
+    """What was written: the reviews of some train rows of `imdb`, for a report, lines broken.
 
     Args:
         problem: one that `imdb` made.
@@ -146,17 +148,27 @@ def texts(problem: Problem, rows: Tensor, data: Path | str | None = None) -> lis
         data: the data folder that the problem was made from.
 
     Raises:
-        BadInput: the problem has no ids; the file is missing or damaged, or another one.
+        BadInput: another problem; the file is missing or damaged, or not the one that the problem
+            was made from.
     """
-    known = problem.ids
-    if known is None:
+    known, inputs = problem.ids, getattr(problem.train, "inputs", None)
+    if known is None or not isinstance(inputs, Mapping) or TOKENS not in inputs:
         raise BadInput(
-            "a problem without ids",
+            f"the problem '{problem.name}'",
             expected="the problem imdb, whose ids are numbers in the file",
             cure="pass the texts yourself",
         )
     written, _, _ = _reviews(data)
-    return [written[int(known[row])] for row in rows.tolist()]
+    places = [int(known[row]) for row in rows.tolist()]
+    found = [written[place] for place in places if place < len(written)]
+    held = inputs[TOKENS][rows]
+    if len(found) < len(places) or not torch.equal(tokens(found)[TOKENS], held):
+        raise BadInput(
+            f"{data_file(data, FILE, SOURCE)} holds other reviews than the problem",
+            expected="the file that the problem was made from",
+            cure="name its folder, or make the problem again",
+        )
+    return [text.replace("<br />", "\n") for text in found]
 
 
 def _reviews(data: Path | str | None) -> tuple[list[str], Tensor, Tensor]:
@@ -170,4 +182,5 @@ def _reviews(data: Path | str | None) -> tuple[list[str], Tensor, Tensor]:
         raise damaged(path, "holds labels other than 0 and 1", SOURCE)
     if not set(splits) <= {"train", "test"}:
         raise damaged(path, "holds splits other than train and test", SOURCE)
-    return texts, torch.tensor(labels).long(), torch.tensor([one == "test" for one in splits])
+    of_test = torch.tensor([one == "test" for one in splits], dtype=torch.bool)
+    return texts, torch.tensor(labels).long(), of_test

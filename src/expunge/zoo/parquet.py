@@ -23,7 +23,7 @@ def require_readers(what: str, *modules: str) -> None:
         if find_spec(module) is None:
             raise BadInput(
                 f"{what} cannot be read without {module}",
-                expected="pyarrow and pillow",
+                expected="pyarrow" + (" and pillow" if "PIL" in modules else ""),
                 cure="run: pip install 'expunge[bench]'",
             )
 

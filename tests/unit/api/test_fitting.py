@@ -188,6 +188,24 @@ def test_whoever_trains_refuses_before(workshop, tmp_path, monkeypatch, ask):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+class Late(Mean):
+    """It looks at padding, which its head hides until it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, input_ids, attention_mask):
+        return super().forward(input_ids, torch.ones_like(attention_mask))
+
+
+def test_compare_looks_again_at_a_trained_model(workshop, tmp_path):
+    problem, methods = question(Late).forgetting([3]), {"fine-tune": METHODS["fine-tune"]()}
+    with pytest.raises(BadInput, match=TOLD):
+        compare(problem, methods, out=tmp_path / "o", workshop=workshop, members=2)
+    assert not list((tmp_path / "o").iterdir())
+
+
 def test_a_benchmark_refuses_before_models_are_made(workshop, tmp_path):
     content = {
         "name": "text",

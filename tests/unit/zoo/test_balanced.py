@@ -69,6 +69,6 @@ def test_rows_that_do_not_exist_cannot_come_first(row):
 def test_trials_have_a_multiple_of_ten_rows():
     assert trial_rows(None, 45000) == 45000
     assert trial_rows(500, 45000) == 500
-    for rows in (5, 505, 0, -10, 45010):
-        with pytest.raises(BadInput, match=f"{rows} train rows. Expected: a multiple of 10"):
+    for rows in (5, 505, 0, -10, 45010, 20.0, "500", True):
+        with pytest.raises(BadInput, match=f"{rows!r} train rows. Expected: a multiple of 10"):
             trial_rows(rows, 45000)

@@ -174,8 +174,8 @@ BAD = {
     "a missing label": ({"image": PNGS, "label": [None] * 20}, "labels that are no numbers"),
     "small": ({"image": [SMALL] * 20, "label": LABELS}, r"picture of shape \(16, 16, 3\)"),
     "grey": ({"image": [GREY] * 20, "label": LABELS}, r"picture of shape \(32, 32\)"),
-    "no picture": ({"image": [b"nothing"] * 20, "label": LABELS}, "has no picture in row"),
-    "half": ({"image": [p[:900] for p in PNGS], "label": LABELS}, "has no picture in row"),
+    "no picture": ({"image": [b"nothing"] * 20, "label": LABELS}, r"has no picture \(Unid\w+\)"),
+    "half": ({"image": [p[:900] for p in PNGS], "label": LABELS}, r"has no picture \(OSError\)"),
     "broken": ({"image": [p[:50] + b"?" + p[51:] for p in PNGS], "label": LABELS}, "no picture"),
 }
 
@@ -185,6 +185,14 @@ def test_a_file_of_another_form(columns, match, folder):
     write_parquet(folder / JUDGE, **columns)
     with pytest.raises(BadInput, match=match):
         cifar10("resnet9", folder, rows=10)
+
+
+def test_a_broken_picture_is_named_by_its_place_in_its_file(folder):
+    images = [encoded(p, "PNG") for p in random_pixels(30, 32, 32, 3, seed=5)]
+    images[4] = b"nothing"
+    write_parquet(folder / SECOND, image=images, label=np.arange(30) % 10)
+    with pytest.raises(BadInput, match=r"00001-of-00002\.parquet has no picture .* in row 4\. "):
+        cifar10("resnet9", folder, rows=40)
 
 
 @REAL

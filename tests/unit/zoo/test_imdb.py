@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.grouping import refusal
 from expunge.rng import Draws, seeded
@@ -126,10 +127,31 @@ def test_the_text_of_a_row_is_the_one_its_words_are_from(tmp_path):
     problem = imdb(tmp_path, rows=40)
     rows = torch.tensor([31, 2, 17])
     found = texts(problem, rows, tmp_path)
-    assert found == [imdb_columns()["text"][problem.ids[row]] for row in rows]
+    assert found == [
+        imdb_columns()["text"][problem.ids[row]].replace("<br />", "\n") for row in rows
+    ]
+    assert "film!\n\nThe" in found[0]
     assert [words_of_text(t) for t in found] == [words_of(problem.train, r) for r in rows]
-    with pytest.raises(BadInput, match=r"without ids.*Cure: pass the texts yourself"):
-        texts(replace(problem, ids=None), rows, tmp_path)
+
+
+def test_texts_of_another_problem_or_file_are_refused(tmp_path):
+    problem, rows = imdb(write_imdb(tmp_path), rows=40), torch.tensor([31, 2])
+    for other in (replace(problem, ids=None), tiny(forget=())):
+        with pytest.raises(BadInput, match=rf"{other.name}.*Cure: pass the texts yourself"):
+            texts(other, rows, tmp_path)
+    columns = imdb_columns()
+    write_imdb(tmp_path, text=columns["text"][1:] + columns["text"][:1])
+    with pytest.raises(BadInput, match=r"imdb\.parquet holds other reviews than the problem"):
+        texts(problem, rows, tmp_path)
+    write_imdb(tmp_path, **{name: column[:3] for name, column in columns.items()})
+    with pytest.raises(BadInput, match="holds other reviews than the problem"):
+        texts(problem, rows, tmp_path)
+
+
+def test_a_file_without_rows(tmp_path):
+    write_imdb(tmp_path, **{name: column[:0] for name, column in imdb_columns().items()})
+    with pytest.raises(BadInput, match="class 0 has 0 rows"):
+        imdb(tmp_path, rows=20)
 
 
 def test_a_group_is_trained_as_models_alone_are(tmp_path):
