@@ -7,7 +7,7 @@ import torch
 
 from expunge.data import augments_itself
 from expunge.ensemble import LARGEST_GROUP, Ensemble
-from expunge.errors import BadInput
+from expunge.errors import BadInput, first_line
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
@@ -59,7 +59,7 @@ def refusal(run: Run) -> str:
     except BadInput:
         raise
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        return f"torch.func.vmap refuses the model: {str(error).splitlines()[0]}"
+        return f"torch.func.vmap refuses the model: {first_line(error)}"
     for k, single in enumerate(apart):
         alone = single.tensors()
         grads = {name: w.grad for name, w in single.weights().items() if w.grad is not None}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge import fanout, store
 from expunge.ensemble import LARGEST_GROUP, Ensemble
-from expunge.errors import BadInput
+from expunge.errors import BadInput, first_line
 from expunge.fingerprints import fingerprints
 from expunge.grouping import choose_group
 from expunge.halfway import Halfway
@@ -42,7 +42,7 @@ class Workshop:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             raise BadInput(
-                f"device '{self.device}' cannot be used ({str(error).splitlines()[0]})",
+                f"device '{self.device}' cannot be used ({first_line(error)})",
                 expected="cpu, or a device that this torch build and machine have",
                 cure="choose another --device, or install a torch build for it",
             ) from error

@@ -174,10 +174,6 @@ def test_a_recipe_outside_the_theory_is_warned_about(shell):
         (("train", "--track", "nonsense"), "--track nonsense"),
         (("train", "--record", "missing.txt"), "there is no file missing.txt"),
         (("train", "--record", "far.txt"), "row 100 is out of range"),
-        (
-            ("train", "--track", "unlearning-error", "--looks", "16"),
-            "16 looks along a training of 15",
-        ),
         (("unrolling", "--rows", "missing.txt"), "there is no file missing.txt"),
         (("unrolling", "--rows", "far.txt"), "row 100 is out of range"),
     ],
