@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,14 +47,34 @@ class Workshop:
                 cure="choose another --device, or install a torch build for it",
             ) from error
 
-    def spread(
-        self, function: Any, tasks: Sequence[tuple], label: str, sizes: Sequence[int]
-    ) -> list:
-        """`fanout.spread` with this workshop's processes and progress bar."""
-        jobs = fanout.jobs_for(self.device, self.jobs)
-        return fanout.spread(
-            function, tasks, jobs=jobs, label=label, sizes=sizes, progress=self.progress
-        )
+    def missing(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
+        """Those whose key the store does not hold whole."""
+        return {key: task for key, task in tasks.items() if self.store.load(key) is None}
+
+    def make(
+        self,
+        function: Callable[..., Any],
+        tasks: Mapping[str, tuple],
+        label: str,
+        sizes: Mapping[str, int],
+    ) -> None:
+        """Fill the store, spread over processes: `function(*task)` for each key that it lacks.
+
+        Args:
+            function: saves its result under the key of its task.
+            tasks: arguments by key. What another run on this store is making is waited for.
+            label: what the progress bar says.
+            sizes: by key, how much of the bar a task fills.
+        """
+        if missing := self.missing(tasks):
+            fanout.spread(
+                _make_once,
+                [(self.store, key, function, task) for key, task in missing.items()],
+                jobs=fanout.jobs_for(self.device, self.jobs),
+                label=label,
+                sizes=[sizes[key] for key in missing],
+                progress=self.progress,
+            )
 
 
 class Maker:
@@ -147,14 +167,13 @@ class Maker:
         """Make whatever the store does not hold of each role's first `count` members."""
         make_all([(self, counts)])
 
-    def missing(self, counts: Mapping[str, int]) -> dict[str, tuple]:
-        """By key, the blocks that are yet to be made, as `_make_block` takes them."""
+    def orders(self, counts: Mapping[str, int]) -> dict[str, tuple]:
+        """By key, the blocks of each role's first members, as `_make_block` takes them."""
         require_recipe(self.problem, "train " + ", ".join(counts))
         return {
             key: (self.problem, role, ids, self.workshop, self.group, key)
             for role, count in counts.items()
             for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True)
-            if self.workshop.store.load(key) is None
         }
 
     def models(self, role: str, count: int) -> Ensemble:
@@ -208,18 +227,23 @@ class Maker:
 
 def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
     """Make what is missing for several makers of one store at once, so that no process idles."""
-    missing: dict[str, tuple] = {}
+    tasks: dict[str, tuple] = {}
     for maker, counts in orders:
-        missing |= maker.missing(counts)  # the same originals serve many forget sets
-    if missing:
-        sizes = [len(task[2]) for task in missing.values()]
-        workshop = orders[0][0].workshop
-        workshop.spread(_make_block, list(missing.values()), "Training models", sizes)
+        tasks |= maker.orders(counts)  # the same originals serve many forget sets
+    if tasks:
+        sizes = {key: len(task[2]) for key, task in tasks.items()}
+        orders[0][0].workshop.make(_make_block, tasks, "Training models", sizes)
+
+
+def _make_once(store: Store, key: str, function: Callable[..., Any], task: tuple) -> None:
+    with store.making(key) as needed:
+        if needed:
+            function(*task)
 
 
 def _make_block(
     problem: Problem, role: str, ids: Sequence[int], workshop: Workshop, group: int, key: str
-) -> str:
+) -> None:
     halfway = Halfway(workshop.store, store.key("halfway", of=key))
     models, cost = train(
         problem,
@@ -242,4 +266,3 @@ def _make_block(
         tensors = models.tensors()
     workshop.store.save(key, tensors, facts)
     halfway.drop()
-    return key

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
+from filelock import FileLock
 from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
@@ -26,6 +27,7 @@ from expunge.errors import BadInput
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
+PARTIAL = ".partial-"  # how names begin of files that are being written
 
 # A list of numbers as json.dumps indents it; within a string there is no line break.
 _NUMBERS = re.compile(r"\[(\n(?:\s*(?:[-+.\deE]+|null|true|false),?\n)+\s*)\]")
@@ -53,29 +55,49 @@ class Store:
     def load(self, key: str) -> Stored | None:
         """The result under `key`, or None where there is none or where its checksum is wrong."""
         try:
-            sealed = json.loads(self._path(key, "json").read_bytes())
-            content = self._path(key, "safetensors").read_bytes()
+            content, facts = self._read(key)
         except FileNotFoundError:
             return None
         except ValueError:
             return self._dropped(key)
-        if (
-            not isinstance(sealed, dict)
-            or sealed != _sealed(sealed)
-            or sha256(content) != sealed["sha256"]
-        ):
-            return self._dropped(key)
         # the decoder gives names in another order at every read
-        return Stored(dict(sorted(decode(content).items())), sealed["facts"])
+        return Stored(dict(sorted(decode(content).items())), facts)
+
+    def facts(self, key: str) -> dict[str, Any] | None:
+        """The facts of the result under `key`; None where there is none, or a damaged one."""
+        try:
+            return self._read(key)[1]
+        except (FileNotFoundError, ValueError):
+            return None
 
     def has(self, key: str) -> bool:
         """Whether a result lies under `key`; it is not read, so it may be damaged."""
-        return all(self._path(key, ending).is_file() for ending in ("json", "safetensors"))
+        return all(path.is_file() for path in self.paths(key))
 
     def remove(self, key: str) -> None:
         """Drop the result under `key`, if there is one."""
-        for ending in ("json", "safetensors"):
-            self._path(key, ending).unlink(missing_ok=True)
+        for path in self.paths(key):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def making(self, key: str) -> Iterator[bool]:
+        """Inside, this process alone makes the result under `key`; yields whether it is yet to be.
+
+        Another process of this machine that is making it is waited for; one that was killed holds
+        nothing.
+
+        Raises:
+            BadInput: the store cannot be written.
+        """
+        path = self.root / "locks" / f"{key.replace('/', '-')}.lock"
+        with _writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire()
+        try:
+            yield not self.has(key)
+        finally:
+            lock.release()
 
     def keys(self, kind: str) -> Iterator[str]:
         """Keys of all whole results of a kind, sorted."""
@@ -99,6 +121,19 @@ class Store:
         name = sha256(canonical(facts) + encode({"n": numbers}))[:20]
         self.save(f"{kind}/{name}", {"n": numbers}, facts)
         return name
+
+    def paths(self, key: str) -> list[Path]:
+        """The files of the result under `key`, the facts first: without them there is no result."""
+        return [self._path(key, ending) for ending in ("json", "safetensors")]
+
+    def _read(self, key: str) -> tuple[bytes, dict[str, Any]]:
+        """Tensors as bytes, and facts; ValueError where they do not match their checksums."""
+        sealed = json.loads(self._path(key, "json").read_bytes())
+        content = self._path(key, "safetensors").read_bytes()
+        whole = isinstance(sealed, dict) and sealed == _sealed(sealed)
+        if not whole or sha256(content) != sealed["sha256"]:
+            raise ValueError("a checksum is wrong")
+        return content, sealed["facts"]
 
     def _path(self, key: str, ending: str) -> Path:
         return self.root / f"{key}.{ending}"
@@ -144,9 +179,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         BadInput: a place that cannot be written.
     """
-    try:
+    with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -155,6 +190,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a place that cannot be written into words."""
+    try:
+        yield
     except OSError as error:
         raise BadInput(
             f"cannot write {path} ({error.strerror})",

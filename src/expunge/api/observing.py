@@ -71,17 +71,16 @@ class Job:
 def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
     """What the panel reads of each role's first members, by role and group."""
     shape = panel.digest(maker.problem)
-    tasks, sizes, keys = [], [], {role: [] for role in counts}
+    tasks, keys = {}, {role: [] for role in counts}
     for role, count in counts.items():
         for made, ids in zip(maker.keys(role, count), maker.blocks(count), strict=True):
             key = store.key("observed", models=made, panel=shape)
             keys[role].append(key)
-            if maker.workshop.store.load(key) is None:
-                tasks.append((maker, panel, role, ids, made, key))
-                sizes.append(len(ids))
-    if tasks:
+            tasks[key] = (maker, panel, role, ids, made, key)
+    if missing := maker.workshop.missing(tasks):
         _ = maker.template  # made here once, and not by every process
-        maker.workshop.spread(_observe_block, tasks, "Reading outputs", sizes)
+        sizes = {key: len(task[3]) for key, task in missing.items()}
+        maker.workshop.make(_observe_block, missing, "Reading outputs", sizes)
     return {role: _joined([maker.kept(key) for key in found]) for role, found in keys.items()}
 
 
@@ -119,11 +118,9 @@ def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False)
         todo: of any makers of this workshop's store.
         tolerant: keep a refusal (a run that diverged) as a result instead of raising it.
     """
-    missing = [job for job in todo if workshop.store.load(job.key) is None]
-    if missing:
-        sizes = [len(job.ids) for job in missing]
-        tasks = [(job, tolerant) for job in missing]
-        workshop.spread(_unlearn_block, tasks, "Forgetting and reading", sizes)
+    tasks = {job.key: (job, tolerant) for job in todo}
+    sizes = {job.key: len(job.ids) for job in todo}
+    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes)
 
 
 def result_of(done: Sequence[Job]) -> Observed | Failed:
@@ -158,13 +155,12 @@ def unlearn(
 
 def _observe_block(
     maker: Maker, panel: Panel, role: str, ids: tuple[int, ...], made: str, key: str
-) -> str:
+) -> None:
     found = panel.read(maker.problem, _block(maker, made, ids), maker.workshop.seed)
     maker.workshop.store.save(key, found, {"role": role, "members": len(ids)})
-    return key
 
 
-def _unlearn_block(job: Job, tolerant: bool) -> str:
+def _unlearn_block(job: Job, tolerant: bool) -> None:
     start, maker = perf_counter(), job.maker
     models = _block(maker, job.original, job.ids)
     teachers = _block(maker, job.teacher, job.ids) if job.teacher else None
@@ -178,7 +174,7 @@ def _unlearn_block(job: Job, tolerant: bool) -> str:
     except BadInput as error:
         if tolerant:
             maker.workshop.store.save(job.key, {}, {"failed": f"{job.method.name}: {error}"})
-            return job.key
+            return
         raise BadInput(
             f"{job.method.name}: {error.given}", expected=error.expected, cure=error.cure
         ) from error
@@ -191,7 +187,6 @@ def _unlearn_block(job: Job, tolerant: bool) -> str:
         "seconds": perf_counter() - start,
     }
     maker.workshop.store.save(job.key, found, facts)
-    return job.key
 
 
 def _block(maker: Maker, key: str, ids: tuple[int, ...]) -> Ensemble:

@@ -102,14 +102,10 @@ def unrolling(
         "version": VERSION,
     }
     keys = [store.key("unrolled", member=member, **made_by) for member in ids]
-    tasks = [
-        (maker, member, at, hessian_rows, key)
-        for member, key in zip(ids, keys, strict=True)
-        if workshop.store.load(key) is None
-    ]
-    if tasks:
-        sizes = [1] * len(tasks)
-        workshop.spread(_measure_member, tasks, "Unrolling trainings", sizes)
+    tasks = {
+        key: (maker, member, at, hessian_rows, key) for member, key in zip(ids, keys, strict=True)
+    }
+    workshop.make(_measure_member, tasks, "Unrolling trainings", dict.fromkeys(keys, 1))
     found = [maker.kept(key) for key in keys]
     content = {
         "problem": {**problem_facts(problem), "members": len(ids)},
@@ -142,7 +138,7 @@ def _places(at: Sequence[int] | None, looks: int, steps: int) -> list[int]:
     return sorted(set(at))
 
 
-def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int, key: str) -> str:
+def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int, key: str) -> None:
     problem, workshop = maker.problem, maker.workshop
     told = History(problem, (member,), workshop.seed, device=workshop.device)
     panel = Panel.of(problem)
@@ -159,7 +155,6 @@ def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int,
     tensors = {n: torch.tensor([one[n] for one in found]).double() for n in found[0]}
     tensors |= {f"layer/{name}": value for name, value in layers.items()}
     workshop.store.save(key, tensors, {"member": member})
-    return key
 
 
 def _measure(stage: Stage, problem: Problem, panel: Panel, begin: dict[str, Tensor]) -> dict:

@@ -14,6 +14,7 @@ from expunge.cli.demo import demo
 from expunge.cli.forget import forget
 from expunge.cli.method_help import MethodHelp
 from expunge.cli.methods import methods
+from expunge.cli.store import store
 from expunge.cli.train import train
 from expunge.cli.unrolling import unrolling
 from expunge.cli.verify import verify
@@ -37,6 +38,7 @@ app.command()(attribute)
 app.command()(audit)
 app.command()(bench)
 app.command()(verify)
+app.add_typer(store, name="store")
 app.command()(methods)
 app.command()(check_method)
 
