@@ -1,30 +1,80 @@
-"""How many members to train at once: whether they may share a group, and what size is fastest."""
+"""How members are trained fastest: whether they may share a group, of what size, in what layout."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from expunge.data import augments_itself
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput, first_line
 from expunge.problem import Problem
 from expunge.recipe import Recipe
-from expunge.rng import Draws
+from expunge.rng import Draws, seeded
 from expunge.train import train_group
 
-SIZES = (1, 5, 20, 50)
+SIZES = (1, 2, 5, 10, 20, 50)
 # run(member numbers, steps, grouped) -> the trained parts, seconds
 Run = Callable[[Sequence[int], int, bool], tuple[list[Ensemble], float]]
 
 
-def choose_group(problem: Problem, device: str) -> tuple[int, str]:
-    """How many members to train at once, at most 50, and the reason."""
+class Choice(NamedTuple):
+    """How members of a recipe are trained fastest on a machine.
+
+    Attributes:
+        group: members at once.
+        channels_last: whether a model alone has its convolutions' weights with channels last.
+        refused: why members must run alone; "" where they may run together.
+        timings: what was measured, in words.
+    """
+
+    group: int
+    channels_last: bool = False
+    refused: str = ""
+    timings: str = ""
+
+
+@dataclass(frozen=True)
+class ChannelsLast:
+    """Builds what another `build` does, its convolutions' weights with channels last in memory.
+
+    The numbers are the same but for rounding, and many kernels are faster.
+    """
+
+    build: Callable[[], nn.Module]
+
+    def __call__(self) -> nn.Module:
+        """A fresh model."""
+        return self.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def choose_group(problem: Problem, device: str) -> Choice:
+    """The choice for a problem's recipe, by trials of a few steps on validation rows."""
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
-        return 1, "a Trainer trains one model at a time"
+        return Choice(1, refused="a Trainer trains one model at a time")
+    run = _runner(problem, recipe, device)
     if augments_itself(problem.train):
-        return 1, "the data set augments rows itself, with draws that a group would share"
+        why = "the data set augments rows itself, with draws that a group would share"
+    else:
+        why = refusal(run)
+    times = {1: timed(run, 1)} if why else timed_sizes(run, LARGEST_GROUP)
+    size = min(times, key=lambda one: times[one])
+    tried = [f"{one}: {time * 1e6:.0f}" for one, time in times.items()]
+    last = False
+    other = _runner(problem, replace(recipe, build=ChannelsLast(recipe.build)), device)
+    if bears_layout(problem, recipe, other, device):
+        time = timed(other, 1)
+        tried.append(f"1 with channels last: {time * 1e6:.0f}")
+        last = time < times[size]
+    said = "microseconds a step and member by group size: " + ", ".join(tried)
+    return Choice(1 if last else size, last, why, said)
+
+
+def _runner(problem: Problem, recipe: Recipe, device: str) -> Run:
+    """Short trainings by a recipe on validation rows, which every model may see."""
 
     def run(ids: Sequence[int], steps: int, grouped: bool) -> tuple[list[Ensemble], float]:
         rows = torch.arange(min(recipe.batch_size, len(problem.validation)))
@@ -42,8 +92,7 @@ def choose_group(problem: Problem, device: str) -> tuple[int, str]:
             seconds += cost.seconds
         return found, seconds
 
-    why = refusal(run)
-    return (1, why) if why else timed_group(run, LARGEST_GROUP)
+    return run
 
 
 def refusal(run: Run) -> str:
@@ -74,15 +123,46 @@ def refusal(run: Run) -> str:
     return ""
 
 
-def timed_group(run: Run, largest: int) -> tuple[int, str]:
-    """The group size of least time a member, tried upwards until it slows, and the timings."""
-    best, seconds, tried = 1, float("inf"), []
+def bears_layout(problem: Problem, recipe: Recipe, run: Run, device: str) -> bool:
+    """Whether the recipe's models answer alike with channels last, and can be trained so.
+
+    Args:
+        problem: on whose validation rows.
+        recipe: of the models as they are.
+        run: trains them with channels last.
+        device: where.
+    """
+    rows, found = torch.arange(min(recipe.batch_size, len(problem.validation))), []
+    for build in (recipe.build, ChannelsLast(recipe.build)):
+        with seeded(0):
+            module = build().to(device)
+        if {p.ndim for p in module.parameters()} & {4, 5} != {4}:  # convolutions over two axes
+            return False
+        try:
+            found.append(Ensemble.of(module).outputs(problem.task, problem.validation, rows))
+            if len(found) == 2:
+                run((0,), 1, False)
+        except BadInput:
+            raise
+        except RuntimeError:  # a `view` that asks for another layout
+            return False
+    before, after = found
+    return torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+
+
+def timed_sizes(run: Run, largest: int) -> dict[int, float]:
+    """Seconds a step and member by group size, tried upwards until two gain next to nothing."""
+    found: dict[int, float] = {}
     for size in (s for s in SIZES if s <= largest):
-        ids = tuple(range(size))
-        run(ids, 1, True)  # the first call compiles and allocates
-        now = min(run(ids, 4, True)[1] for _ in range(3)) / size / 4
-        tried.append(f"{size}: {now * 1e6:.0f}")
-        if now > seconds:
+        found[size] = timed(run, size)
+        *before, last, now = [float("inf"), float("inf"), *found.values()]
+        if min(last, now) > 0.95 * min(before, default=float("inf")):
             break
-        best, seconds = size, now
-    return best, "microseconds a step and member by group size: " + ", ".join(tried)
+    return found
+
+
+def timed(run: Run, size: int) -> float:
+    """Seconds a step and member of one group of this size, the least of some trials."""
+    ids = tuple(range(size))
+    run(ids, 1, True)  # the first call compiles and allocates
+    return min(run(ids, 4, True)[1] for _ in range(3)) / size / 4

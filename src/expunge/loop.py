@@ -14,7 +14,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.halfway import Halfway, Spent
 from expunge.recipe import constant
-from expunge.rng import Draws, seeded
+from expunge.rng import Draws, reseed, seeded
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def descend(
                     watch(step + 1, models)
                 continue
             if own:
-                torch.manual_seed(own.at("step", step).seeds()[0])
+                reseed(own.at("step", step).seeds()[0])
             for group, rate in zip(opt.param_groups, full_rates, strict=True):
                 group["lr"] = rate * schedule(step / steps)
             opt.zero_grad(set_to_none=True)

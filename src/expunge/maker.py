@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from expunge import fanout, store
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput, first_line
 from expunge.fingerprints import fingerprints
-from expunge.grouping import choose_group
+from expunge.grouping import ChannelsLast, Choice, choose_group
 from expunge.halfway import Halfway
 from expunge.history import History
 from expunge.loop import Cost
@@ -24,6 +24,8 @@ from expunge.recognise import probe_trainer, recognise, require_seeded
 from expunge.rng import seeded
 from expunge.store import Store
 from expunge.train import require_recipe, rows_of, subset_rows, train
+
+CHOICES = 2  # raised when more ways of training are tried
 
 
 @dataclass(frozen=True)
@@ -110,32 +112,45 @@ class Maker:
     @cached_property
     def group(self) -> int:
         """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
-        size, why = self.group_and_reason
-        asked = self.workshop.group
-        if asked is None or asked == size:
-            return size
-        if size == 1 and "microseconds" not in why:
+        chosen, asked = self.choice, self.workshop.group
+        if asked is None or asked == chosen.group:
+            return chosen.group
+        if chosen.refused:
             raise BadInput(
-                f"groups of {asked} members were asked for, but members must run alone ({why})",
+                f"groups of {asked} members were asked for, but members must run alone "
+                f"({chosen.refused})",
                 expected="--group 1, or a model that can run in groups",
                 cure="leave the group size out",
             )
         return min(asked, LARGEST_GROUP)
 
     @cached_property
-    def group_and_reason(self) -> tuple[int, str]:
-        """The chosen group size and why it is that."""
+    def choice(self) -> Choice:
+        """How members are trained fastest here."""
         where = [platform.node(), torch.__version__, self.workshop.device]
-        key = store.key("groups", recipe=self.recipe_id, where=where)
-        kept = self.workshop.store.load(key)
-        if kept is None:
-            if not isinstance(self.problem.recipe, Recipe):
-                require_seeded(self.problem, self.workshop.device)
-            with fanout.one_thread():
-                size, why = choose_group(self.problem, self.workshop.device)
-            self.workshop.store.save(key, {}, {"group": size, "reason": why})
-            return size, why
-        return kept.facts["group"], kept.facts["reason"]
+        key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
+        with self.workshop.store.making(key) as needed:
+            if needed:
+                if not isinstance(self.problem.recipe, Recipe):
+                    require_seeded(self.problem, self.workshop.device)
+                with fanout.one_thread():
+                    chosen = choose_group(self.problem, self.workshop.device)
+                self.workshop.store.save(key, {}, chosen._asdict())
+                return chosen
+        return Choice(**self.kept(key).facts)
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether members have the layout that was faster for a model alone."""
+        return self.choice.channels_last and self.group == 1
+
+    @cached_property
+    def arranged(self) -> Problem:
+        """The problem as it is trained: its recipe builds models of the chosen layout."""
+        recipe = self.problem.recipe
+        if not isinstance(recipe, Recipe) or not self.channels_last:
+            return self.problem
+        return replace(self.problem, recipe=replace(recipe, build=ChannelsLast(recipe.build)))
 
     def keys(self, role: str, count: int) -> list[str]:
         """The store keys of the blocks of a role's first `count` members."""
@@ -152,6 +167,7 @@ class Maker:
                 group=self.group,
                 device=torch.device(self.workshop.device).type,
                 judges=self.judges if role == "subset" else "",
+                **({"channels_last": True} if self.channels_last else {}),
             )
             for block in self.blocks(count)
         ]
@@ -171,7 +187,7 @@ class Maker:
         """By key, the blocks of each role's first members, as `_make_block` takes them."""
         require_recipe(self.problem, "train " + ", ".join(counts))
         return {
-            key: (self.problem, role, ids, self.workshop, self.group, key)
+            key: (self.arranged, role, ids, self.workshop, self.group, key)
             for role, count in counts.items()
             for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True)
         }
@@ -189,7 +205,7 @@ class Maker:
     def history(self, ids: Sequence[int]) -> History:
         """How the originals of one block arose."""
         seed, device = self.workshop.seed, self.workshop.device
-        return History(self.problem, tuple(ids), seed, group=self.group, device=device)
+        return History(self.arranged, tuple(ids), seed, group=self.group, device=device)
 
     def half_models(self, count: int) -> Cost:
         """Make `count` half-data models, role "subset", if need be; returns the cost of one.
@@ -214,7 +230,7 @@ class Maker:
     @cached_property
     def template(self) -> nn.Module:
         """A model of the architecture, to load weights into; look at it before work is spread."""
-        recipe = require_recipe(self.problem, "build the model")
+        recipe = require_recipe(self.arranged, "build the model")
         if isinstance(recipe, Recipe):
             with seeded(0):
                 module = recipe.build()

@@ -20,9 +20,10 @@ from expunge.contract.problems import (
 )
 from expunge.data import DatasetData
 from expunge.errors import BadInput
-from expunge.grouping import choose_group, refusal, timed_group
+from expunge.grouping import ChannelsLast, Choice, bears_layout, choose_group, refusal, timed_sizes
 from expunge.maker import Maker, Workshop
 from expunge.store import Store
+from expunge.train import train
 
 
 class Items(torch.utils.data.Dataset):
@@ -45,18 +46,19 @@ class Items(torch.utils.data.Dataset):
     ],
 )
 def test_models_that_cannot_run_together_run_alone_and_the_reason_is_said(build, reason):
-    group, why = choose_group(tiny(build), "cpu")
-    assert group == 1
-    assert reason in why
+    chosen = choose_group(tiny(build), "cpu")
+    assert chosen.group == 1
+    assert reason in chosen.refused
 
 
 @pytest.mark.parametrize("build", [mlp, batchnorm, Tied, half_frozen])
 @pytest.mark.parametrize("optimizer", [None, ADAM], ids=["SGD", "Adam"])
 def test_models_that_can_run_together_are_timed(build, optimizer):
     problem = tiny(build, **({"optimizer": optimizer} if optimizer else {}))
-    group, why = choose_group(problem, "cpu")
-    assert group in (1, 5, 20, 50)
-    assert why.startswith("microseconds a step and member by group size: 1: ")
+    chosen = choose_group(problem, "cpu")
+    assert chosen.group in (1, 2, 5, 10, 20, 50)
+    assert (chosen.refused, chosen.channels_last) == ("", False)
+    assert chosen.timings.startswith("microseconds a step and member by group size: 1: ")
 
 
 def test_an_optimizer_that_mixes_members_is_found():
@@ -69,29 +71,27 @@ def test_an_optimizer_that_mixes_members_is_found():
                     p.grad.div_(p.grad.norm() + 1e-8)
             return super().step(closure)
 
-    group, why = choose_group(tiny(optimizer=partial(Normed, lr=0.1)), "cpu")
-    assert group == 1
-    assert "differs between one model alone" in why
+    chosen = choose_group(tiny(optimizer=partial(Normed, lr=0.1)), "cpu")
+    assert chosen.group == 1
+    assert "differs between one model alone" in chosen.refused
 
 
 def test_a_trainer_trains_one_at_a_time():
     def trainer(data, rows, *, seed, device):
         return mlp()
 
-    assert choose_group(replace(tiny(), recipe=trainer), "cpu") == (
-        1,
-        "a Trainer trains one model at a time",
-    )
+    wanted = Choice(1, refused="a Trainer trains one model at a time")
+    assert choose_group(replace(tiny(), recipe=trainer), "cpu") == wanted
 
 
 def test_rows_that_augment_themselves_go_to_one_model_at_a_time():
     data = tiny().train
     augmented = DatasetData(Items(data, 0.1), clean=Items(data))
-    group, why = choose_group(replace(tiny(), train=augmented), "cpu")
-    assert group == 1
-    assert "augments rows itself" in why
+    chosen = choose_group(replace(tiny(), train=augmented), "cpu")
+    assert chosen.group == 1
+    assert "augments rows itself" in chosen.refused
     plain = DatasetData(Items(data))
-    assert "augments" not in choose_group(replace(tiny(), train=plain), "cpu")[1]
+    assert not choose_group(replace(tiny(), train=plain), "cpu").refused
 
 
 def test_rows_to_forget_are_never_used_for_timing():
@@ -99,16 +99,22 @@ def test_rows_to_forget_are_never_used_for_timing():
     problem = tiny()
     nan = torch.full_like(problem.train.inputs, float("nan"))
     hidden = replace(problem, train=type(problem.train)(nan, problem.train.targets))
-    assert choose_group(hidden, "cpu")[0] >= 1
+    assert choose_group(hidden, "cpu").group >= 1
 
 
-def test_the_size_of_least_time_a_member_is_taken():
+TIMES = {1: 1.0, 2: 1.8, 5: 4.9, 10: 9.0, 20: 10.0, 50: 30.0}  # of a group
+
+
+def test_sizes_are_tried_until_two_gain_next_to_nothing():
     def run(ids, steps, grouped):
-        return [], steps * {1: 1.0, 5: 2.0, 20: 5.0, 50: 30.0}[len(ids)]
+        return [], steps * TIMES[len(ids)]
 
-    assert timed_group(run, 50)[0] == 20
-    assert timed_group(run, 5)[0] == 5
-    assert timed_group(lambda ids, steps, grouped: ([], steps * len(ids) ** 2.0), 50)[0] == 1
+    assert timed_sizes(run, 50) == {1: 1.0, 2: 0.9, 5: 4.9 / 5, 10: 0.9}
+    TIMES[10] = 8.0
+    found = timed_sizes(run, 50)
+    assert list(found) == [1, 2, 5, 10, 20, 50]
+    assert min(found, key=found.get) == 20
+    assert list(timed_sizes(run, 5)) == [1, 2, 5]
 
 
 def test_a_refusal_is_one_line():
@@ -139,9 +145,81 @@ def test_a_model_that_does_not_run_at_all_is_an_error():
 def test_the_choice_is_kept_and_used_by_every_later_command(tmp_path, monkeypatch):
     workshop = Workshop(Store(tmp_path), jobs=1, progress=False)
     problem = tiny(dropout)
-    first = Maker(problem, workshop).group_and_reason
+    first = Maker(problem, workshop).choice
     monkeypatch.setattr("expunge.maker.choose_group", lambda *_: pytest.fail("chosen again"))
-    assert Maker(problem, workshop).group_and_reason == first
+    assert Maker(problem, workshop).choice == first
     assert Maker(problem, workshop).group == 1
     with pytest.raises(BadInput, match="groups of 7 members were asked for, but members must run"):
         _ = Maker(problem, replace(workshop, group=7)).group
+
+
+# ---- channels last
+
+
+class Pictures(nn.Module):
+    """A convolution of features as 2 x 2 x 2, flattened by `reshape` or by `view`."""
+
+    def __init__(self, flatten="reshape"):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 4, 2, padding=1), nn.Linear(4 * 3 * 3, 3)
+        self.flatten = flatten
+
+    def forward(self, x):
+        h = torch.relu(self.conv(x.repeat(1, 2)[:, :8].reshape(-1, 2, 2, 2)))
+        return self.head(getattr(h, self.flatten)(len(h), -1))
+
+
+class Spying(Pictures):
+    """It answers by how its weights lie in memory."""
+
+    def forward(self, x):
+        return super().forward(x) * self.conv.weight.stride(1)
+
+
+def bears(build):
+    problem = tiny(build)
+    other = replace(problem.recipe, build=ChannelsLast(build))
+
+    def run(ids, steps, grouped):
+        return train(replace(problem, recipe=other), "original", ids, seed=0), 0.0
+
+    return bears_layout(problem, problem.recipe, run, "cpu")
+
+
+def test_models_that_bear_channels_last():
+    assert bears(Pictures)
+    assert not bears(partial(Pictures, "view"))  # of a layout that is another now
+    assert not bears(Spying)
+    assert not bears(mlp)  # without convolutions there is nothing to lay out
+
+
+def test_channels_last_is_taken_where_it_is_faster(monkeypatch):
+    monkeypatch.setattr("expunge.grouping.timed", lambda run, size: times.pop(0))
+    times = [3.0, 4.0, 5.0, 2.0]
+    chosen = choose_group(tiny(Pictures), "cpu")
+    assert (chosen.group, chosen.channels_last) == (1, True)
+    assert chosen.timings.endswith(
+        "1: 3000000, 2: 4000000, 5: 5000000, 1 with channels last: 2000000"
+    )
+    times = [3.0, 4.0, 5.0, 3.5]
+    assert choose_group(tiny(Pictures), "cpu")[:2] == (1, False)
+    times = [3.0, 1.0, 5.0, 4.0, 2.0]
+    assert choose_group(tiny(Pictures), "cpu")[:2] == (2, False)
+
+
+@pytest.mark.parametrize("asked", [None, 1, 2])
+def test_models_are_made_in_the_layout_that_was_chosen(tmp_path, monkeypatch, asked):
+    monkeypatch.setattr("expunge.maker.choose_group", lambda *_: Choice(1, channels_last=True))
+    maker = Maker(tiny(Pictures), Workshop(Store(tmp_path), jobs=1, group=asked, progress=False))
+    last = asked != 2
+    assert maker.channels_last == last
+    found = maker.models("original", 2)
+    flat, _ = train(maker.arranged, "original", [0, 1], seed=0, group=maker.group)
+    for name, tensor in found.tensors().items():
+        assert torch.equal(tensor, flat.tensors()[name])
+    weight = maker.template.conv.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == last
+    keys = maker.keys("original", 2)
+    monkeypatch.setattr("expunge.maker.choose_group", lambda *_: Choice(1))
+    other = Workshop(Store(tmp_path / "other"), jobs=1, group=asked, progress=False)
+    assert (Maker(tiny(Pictures), other).keys("original", 2) == keys) == (not last)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.rng import Draws, seeded
+from expunge.rng import Draws, reseed, seeded
 
 KINDS = {
     "permutation": lambda d: d.permutation(20),
@@ -138,3 +138,12 @@ def test_seeded_restores_all_three_generators(fails):
     except KeyError:
         pass
     assert state() == before
+
+
+def test_reseeding_is_torchs_own_seeding():
+    """On a CPU; it is what dropout of a single model draws from at each step."""
+    with seeded(3):
+        reseed(11)
+        found = torch.rand(5)
+        torch.manual_seed(11)
+        assert torch.equal(torch.rand(5), found)

@@ -113,7 +113,8 @@ def test_it_is_saved_with_its_card_and_forgets_more_when_it_is_back(build, works
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_members_train_one_by_one_where_vmap_refuses_and_the_reason_is_said(dropout):
     problem = reviews(lambda: distilbert(dropout=dropout), epochs=1)
-    group, why = choose_group(problem, "cpu")
+    chosen = choose_group(problem, "cpu")
+    group, why = chosen.group, chosen.refused
     assert group == 1
     assert why.startswith("torch.func.vmap refuses the model: ")
     models, _ = train(problem, "original", range(2), seed=0, group=group)
