@@ -65,13 +65,19 @@ class Ensemble:
             return cls(modules[0], ids=ids, group=group)
         states = [_state(module) for module in modules]
         frozen = {n for n, p in modules[0].named_parameters() if not p.requires_grad}
+        linear = {
+            f"{name}.weight" for name, part in modules[0].named_modules() if type(part) is nn.Linear
+        }
         stacked = {}
         for name, first in states[0].items():
             values = [state[name].detach() for state in states]
             if name in frozen and all(torch.equal(first, value) for value in values):
                 continue
             trainable = isinstance(first, nn.Parameter) and first.requires_grad
-            stacked[name] = torch.stack(values).requires_grad_(trainable)
+            joined = torch.stack(values)
+            if name in linear:  # lies as the products read it and as its gradient comes
+                joined = joined.mT.contiguous().mT
+            stacked[name] = joined.requires_grad_(trainable)
         return cls(copy.deepcopy(modules[0]), stacked, ids=ids, group=group)
 
     @classmethod

@@ -14,6 +14,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.halfway import Halfway, Spent
 from expunge.recipe import constant
+from expunge.replay import LEAST, Gradients
 from expunge.rng import Draws, reseed, seeded
 
 
@@ -87,6 +88,7 @@ def descend(
     after: Callable[[int, Ensemble], None] | None = None,
     watch: Callable[[int, Ensemble], None] | None = None,
     halfway: Halfway | None = None,
+    pure: bool = False,
 ) -> Cost:
     """Gradient steps on the members of one group, in place.
 
@@ -113,6 +115,8 @@ def descend(
         watch: only looks: called before the first step and after each one with the number of
             steps done, which begins where a resumed run goes on.
         halfway: keeps and resumes a long run; the feeds must begin after its steps.
+        pure: the objective depends on nothing but the model and its feed, so that the steps of a
+            group may be replayed from a trace.
 
     Returns:
         What was spent on each member.
@@ -133,6 +137,7 @@ def descend(
     full_rates = [group["lr"] for group in opt.param_groups]
     spent = before = halfway.resume(weights, opt) if halfway else Spent()
     autocast = torch.autocast(models.device.type, torch.bfloat16, enabled=precision == "bf16")
+    gradients = Gradients(models, objective, pure and steps >= LEAST and precision == "fp32")
     # Only a plain module may draw (dropout); a vmapped one refuses to.
     own = draws.of(models.ids) if models.stacked is None else None
     with models.mode(training), seeded(own.seeds()[0]) if own else nullcontext():
@@ -150,8 +155,7 @@ def descend(
                 group["lr"] = rate * schedule(step / steps)
             opt.zero_grad(set_to_none=True)
             with autocast:
-                losses = models.each(objective, *feed)
-            losses.sum().backward()
+                gradients(*feed)
             penalty = 0.0 if l1 is None else l1(step / steps)
             _finish_gradients(weights, l2, penalty, clip, frozen, strict, members=len(models))
             opt.step()
@@ -234,8 +238,8 @@ def _finish_gradients(
         per_member = [g.reshape(members, -1).square().sum(1) for g in grads.values()]
         norms = torch.stack(per_member).sum(0).sqrt()
         factor = (clip / norms.clamp_min(1e-12)).clamp_max(1.0)
-        for grad in grads.values():
-            grad.view(members, -1).mul_(factor[:, None])
+        for grad in grads.values():  # of one member without the member axis
+            grad.mul_(factor if members == 1 else factor.view(-1, *[1] * (grad.ndim - 1)))
 
 
 def require_finite(

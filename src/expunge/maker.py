@@ -229,16 +229,24 @@ class Maker:
 
     @cached_property
     def template(self) -> nn.Module:
-        """A model of the architecture, to load weights into; look at it before work is spread."""
-        recipe = require_recipe(self.arranged, "build the model")
+        """A model as it is trained, to load weights into; look at it before work is spread."""
+        return self.built if self.arranged is self.problem else self._build(self.arranged)
+
+    @cached_property
+    def built(self) -> nn.Module:
+        """A model as the recipe builds it; nothing was timed for it."""
+        return self._build(self.problem)
+
+    def _build(self, problem: Problem) -> nn.Module:
+        recipe = require_recipe(problem, "build the model")
         if isinstance(recipe, Recipe):
             with seeded(0):
                 module = recipe.build()
                 if recipe.fit is not None:  # it may freeze parameters or add buffers
-                    recipe.fit(module, self.problem.train, self.problem.retain)
+                    recipe.fit(module, problem.train, problem.retain)
             return module
         # A Trainer builds a model only by training one: on as few rows as may be.
-        return probe_trainer(self.problem, self.workshop.device)
+        return probe_trainer(problem, self.workshop.device)
 
 
 def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:

@@ -236,6 +236,7 @@ def descend_by_recipe(
         after=None if recipe.ema is None else follow,
         watch=watch,
         halfway=halfway,
+        pure=True,
     )
     if recipe.ema is not None:
         with torch.no_grad():

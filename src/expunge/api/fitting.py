@@ -47,7 +47,7 @@ def require_fit(problem: Problem, models: Ensemble) -> None:
 def require_recipe_fit(maker: Maker) -> None:
     """The same of a model that the recipe builds, before any is trained."""
     with one_thread():
-        models = Ensemble.of(maker.template).to(maker.workshop.device)
+        models = Ensemble.of(maker.built).to(maker.workshop.device)
         require_fit(maker.problem, models)
 
 

@@ -1,0 +1,129 @@
+"""The gradient of a group's objective, traced at one step and replayed at the others.
+
+vmap and autograd find out at every step which operations to run, which for small models takes as
+long as the operations. Batches of a training have one shape, so a step runs what the step before
+ran; traced by `make_fx` it is a flat list of operations on plain tensors, with the same bits.
+Source of the technique: Reed et al. 2021, torch.fx, arXiv 2112.08429.
+
+A trace knows nothing of Python that ran beside it: a counter, a branch on numbers. So it is made
+only of objectives that are said to depend on nothing but model and feed, and is used only if at the
+next step, on other rows, it gave what the objective gave, to the last bit.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from expunge.ensemble import Ensemble
+
+LEAST = 50  # steps of a run for which tracing pays
+
+
+class Gradients:
+    """Leaves the gradient of the sum over members of an objective in the weights, step by step."""
+
+    def __init__(self, models: Ensemble, objective: Callable[..., Tensor], replays: bool) -> None:
+        """The objective is as `descend` takes it; without `replays` every step is computed."""
+        self.models, self.objective = models, objective
+        self._hopeful = replays and models.stacked is not None
+        self._graph: Callable[..., Any] | None = None
+        self._trusted = False
+        self._shapes: Any = None
+        self._borrowed: list[bool] = []  # gradients that lie in memory which is not theirs
+
+    def __call__(self, *feed: Any) -> None:
+        """One step: the weights' `grad` is set, buffers such as batch norm's are moved on."""
+        leaves, spec = tree_flatten(feed)
+        shapes = spec, [_shape(leaf) for leaf in leaves]
+        if self._trusted and shapes == self._shapes:
+            self._take(self._run(leaves))
+            return
+        rehearsed = None
+        if self._hopeful and not self._trusted:
+            if self._graph is None:
+                self._trace(leaves, spec)
+                self._shapes = shapes
+            elif shapes == self._shapes:
+                rehearsed = self._rehearse(leaves)
+        self.models.each(self.objective, *feed).sum().backward()
+        if rehearsed is not None:
+            self._trusted = self._same(*rehearsed)
+            self._hopeful = self._trusted
+
+    @property
+    def _state(self) -> dict[str, Tensor]:
+        assert self.models.stacked is not None
+        weights = self.models.weights()
+        return {n: t for n, t in self.models.stacked.items() if n not in weights}
+
+    def _trace(self, leaves: list[Any], spec: TreeSpec) -> None:
+        # imports sympy, which takes a second
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        weights, state = self.models.weights(), self._state
+        template = copy.deepcopy(self.models.template)  # whatever Python does beside is done twice
+
+        def gradient(values: list[Tensor], buffers: list[Tensor], leaves: list[Any]) -> Any:
+            with torch.enable_grad():
+                own = [w.detach().requires_grad_() for w in values]
+                stacked = {**dict(zip(weights, own, strict=True))}
+                stacked |= dict(zip(state, buffers, strict=True))
+                twin = Ensemble(template, stacked, ids=self.models.ids, group=self.models.group)
+                losses = twin.each(self.objective, *tree_unflatten(leaves, spec))
+                return torch.autograd.grad(losses.sum(), own, allow_unused=True)
+
+        copies = [t.clone() for t in state.values()]
+        try:
+            values = [w.detach() for w in weights.values()]
+            self._graph = make_fx(gradient)(values, copies, leaves)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
+            self._hopeful = False  # what cannot be traced is computed
+
+    def _run(self, leaves: list[Any], state: list[Tensor] | None = None) -> list[Tensor | None]:
+        assert self._graph is not None
+        values = [w.detach() for w in self.models.weights().values()]
+        with torch.no_grad():
+            return self._graph(
+                values, list(self._state.values()) if state is None else state, leaves
+            )
+
+    def _rehearse(self, leaves: list[Any]) -> tuple[list[Tensor | None], list[Tensor]]:
+        """What the trace says of this step, on copies of what it changes."""
+        copies = [t.clone() for t in self._state.values()]
+        found = self._run(leaves, copies)
+        inputs = [w.detach() for w in self.models.weights().values()] + copies
+        inputs += [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        again = self._run(leaves, [t.clone() for t in self._state.values()])
+        inputs += [one for one in again if one is not None]  # constants are the same twice
+        taken = {t.untyped_storage().data_ptr() for t in inputs}
+        self._borrowed = [
+            g is not None and (g.untyped_storage().data_ptr() in taken or not _dense(g))
+            for g in found
+        ]
+        return found, copies
+
+    def _same(self, found: list[Tensor | None], state: list[Tensor]) -> bool:
+        weights = self.models.weights().values()
+        pairs = [(w.grad, g) for w, g in zip(weights, found, strict=True)]
+        pairs += list(zip(self._state.values(), state, strict=True))
+        return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
+
+    def _take(self, found: list[Tensor | None]) -> None:
+        weights = self.models.weights().values()
+        for weight, grad, borrowed in zip(weights, found, self._borrowed, strict=True):
+            weight.grad = grad.clone() if grad is not None and borrowed else grad
+
+
+def _shape(leaf: Any) -> Any:
+    """What a trace takes for granted of a part of a feed; numbers are traced as they are."""
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.dtype, leaf.device, leaf.stride()
+    return leaf
+
+
+def _dense(tensor: Tensor) -> bool:
+    return torch.ops.aten.is_non_overlapping_and_dense(tensor)

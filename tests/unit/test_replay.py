@@ -1,0 +1,243 @@
+"""A traced step is the step: the same bits, or it is not used."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from expunge import loop
+from expunge.contract.cases import same_bits
+from expunge.contract.problems import (
+    ADAM,
+    Tied,
+    batchnorm,
+    batchnorm64,
+    generator,
+    half_frozen,
+    mlp,
+    tiny,
+    tiny64,
+)
+from expunge.data import Batch
+from expunge.ensemble import Ensemble
+from expunge.penalty import SDPenalty
+from expunge.replay import LEAST, Gradients
+from expunge.rng import seeded
+from expunge.train import train
+
+MEMBERS = 3
+
+
+class Pictures(nn.Module):
+    """Convolution, batch norm and pooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 2, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 3))
+
+    def forward(self, x):
+        return self.head(self.body(x.repeat(1, 2)[:, :8].reshape(-1, 2, 2, 2)))
+
+
+class Counting(nn.Module):
+    """Its answer depends on how often it was asked, of which a trace knows nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.asked = mlp(), 0
+
+    def forward(self, x):
+        self.asked += 1
+        return self.net(x) * (1 + 0.01 * self.asked)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """How many steps were replayed; and a way to forbid it."""
+    replayed = []
+
+    class Watched(Gradients):
+        def _take(self, found):
+            replayed.append(1)
+            super()._take(found)
+
+    monkeypatch.setattr(loop, "Gradients", Watched)
+    return replayed
+
+
+def trained(problem, monkeypatch, least=LEAST):
+    monkeypatch.setattr(loop, "LEAST", least)
+    return train(problem, "original", range(MEMBERS), seed=0, group=MEMBERS)[0].tensors()
+
+
+LONG = {"epochs": 20, "batch_size": 20}  # 60 steps
+PROBLEMS = {
+    "perceptron": partial(tiny, mlp, **LONG),
+    "float64": partial(tiny64, batchnorm64, **LONG),
+    "batch norm": partial(tiny, batchnorm, **LONG),
+    "pictures": partial(tiny, Pictures, **LONG),
+    "tied": partial(tiny, Tied, **LONG),
+    "half frozen": partial(tiny, half_frozen, **LONG),
+    "Adam": partial(tiny, mlp, optimizer=ADAM, **LONG),
+    "penalty": partial(tiny, mlp, penalty=SDPenalty(0.5), **LONG),
+    "clip and l2": partial(tiny, mlp, clip=0.1, l2=0.1, **LONG),
+    "ema": partial(tiny, batchnorm, ema=0.9, **LONG),
+}
+
+
+@pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
+def test_a_replayed_training_ends_with_the_same_bits(make, monkeypatch, steps):
+    problem = make(forget=())
+    fast = trained(problem, monkeypatch)
+    assert len(steps) == 58  # all but the one that is traced and the one that is compared
+    slow = trained(problem, monkeypatch, least=10**9)
+    assert len(steps) == 58
+    assert same_bits(fast, slow)
+
+
+def test_a_short_training_is_not_traced(monkeypatch, steps):
+    trained(tiny(mlp, forget=(), epochs=16, batch_size=20), monkeypatch)
+    assert not steps
+
+
+@pytest.mark.parametrize("group", [1, MEMBERS])
+def test_one_model_alone_is_not_traced(monkeypatch, steps, group):
+    problem = tiny(mlp, forget=(), **LONG)
+    train(problem, "original", range(MEMBERS), seed=0, group=group)
+    assert bool(steps) == (group > 1)
+
+
+def test_what_python_does_beside_the_model_is_found(monkeypatch, steps):
+    problem = tiny(Counting, forget=(), **LONG)
+    fast = trained(problem, monkeypatch)
+    assert not steps
+    assert same_bits(fast, trained(problem, monkeypatch, least=10**9))
+
+
+# ---- the gradients by themselves
+
+
+def group(build=mlp, dtype=torch.float32):
+    with seeded(0):
+        modules = [build().to(dtype) for _ in range(MEMBERS)]
+    return Ensemble.stack(modules, range(MEMBERS), MEMBERS)
+
+
+def batch(seed, rows=8, dtype=torch.float32):
+    g = generator(seed)
+    inputs = torch.randn(MEMBERS, rows, 6, generator=g, dtype=dtype)
+    return Batch(inputs, torch.randint(0, 3, (MEMBERS, rows), generator=g), inputs[..., 0].long())
+
+
+def gradient(models, objective, *feed, replays=None):
+    given = replays or Gradients(models, objective, False)
+    for weight in models.weights().values():
+        weight.grad = None
+    given(*feed)
+    return {n: None if w.grad is None else w.grad.clone() for n, w in models.weights().items()}
+
+
+def alike(one, two):
+    return all(
+        a is b if a is None or b is None else torch.equal(a, b)
+        for a, b in zip(one.values(), two.values(), strict=True)
+    )
+
+
+def cross_entropy(model, batch):
+    return nn.functional.cross_entropy(model(batch.inputs), batch.targets)
+
+
+def check(objective, feeds, build=mlp):
+    """The gradients of replayed steps; each is compared with one that is computed."""
+    models, twin = group(build), group(build)
+    replays, found = Gradients(models, objective, True), []
+    for feed in feeds:
+        found.append(gradient(models, objective, *feed, replays=replays))
+        assert alike(found[-1], gradient(twin, objective, *feed))
+    return replays, found
+
+
+def test_feeds_of_another_shape_are_computed():
+    sizes = [8, 8, 8, 5, 8]
+    replays, _ = check(cross_entropy, [(batch(k, size),) for k, size in enumerate(sizes)])
+    assert replays._trusted
+
+
+def test_a_factor_for_each_member_is_part_of_the_feed():
+    def objective(model, batch, factor):
+        return cross_entropy(model, batch) * factor
+
+    feeds = [(batch(k), torch.rand(MEMBERS, generator=generator(k))) for k in range(5)]
+    assert check(objective, feeds)[0]._trusted
+
+
+def test_a_weight_that_plays_no_part_has_no_gradient():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.idle = mlp(), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.net(x)
+
+    replays, found = check(cross_entropy, [(batch(k),) for k in range(4)], Idle)
+    assert replays._trusted
+    assert found[-1]["idle.weight"] is None
+
+
+def test_gradients_may_be_changed_in_place():
+    """Where the objective is linear, a gradient is the batch itself, or one number everywhere."""
+
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.b = nn.Parameter(torch.ones(8, 6)), nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return (self.w * x).sum() + self.b.sum()
+
+    models = group(Linear)
+    replays = Gradients(models, lambda model, batch: model(batch.inputs), True)
+    for k in range(5):
+        given = batch(k)
+        before = given.inputs.clone()
+        found = gradient(models, None, given, replays=replays)
+        assert torch.equal(found["w"], before)
+        assert torch.equal(found["b"], torch.ones(MEMBERS, 4))
+        for weight in models.weights().values():
+            weight.grad.mul_(3)
+        assert torch.equal(given.inputs, before)
+    assert replays._trusted
+
+
+def test_what_cannot_be_traced_is_computed():
+    def objective(model, batch):
+        calls.append(1)
+        if len(calls) == 2:  # the first step is traced before it is computed
+            raise NotImplementedError("not now")
+        return cross_entropy(model, batch)
+
+    calls = [1]
+    models = group()
+    replays = Gradients(models, objective, True)
+    for k in range(3):
+        found = gradient(models, objective, batch(k), replays=replays)
+        assert alike(found, gradient(group(), cross_entropy, batch(k)))
+    assert not replays._trusted
+    assert len(calls) == 1 + 1 + 3
+
+
+def test_an_objective_that_looks_at_numbers_outside_is_not_replayed():
+    def objective(model, batch):
+        return cross_entropy(model, batch) * scale[0]
+
+    scale, models = [1.0], group()
+    replays = Gradients(models, objective, True)
+    for k in range(4):
+        scale[0] = 1.0 + k
+        found = gradient(models, objective, batch(k), replays=replays)
+        assert alike(found, gradient(group(), objective, batch(k)))
+    assert not replays._trusted
