@@ -39,7 +39,7 @@ from expunge.recipe import Recipe
 from expunge.store import Store
 from expunge.zoo.problems import problem
 
-ROUNDS = 3
+ROUNDS = 4
 CORES = 2
 PEAK = 1024  # side of the matrices by whose product the processor is measured
 
