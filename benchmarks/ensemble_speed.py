@@ -1,8 +1,7 @@
 """How many models of one recipe are trained in an hour, against the loops that people write?
 
 Two baselines train one model after another by plain PyTorch: (a) the practice of published code, a
-shuffling `DataLoader` over a data set that is read row by row, as torchvision's are, here without
-their decoding of pictures; (b) the same with the data in memory, a permutation an epoch and batches
+shuffling `DataLoader` over a `TensorDataset`, which it reads row by row; (b) the same with the data in memory, a permutation an epoch and batches
 by index. Each runs with one torch thread, with two, and as two processes at
 once with one thread each; ratios are against the best of the first two, the third is told beside
 it. This package trains the same recipe by `Maker.make`: groups of members by vmap, a process a
@@ -30,7 +29,7 @@ import torch
 from scipy.stats import t
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from expunge.data import TensorData
@@ -125,20 +124,8 @@ Feed = Callable[[Tensor, Tensor, int], Iterator[tuple[Tensor, Tensor]]]
 
 def loader(inputs: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(a): one epoch by a DataLoader."""
-    yield from DataLoader(Rows(inputs, targets), batch_size=size, shuffle=True, drop_last=True)
-
-
-class Rows(Dataset):
-    """A map-style data set; a TensorDataset of late reads whole batches, others do not."""
-
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs, self.targets = inputs, targets
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        return self.inputs[row], int(self.targets[row])
+    data = TensorDataset(inputs, targets)
+    yield from DataLoader(data, batch_size=size, shuffle=True, drop_last=True)
 
 
 def memory(inputs: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
