@@ -1,13 +1,13 @@
 """How many models of one recipe are trained in an hour, against the loops that people write?
 
 Two baselines train one model after another by plain PyTorch: (a) the practice of published code, a
-shuffling `DataLoader` over a `TensorDataset`, which it reads row by row; (b) the same with the data in memory, a permutation an epoch and batches
-by index. Each runs with one torch thread, with two, and as two processes at
-once with one thread each; ratios are against the best of the first two, the third is told beside
-it. This package trains the same recipe by `Maker.make`: groups of members by vmap, a process a
-core, every model written to a store, the choice of the group's size (made once a recipe and
-machine) told apart. All are timed in turn, ROUNDS times; intervals are 95 %, by Student's t over
-the logarithms of the rounds' ratios.
+shuffling `DataLoader` over a `TensorDataset`, which it reads row by row; (b) the same with the data
+in memory, a permutation an epoch and batches by index. Each runs with one torch thread, with two,
+and as two processes at once with one thread each; ratios are against the best of the first two, the
+third is told beside it. This package trains the same recipe by `Maker.make`: groups of members by
+vmap, a process a core, every model written to a store, the choice of the group's size (made once a
+recipe and machine) told apart. All are timed in turn, ROUNDS times; intervals are 95 %, by
+Student's t over the logarithms of the rounds' ratios.
 
 Claims: the time a model, relative to (a) and to (b); and that both train the same: the difference
 in mean test accuracy lies within its interval. Beside them stands the share of the processor's
