@@ -45,8 +45,8 @@ def test_the_example_of_a_text_classifier_is_short_and_retraining_comes_nearest(
 slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take two minutes
 QUICK = ["convex"]
 SLOWER = [
-    *("attribution", "demo_grid", "dmm_digits", "dmm_fashion", "fashion_table", "half_data"),
-    *("matching", "pareto", "unrolling", "unrolling_klom"),
+    *("attribution", "demo_grid", "dmm_digits", "dmm_fashion", "ensemble_speed", "fashion_table"),
+    *("half_data", "matching", "pareto", "unrolling", "unrolling_klom"),
 ]
 
 
