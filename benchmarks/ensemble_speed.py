@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import joblib
 import result
 import torch
-from scipy.stats import t
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -236,7 +235,7 @@ def claimed(name: str, one: dict[str, Any]) -> list[dict]:
     for kind, limits in CASES[name].goals.items():
         best = min((f"{kind}, {n} threads" for n in (1, 2)), key=lambda way: sum(times[way]))
         ratios = [a / b for a, b in zip(times["ours"], times[best], strict=True)]
-        value, low, high = interval(torch.tensor(ratios).log())
+        value, low, high = result.interval(torch.tensor(ratios).log())
         ends = [float(v) for v in torch.tensor([low, high]).exp()]
         for limit in limits:
             what = f"time a model relative to {best}, {name}; 1 / {limit:g}"
@@ -245,12 +244,6 @@ def claimed(name: str, one: dict[str, Any]) -> list[dict]:
     wide = 2 * (da**2 + db**2) ** 0.5
     what = f"difference in mean test accuracy, points, {name}; the target is two errors"
     return [*claims, result.claim(what, abs(a - b), wide)]
-
-
-def interval(values: Tensor) -> tuple[float, float, float]:
-    """The mean and its 95 % interval by Student's t."""
-    reach = float(t.ppf(0.975, len(values) - 1)) * float(values.std()) / len(values) ** 0.5
-    return float(values.mean()), float(values.mean()) - reach, float(values.mean()) + reach
 
 
 def spread(values: list[float]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.stats import t
 
 import expunge
 from expunge import store
@@ -57,6 +58,13 @@ def claim(
         "target": target,
         "holds": high <= target if decided else None,
     }
+
+
+def interval(values: torch.Tensor) -> tuple[float, float, float]:
+    """The mean of some numbers and the ends of its 95 % interval, by Student's t."""
+    reach = float(t.ppf(0.975, len(values) - 1)) * float(values.std()) / len(values) ** 0.5
+    mean = float(values.mean())
+    return mean, mean - reach, mean + reach
 
 
 def before(path: Path) -> dict[str, Any]:

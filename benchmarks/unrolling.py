@@ -27,7 +27,6 @@ from typing import Any
 
 import result
 import torch
-from scipy.stats import t
 from torch import nn
 from unrolling_figure import draw
 
@@ -216,10 +215,8 @@ def penalised(run: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 
 def interval(values: torch.Tensor, of: Callable = lambda x: x) -> dict[str, float]:
     """The mean and its 95 % interval by Student's t, carried back by `of`."""
-    wide = float(t.ppf(0.975, len(values) - 1))
-    centre, reach = values.mean(), wide * values.std() / len(values) ** 0.5
-    ends = (centre, centre - reach, centre + reach)
-    return dict(zip(("value", "low", "high"), (float(of(v)) for v in ends), strict=True))
+    ends = of(torch.tensor(result.interval(values)))
+    return dict(zip(("value", "low", "high"), ends.tolist(), strict=True))
 
 
 def summary(run: dict[str, Any]) -> dict[str, Any]:

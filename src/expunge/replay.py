@@ -30,6 +30,9 @@ class Gradients:
         """The objective is as `descend` takes it; without `replays` every step is computed."""
         self.models, self.objective = models, objective
         self._hopeful = replays and models.stacked is not None
+        weights = models.weights()
+        self._weights = list(weights.values())
+        self._state = {n: t for n, t in (models.stacked or {}).items() if n not in weights}
         self._graph: Callable[..., Any] | None = None
         self._trusted = False
         self._shapes: Any = None
@@ -54,38 +57,31 @@ class Gradients:
             self._trusted = self._same(*rehearsed)
             self._hopeful = self._trusted
 
-    @property
-    def _state(self) -> dict[str, Tensor]:
-        assert self.models.stacked is not None
-        weights = self.models.weights()
-        return {n: t for n, t in self.models.stacked.items() if n not in weights}
-
     def _trace(self, leaves: list[Any], spec: TreeSpec) -> None:
         # imports sympy, which takes a second
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        weights, state = self.models.weights(), self._state
+        weights, state = list(self.models.weights()), self._state
         template = copy.deepcopy(self.models.template)  # whatever Python does beside is done twice
 
         def gradient(values: list[Tensor], buffers: list[Tensor], leaves: list[Any]) -> Any:
             with torch.enable_grad():
                 own = [w.detach().requires_grad_() for w in values]
-                stacked = {**dict(zip(weights, own, strict=True))}
-                stacked |= dict(zip(state, buffers, strict=True))
+                stacked = dict(zip([*weights, *state], [*own, *buffers], strict=True))
                 twin = Ensemble(template, stacked, ids=self.models.ids, group=self.models.group)
                 losses = twin.each(self.objective, *tree_unflatten(leaves, spec))
                 return torch.autograd.grad(losses.sum(), own, allow_unused=True)
 
         copies = [t.clone() for t in state.values()]
         try:
-            values = [w.detach() for w in weights.values()]
+            values = [w.detach() for w in self._weights]
             self._graph = make_fx(gradient)(values, copies, leaves)
         except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
             self._hopeful = False  # what cannot be traced is computed
 
     def _run(self, leaves: list[Any], state: list[Tensor] | None = None) -> list[Tensor | None]:
         assert self._graph is not None
-        values = [w.detach() for w in self.models.weights().values()]
+        values = [w.detach() for w in self._weights]
         with torch.no_grad():
             return self._graph(
                 values, list(self._state.values()) if state is None else state, leaves
@@ -95,7 +91,7 @@ class Gradients:
         """What the trace says of this step, on copies of what it changes."""
         copies = [t.clone() for t in self._state.values()]
         found = self._run(leaves, copies)
-        inputs = [w.detach() for w in self.models.weights().values()] + copies
+        inputs = [w.detach() for w in self._weights] + copies
         inputs += [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         again = self._run(leaves, [t.clone() for t in self._state.values()])
         inputs += [one for one in again if one is not None]  # constants are the same twice
@@ -107,14 +103,12 @@ class Gradients:
         return found, copies
 
     def _same(self, found: list[Tensor | None], state: list[Tensor]) -> bool:
-        weights = self.models.weights().values()
-        pairs = [(w.grad, g) for w, g in zip(weights, found, strict=True)]
+        pairs = [(w.grad, g) for w, g in zip(self._weights, found, strict=True)]
         pairs += list(zip(self._state.values(), state, strict=True))
         return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
     def _take(self, found: list[Tensor | None]) -> None:
-        weights = self.models.weights().values()
-        for weight, grad, borrowed in zip(weights, found, self._borrowed, strict=True):
+        for weight, grad, borrowed in zip(self._weights, found, self._borrowed, strict=True):
             weight.grad = grad.clone() if grad is not None and borrowed else grad
 
 
