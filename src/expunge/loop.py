@@ -122,7 +122,8 @@ def descend(
         What was spent on each member.
 
     Raises:
-        BadInput: the weights became NaN or infinite; a mask that does not fit.
+        BadInput: the weights became NaN or infinite; a mask that does not fit; an objective that
+            is not as pure as was said.
     """
     start = perf_counter()
     weights = models.weights()

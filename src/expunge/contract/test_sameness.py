@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from expunge import loop
 from expunge.contract.cases import (
     everywhere,
     gap,
@@ -61,6 +62,17 @@ def test_a_method_on_a_group_is_the_method_on_each(kind):
     else:  # Adam and its like magnify the rounding of gradients that are nearly zero
         between = float64_outputs(problem, alone) - float64_outputs(problem, together)
         assert between.abs().max() < 1e-8
+
+
+@law("module")
+def test_steps_replayed_from_a_trace_change_no_bit(kind, monkeypatch):
+    problem = tiny(batchnorm)
+    models = Ensemble.stack(list(originals(problem).modules()), range(3), 3)
+    found = []
+    for least in (2, 10**9):
+        monkeypatch.setattr(loop, "LEAST", least)
+        found.append(weights(run(problem, kind, models, epochs=8, steps=16).models))
+    assert same_bits(*found)
 
 
 @pytest.mark.parametrize("build", [None, batchnorm], ids=["mlp", "batchnorm"])

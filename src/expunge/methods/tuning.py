@@ -39,6 +39,7 @@ def tune(
     augment: bool = True,
     after: Hook | None = None,
     watch: Hook | None = None,
+    pure: bool = True,
     **how: Any,
 ) -> Result:
     """Copies of the models after `steps` gradient steps on `objective`.
@@ -59,6 +60,7 @@ def tune(
         augment: batches are augmented as in the recipe; not for targets of clean rows.
         after: see `descend`.
         watch: see `descend`; default `given.watch`.
+        pure: see `descend`; False where the objective counts steps or draws numbers.
         how: passed on to `descend`: l2, l1, schedule, strict.
     """
     if not len(problem.forget):
@@ -92,6 +94,7 @@ def tune(
             precision=precision,
             after=after(before) if after else None,
             watch=watch(before) if watch else None,
+            pure=pure,
             **how,
         )
         parts.append(group)

@@ -70,6 +70,7 @@ def relearn(
             draws=own,
             training=False,
             watch=watch,
+            pure=True,
         )
         curves.append(torch.stack(curve, dim=1))
     return torch.cat(curves)
