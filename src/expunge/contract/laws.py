@@ -60,8 +60,8 @@ LAWS = {
     ),
     "module": Law(
         "Models in a group come out as each alone does, but for rounding (float64, 50 steps).",
-        "write the loss of one model, of nothing but the model and its batches (or call `tune` with "
-        "pure=False); take no mean over members",
+        "write the loss of one model, that depends on nothing but the model and its batches (else "
+        "call `tune` with pure=False); take no mean over members",
     ),
     "start": Law(
         "It starts from the weights that it is given, also in groups of two with one left over.",
