@@ -11,7 +11,7 @@ Student's t over the logarithms of the rounds' ratios.
 
 Claims: the time a model, relative to (a) and to (b); and that both train the same: the difference
 in mean test accuracy lies within its interval. Beside them stands the share of the processor's
-measured matrix-multiply rate that the training's own multiplications reach.
+measured matrix-multiply rate (of both cores) that the training's own multiplications reach.
 
 Run: EXPUNGE_DATA=... python benchmarks/ensemble_speed.py (twenty minutes on two idle cores).
 """
@@ -98,16 +98,19 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
         choosing.append(chose)
         right["ours"] += accuracy
         print(case.name, {name: f"{times[-1]:.3g}" for name, times in seconds.items()}, flush=True)
+    work, most = flops(base), peak()
+    means = {way: sum(times) / len(times) for way, times in seconds.items()}
     return {
         "seconds a model": seconds,
-        "models an hour": {n: 3600 / (sum(s) / len(s)) for n, s in seconds.items()},
+        "models an hour": {way: 3600 / mean for way, mean in means.items()},
+        "share of the peak": {way: work / mean / most for way, mean in means.items()},
         "starting processes, s": starting,
         "choosing the group, s": choosing,
         "group": chosen,
         "accuracy": {name: spread(values) for name, values in right.items()},
         "models": {name: len(values) for name, values in right.items()},
-        "flops a model": flops(base),
-        "peak flops a second": peak(),
+        "flops a model": work,
+        "peak flops a second": most,
     }
 
 
