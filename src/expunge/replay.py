@@ -21,6 +21,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.trimming import trimmed
 
 LEAST = 100  # steps of a run; with fewer the trace takes as long as it spares
 
@@ -85,7 +86,7 @@ class Gradients:
         copies = [t.clone() for t in state.values()]
         try:
             values = [w.detach() for w in self._weights]
-            self._graph = make_fx(gradient)(values, copies, leaves)
+            self._graph = trimmed(make_fx(gradient)(values, copies, leaves))
         except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
             self._hopeful = False  # what cannot be traced is computed
 
