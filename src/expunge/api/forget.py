@@ -24,9 +24,11 @@ from expunge.fanout import one_thread
 from expunge.history import History
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
+from expunge.meter import metered
 from expunge.methods import Given, Method, masked, method, settings
 from expunge.methods.method import Claim
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.rng import seeded
 from expunge.store import Store
 
@@ -125,11 +127,14 @@ def forget(
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model), told.ids[0] if told else 0).to(device)
+    reads, shown = runs.price(problem).forward_rows, workshop.progress
+    if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
+        shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():
-        change = prediction and prediction.on(models)
-        result = runs(
-            problem, models, Given(change=change, teachers=teachers, history=told), seed=seed
-        )
+        change = prediction and prediction.on(models, progress=shown)
+        given = Given(change=change, teachers=teachers, history=told)
+        with metered(problem.train, "Forgetting, rows", reads, shown) as train:
+            result = runs(replace(problem, train=train), models, given, seed=seed)
     if not isinstance(result.models, Ensemble):
         raise BadInput(
             f"{runs.name} with these settings returns no model of this architecture",
