@@ -34,6 +34,8 @@ from expunge.store import Store
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
 
+PASSES = {"scrub": 2, "bad-teacher": 3}  # forward with each batch, where teachers answer on it, too
+
 
 @dataclass(frozen=True)
 class Forgotten:
@@ -128,6 +130,7 @@ def forget(
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model), told.ids[0] if told else 0).to(device)
     reads, shown = runs.price(problem).forward_rows, workshop.progress
+    reads //= PASSES.get(runs.name, 1)
     if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
         shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():
