@@ -19,7 +19,7 @@ interval by Student's t over the originals; `null` is the same of each retrained
 others.
 
 Run: python benchmarks/rows_at_scale.py (five minutes on two idle cores; 1.1 GB in a temporary
-folder).
+folder). Killed, the same command goes on after the last case that was done.
 """
 
 import json
@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import expunge
+from expunge import store
 from expunge.api.forget import forget
 from expunge.audit.margin import classification_margin
 from expunge.data import Data
@@ -71,13 +72,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for kind in kinds:
             make(Path(folder), kind, rows, few)
-        judged, margins = judge(Path(folder), originals, oracles, flags.jobs)
+        workshop = expunge.Workshop(expunge.Store(flags.store), jobs=flags.jobs)
+        judged, margins = judge(Path(folder), originals, oracles, workshop)
         cases = []
         for kind, way, method in product(kinds, ways, METHODS):
             models = originals if way == "mapped" else 1  # the others read the same
             models = models if kind == "numbers" else 0
             asked = {"folder": folder, "kind": kind, "way": way, "method": method, "models": models}
-            cases.append(apart(asked))
+            cases.append(kept(workshop.store, asked, rows))
     truth = margins["oracle"].mean(0)
     before = distance(margins["original"], truth)
     effect = {
@@ -258,6 +260,17 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
     }
 
 
+def kept(known: expunge.Store, asked: dict[str, Any], rows: int) -> dict[str, Any]:
+    """A case, or what an earlier run of this script found that was stopped later on."""
+    told = {name: value for name, value in asked.items() if name != "folder"}
+    key = store.key("rows_at_scale", rows=rows, **told)
+    found = known.facts(key)
+    if found is None:
+        found = apart(asked)
+        known.save(key, {}, found)
+    return found
+
+
 def apart(asked: dict[str, Any]) -> dict[str, Any]:
     """A case in a process of its own, and the bars that it showed."""
     command = [sys.executable, __file__, "--case", json.dumps(asked)]
@@ -274,7 +287,7 @@ def apart(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(
-    folder: Path, originals: int, oracles: int, jobs: int | None
+    folder: Path, originals: int, oracles: int, workshop: expunge.Workshop
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Train originals and retrained models on the mapped rows of numbers.
 
@@ -282,7 +295,6 @@ def judge(
         Facts, and the margins of the forgotten rows by role, (models, rows).
     """
     problem = question(folder, "numbers", "mapped")
-    workshop = expunge.Workshop(expunge.Store(folder / "store"), jobs=jobs)
     maker = Maker(problem, workshop)
     start, margins, right = perf_counter(), {}, {}
     for role, count in (("original", originals), ("oracle", oracles)):
