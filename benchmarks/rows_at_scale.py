@@ -263,7 +263,7 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
 def kept(known: expunge.Store, asked: dict[str, Any], rows: int) -> dict[str, Any]:
     """A case, or what an earlier run of this script found that was stopped later on."""
     told = {name: value for name, value in asked.items() if name != "folder"}
-    key = store.key("rows_at_scale", rows=rows, **told)
+    key = store.key("rows_at_scale", rows=rows, case=told)
     found = known.facts(key)
     if found is None:
         found = apart(asked)

@@ -144,6 +144,8 @@ def test_what_cannot_be_mapped_is_refused_with_the_cure(tmp_path, files, make, m
 def test_files_of_unequal_length_are_refused(files):
     with pytest.raises(BadInput, match=re.escape("files with [9, 10] rows")):
         MappedData(files[0], opened(files[1])[:9])
+    with pytest.raises(BadInput, match=re.escape("files with [0] rows")):
+        MappedData(*(opened(path)[5:5] for path in files))
 
 
 # ---- reading ahead
