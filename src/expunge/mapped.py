@@ -55,10 +55,10 @@ class MappedData:
         self.inputs, self.targets = tree_map(_place, (inputs, targets))
         self.workers = workers
         sizes = {place.shape[0] for place in _places((self.inputs, self.targets))}
-        if len(sizes) != 1 or 0 in sizes:
+        if len(sizes) != 1:
             raise BadInput(
                 f"files with {sorted(sizes)} rows",
-                expected="the same number of rows in every file, at least 1",
+                expected="the same number of rows in every file",
                 cure="check how the arrays were written",
             )
         self._rows = sizes.pop()
