@@ -68,7 +68,9 @@ def test_nothing_is_shown_where_nothing_is_asked_for(moves):
     assert moves == []
 
 
-def test_what_is_over_in_a_moment_shows_no_bar(moves):
+@pytest.mark.usefixtures("impatient")
+def test_what_is_over_in_a_moment_shows_no_bar(moves, monkeypatch):
+    monkeypatch.setattr(meter, "PATIENCE", 1000.0)
     with metered(TensorData(X, Y), "Reading", 10, True) as told:
         list(told.batches(walk(torch.arange(10), 1)))
     assert moves == []
