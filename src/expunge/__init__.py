@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from expunge.data import TensorData as TensorData
     from expunge.errors import BadInput as BadInput
     from expunge.maker import Workshop as Workshop
+    from expunge.mapped import MappedData as MappedData
     from expunge.methods import METHODS as METHODS
     from expunge.methods import method as method
     from expunge.padding import Padding as Padding
@@ -50,6 +51,7 @@ _WHERE = {
     "DatasetData": "expunge.data",
     "TensorData": "expunge.data",
     "BadInput": "expunge.errors",
+    "MappedData": "expunge.mapped",
     "METHODS": "expunge.methods",
     "method": "expunge.methods",
     "SDPenalty": "expunge.penalty",

@@ -1,6 +1,9 @@
 """Rows by number, as device batches: TensorData in memory, DatasetData of any map-style Dataset."""
 
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -47,7 +50,7 @@ class TensorData:
 
     def __init__(self, inputs: Any, targets: Any) -> None:
         try:
-            inputs, targets = tree_map(torch.as_tensor, (inputs, targets))
+            inputs, targets = tree_map(_tensor, (inputs, targets))
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadInput(
                 f"inputs or targets that are no arrays of numbers ({error})",
@@ -64,7 +67,7 @@ class TensorData:
         self.inputs, self.targets = inputs, targets
         self._rows = sizes.pop()
         self._copies: dict[torch.device, tuple[Any, Any]] = {}
-        self._unusable: Tensor | None = None
+        self._unusable: Tensor | None = None  # which rows; empty where none is
 
     def __len__(self) -> int:
         return self._rows
@@ -86,10 +89,12 @@ class TensorData:
 
     def _require_usable(self, rows: Tensor) -> None:
         if self._unusable is None:
-            self._unusable = torch.zeros(len(self), dtype=torch.bool)
+            unusable = torch.zeros(len(self), dtype=torch.bool)
             for leaf in tree_leaves((self.inputs, self.targets)):
-                self._unusable |= _not_finite(leaf, row_axes=1).cpu()
-        if self._unusable.any():  # rare: only then does a batch wait for the device
+                # by pieces: looking takes as much memory as what is looked at
+                unusable |= torch.cat([_not_finite(piece).cpu() for piece in leaf.split(CHUNK)])
+            self._unusable = unusable if unusable.any() else unusable[:0]
+        if len(self._unusable):  # rare: only then does a batch wait for the device
             _refuse(rows.cpu(), self._unusable[rows.cpu()])
 
 
@@ -139,26 +144,36 @@ class DatasetData:
 
     def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
         """See `Data.batches`; `training` reads `train`, otherwise `clean` is read."""
-        plan = list(plan)
-        if not plan:
+        plan, waiting = iter(plan), deque()
+        first = next(plan, None)
+        if first is None:
             return
+
+        def asked() -> Iterator[list[int]]:
+            for rows in chain([first], plan):  # a plan may be longer than memory
+                waiting.append(rows)
+                yield rows.flatten().tolist()
+
         loader = DataLoader(
             Numbered(self.train if training else self.clean),  # type: ignore[arg-type]
-            batch_sampler=[rows.flatten().tolist() for rows in plan],
+            batch_sampler=asked(),  # type: ignore[arg-type]
             collate_fn=Joined(self.collate),
             num_workers=self.workers,
+            pin_memory=self.workers > 0 and first.device.type == "cuda",
             # a generator of its own: the loader would otherwise draw from the global one
             generator=torch.Generator().manual_seed(torch.initial_seed() % 2**63),
         )
-        for rows, content in zip(plan, loader, strict=True):
+        for content in loader:
+            rows = waiting.popleft()
             if isinstance(content, BadInput):
                 raise content
             inputs, targets = content
             flat = rows.flatten().cpu()
             for leaf in tree_leaves((inputs, targets)):
-                _refuse(flat, _not_finite(leaf, row_axes=1))
-            inputs, targets = tree_map(
-                lambda t, r=rows: t.reshape(*r.shape, *t.shape[1:]).to(r.device), (inputs, targets)
+                refuse_unusable(flat, leaf)
+            inputs, targets = fetched(
+                tree_map(lambda t, r=rows: t.reshape(*r.shape, *t.shape[1:]), (inputs, targets)),
+                rows.device,
             )
             yield Batch(inputs, targets, rows)
 
@@ -193,15 +208,33 @@ def walk(rows: Tensor, size: int = CHUNK) -> Iterator[Tensor]:
     return iter(rows.split(size)) if len(rows) else iter(())
 
 
-def _not_finite(values: Tensor, row_axes: int) -> Tensor:
-    """Which rows hold a NaN or an infinity, bool, the row axes of `values`."""
-    if not values.is_floating_point():
-        return torch.zeros(values.shape[:row_axes], dtype=torch.bool)
-    return (
-        ~values.flatten(row_axes).isfinite().all(-1)
-        if values.ndim > row_axes
-        else ~values.isfinite()
-    )
+def fetched(content: Any, device: torch.device) -> Any:
+    """A tree of tensors on a device; what lies in pinned memory an accelerator gets meanwhile."""
+    return tree_map(lambda t: t.to(device, non_blocking=device.type == "cuda"), content)
+
+
+def refuse_unusable(rows: Tensor, content: Tensor) -> None:
+    """Raise BadInput where what some rows hold is NaN or infinite.
+
+    Args:
+        rows: their numbers, (B,).
+        content: (B, ...).
+    """
+    _refuse(rows, _not_finite(content))
+
+
+def _tensor(given: Any) -> Tensor:
+    """A tensor in the same memory where that can be; nothing here writes into it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.as_tensor(given)
+
+
+def _not_finite(content: Tensor) -> Tensor:
+    """Which rows hold a NaN or an infinity, bool, (B,)."""
+    if not content.is_floating_point():
+        return torch.zeros(len(content), dtype=torch.bool)
+    return ~content.flatten(1).isfinite().all(-1) if content.ndim > 1 else ~content.isfinite()
 
 
 def _refuse(rows: Tensor, unusable: Tensor) -> None:

@@ -24,17 +24,21 @@ def fingerprints(data: Data, rows: Tensor) -> Tensor:
         for tree in (batch.inputs, batch.targets):
             found, _ = tree_flatten_with_path(tree)
             leaves = {keystr(path): leaf.detach().cpu().contiguous() for path, leaf in found}
-            columns.append([_hash(leaves, i) for i in range(len(batch.rows))])
+            columns.append(_hashes(leaves, len(batch.rows)))
         hashes.append(torch.tensor(columns, dtype=torch.int64).T)
     return torch.cat(hashes) if hashes else torch.empty(0, 2, dtype=torch.int64)
 
 
-def _hash(leaves: dict[str, Tensor], place: int) -> int:
-    """Of one row of a batch; the order of names plays no part, the names do."""
-    state = hashlib.blake2b(digest_size=8)
+def _hashes(leaves: dict[str, Tensor], count: int) -> list[int]:
+    """Of each row of a batch; the order of names plays no part, the names do."""
+    states = [hashlib.blake2b(digest_size=8) for _ in range(count)]
     for name in sorted(leaves):
-        leaf = leaves[name][place]
-        state.update(name.encode() + repr((leaf.dtype, tuple(leaf.shape))).encode())
+        leaf = leaves[name]
+        head = name.encode() + repr((leaf.dtype, tuple(leaf.shape[1:]))).encode()
         # as bytes, since numpy has no bfloat16
-        state.update(leaf.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return int.from_bytes(state.digest(), signed=True)
+        for state, row in zip(
+            states, leaf.reshape(count, -1).view(torch.uint8).numpy(), strict=True
+        ):
+            state.update(head)
+            state.update(row)
+    return [int.from_bytes(state.digest(), signed=True) for state in states]

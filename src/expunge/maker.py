@@ -18,6 +18,7 @@ from expunge.grouping import ChannelsLast, Choice, choose_group
 from expunge.halfway import Halfway
 from expunge.history import History
 from expunge.loop import Cost
+from expunge.meter import metered
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.recognise import probe_trainer, recognise, require_seeded
@@ -95,7 +96,9 @@ class Maker:
         """(n, 2) hashes of the rows present; zero where a row is absent."""
         present = self.problem.present_rows
         hashes = torch.zeros(len(self.problem.train), 2, dtype=torch.int64)
-        hashes[present] = fingerprints(self.problem.train, present)
+        shown = self.workshop.progress
+        with metered(self.problem.train, "Hashing rows", len(present), shown) as train:
+            hashes[present] = fingerprints(train, present)
         return hashes
 
     @cached_property

@@ -46,7 +46,8 @@ slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take
 QUICK = ["convex"]
 SLOWER = [
     *("attribution", "demo_grid", "dmm_digits", "dmm_fashion", "ensemble_speed", "fashion_table"),
-    *("half_data", "matching", "pareto", "unlearning_speed", "unrolling", "unrolling_klom"),
+    *("half_data", "matching", "pareto", "rows_at_scale", "unlearning_speed", "unrolling"),
+    "unrolling_klom",
 ]
 
 

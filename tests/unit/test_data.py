@@ -3,12 +3,14 @@
 import pickle
 import random
 import re
+import warnings
+from itertools import count
 
 import numpy as np
 import pytest
 import torch
 
-from expunge.data import DatasetData, TensorData, walk
+from expunge.data import CHUNK, DatasetData, TensorData, walk
 from expunge.errors import BadInput
 from expunge.fingerprints import fingerprints
 
@@ -101,7 +103,67 @@ def test_tensors_of_unequal_length_are_refused():
         TensorData({"a": X, "b": X[:9]}, Y)
 
 
+def test_read_only_arrays_stay_where_they_are_without_a_warning(tmp_path):
+    np.save(tmp_path / "x.npy", X.numpy())
+    mapped, frozen = np.load(tmp_path / "x.npy", mmap_mode="r"), Y.numpy().copy()
+    frozen.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = TensorData(mapped, frozen)
+    assert data.inputs.data_ptr() == mapped.ctypes.data
+    assert data.targets.data_ptr() == frozen.ctypes.data
+    (batch, _) = data.batches(PLAN)
+    batch.inputs.zero_()
+    assert np.array_equal(np.load(tmp_path / "x.npy"), X.numpy())
+
+
+def test_every_row_of_many_is_looked_at():
+    """More rows than are looked at at a time."""
+    x = torch.zeros(2 * CHUNK + 5, 2)
+    x[CHUNK + 1, 0] = x[-1, 1] = float("nan")
+    data = TensorData({"a": torch.zeros(len(x)), "b": x}, torch.zeros(len(x)))
+    list(data.batches([torch.tensor([0, CHUNK, CHUNK + 2])]))
+    for row in (CHUNK + 1, len(x) - 1):
+        with pytest.raises(BadInput, match=f"1 of the rows that are read .* first row {row}"):
+            list(data.batches([torch.tensor([0, row])]))
+
+
 # ---- a Dataset
+
+
+class Batched(Items):
+    """Reads many rows at once, which is faster."""
+
+    def __getitems__(self, rows):
+        self.asked.append(rows)
+        return [(self.inputs[row], int(self.targets[row])) for row in rows]
+
+
+def test_a_data_set_that_reads_many_rows_at_once_is_asked_for_a_batch():
+    items = Batched()
+    data = DatasetData(items)
+    items.asked.clear()
+    one, two = data.batches(PLAN)
+    assert items.asked == [[3, 1], [0, 9, 5, 9, 9, 2]]
+    assert one.targets.tolist() == [3, 1]
+    assert two.targets.tolist() == [[0, 9, 5], [9, 9, 2]]
+
+
+@pytest.mark.parametrize(("workers", "further"), [(0, 2), (1, 4)])
+def test_a_plan_is_looked_at_no_further_than_is_read_ahead(workers, further):
+    """A plan may be endless, or have a million batches."""
+    seen = []
+
+    def plan():
+        for k in count():
+            seen.append(k)
+            yield torch.tensor([k % 10])
+
+    batches = DatasetData(Items(), workers=workers).batches(plan())
+    for k in range(25):
+        assert next(batches).targets.tolist() == [k % 10]
+        assert len(seen) <= k + further
+    batches.close()
 
 
 def test_items_of_trees_and_scalars_are_collated():

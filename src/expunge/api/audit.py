@@ -102,7 +102,7 @@ def audit(
     write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
     entry = _entry(card, largest_change(before, after))
     declared = {
-        "problem": {**problem_facts(problem), "members": 1},
+        "problem": {**problem_facts(problem, workshop.progress), "members": 1},
         "run": run_facts(
             command,
             workshop.seed,

@@ -99,7 +99,7 @@ def compare(
     write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
 
     declared = {
-        "problem": {**problem_facts(problem), "members": members},
+        "problem": {**problem_facts(problem, workshop.progress), "members": members},
         "run": run_facts(
             command,
             workshop.seed,

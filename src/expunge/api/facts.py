@@ -14,12 +14,18 @@ from torch import Tensor
 
 from expunge.fingerprints import fingerprints
 from expunge.loop import Cost
+from expunge.meter import metered
 from expunge.problem import Problem
 from expunge.train import retrain_units
 
 
-def problem_facts(problem: Problem) -> dict[str, Any]:
-    """What was asked: sizes, the judge, and retained copies of forgotten rows."""
+def problem_facts(problem: Problem, progress: bool = False) -> dict[str, Any]:
+    """What was asked: sizes, the judge, and retained copies of forgotten rows.
+
+    Args:
+        problem: with rows to forget.
+        progress: show a bar where looking for copies takes a while.
+    """
     return {
         "name": problem.name,
         "kind": problem.task.kind,
@@ -27,14 +33,16 @@ def problem_facts(problem: Problem) -> dict[str, Any]:
         "forget_rows": len(problem.forget),
         "forgotten_before": len(problem.train) - len(problem.present_rows),
         "judged_on": "validation" if problem.test is None else "test",
-        "duplicates": duplicates(problem).tolist(),
+        "duplicates": duplicates(problem, progress).tolist(),
     }
 
 
-def duplicates(problem: Problem) -> Tensor:
+def duplicates(problem: Problem, progress: bool = False) -> Tensor:
     """Retained rows whose inputs are exact copies of a forgotten row's, int64."""
     forgotten = fingerprints(problem.train, problem.forget)[:, 0]
-    kept = fingerprints(problem.train, problem.retain)[:, 0]
+    shown = "Looking for copies", len(problem.retain), progress
+    with metered(problem.train, *shown) as train:
+        kept = fingerprints(train, problem.retain)[:, 0]
     return problem.retain[torch.isin(kept, forgotten)]
 
 

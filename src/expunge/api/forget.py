@@ -24,13 +24,17 @@ from expunge.fanout import one_thread
 from expunge.history import History
 from expunge.loop import Cost
 from expunge.maker import Maker, Workshop
+from expunge.meter import metered
 from expunge.methods import Given, Method, masked, method, settings
 from expunge.methods.method import Claim
 from expunge.problem import Problem
+from expunge.recipe import Recipe
 from expunge.rng import seeded
 from expunge.store import Store
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
+
+PASSES = {"scrub": 2, "bad-teacher": 3}  # forward with each batch, where teachers answer on it, too
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,15 @@ def forget(
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(copy.deepcopy(model), told.ids[0] if told else 0).to(device)
+    reads, shown = runs.price(problem).forward_rows, workshop.progress
+    reads //= PASSES.get(runs.name, 1)
+    if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
+        shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():
-        change = prediction and prediction.on(models)
-        result = runs(
-            problem, models, Given(change=change, teachers=teachers, history=told), seed=seed
-        )
+        change = prediction and prediction.on(models, progress=shown)
+        given = Given(change=change, teachers=teachers, history=told)
+        with metered(problem.train, "Forgetting, rows", reads, shown) as train:
+            result = runs(replace(problem, train=train), models, given, seed=seed)
     if not isinstance(result.models, Ensemble):
         raise BadInput(
             f"{runs.name} with these settings returns no model of this architecture",

@@ -25,6 +25,7 @@ from expunge.attribution.kinds import (
 from expunge.attribution.repeats import Repeats
 from expunge.attribution.stepped import Stepped
 from expunge.ensemble import Change, ChangeTable, Ensemble
+from expunge.meter import metered
 from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.store import Store
@@ -52,7 +53,10 @@ class Prediction:
     measured: Repeats | None = None
 
     def on(
-        self, models: Ensemble, keep: tuple[Store, str] | None = None
+        self,
+        models: Ensemble,
+        keep: tuple[Store, str] | None = None,
+        progress: bool = False,
     ) -> Callable[[str, Tensor], Change]:
         """The predicted change of rows of a split, for these models.
 
@@ -60,6 +64,7 @@ class Prediction:
             models: as they are before anything is forgotten.
             keep: a store and a key that says which models they are, where what is found of each
                 model is kept for other settings of a method.
+            progress: look at the models now, and show a bar of the rows that are read.
         """
         if self.table is not None:
             return self.table
@@ -70,6 +75,8 @@ class Prediction:
             found.remember(self.measured)
         if keep is not None:
             _remember(found, forget, *keep)
+        if progress:
+            _follow(found, forget)
         return lambda split, rows: found.without(forget, rows.cpu(), split)
 
     @property
@@ -125,10 +132,26 @@ class Predictions:
         return self._measured[count]
 
 
+def _follow(found: Any, forget: Tensor) -> None:
+    """Let an attributor find its changes of the models' weights, and show how far it is."""
+    own = _stepped(found)
+    if own is None:
+        return
+    total = len(own.models) * replace(own, problem=own.problem.forgetting(forget)).reads()
+    with metered(own.problem.train, "Attribution, rows", total, True) as train:
+        own.remember(forget, replace(own, problem=replace(own.problem, train=train)).steps(forget))
+
+
+def _stepped(found: Any) -> Any:
+    """The part of an attributor that changes the models' weights; None where there is none."""
+    own = found.around if isinstance(found, Datamodels) else found
+    return own if isinstance(own, Stepped) else None
+
+
 def _remember(found: Any, forget: Tensor, kept: Store, models: str) -> None:
     """Let an attributor find its changes of these models' weights in a store, or put them there."""
-    own = found.around if isinstance(found, Datamodels) else found
-    if not isinstance(own, Stepped):
+    own = _stepped(found)
+    if own is None:
         return
     settings = repr(replace(own, problem=None, models=None))  # type: ignore[arg-type]
     asked = {"settings": settings, "models": models, "version": VERSION}

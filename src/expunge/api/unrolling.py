@@ -108,7 +108,7 @@ def unrolling(
     workshop.make(_measure_member, tasks, "Unrolling trainings", dict.fromkeys(keys, 1))
     found = [maker.kept(key) for key in keys]
     content = {
-        "problem": {**problem_facts(problem), "members": len(ids)},
+        "problem": {**problem_facts(problem, workshop.progress), "members": len(ids)},
         "looks": [_look(k, steps, found) for k, steps in enumerate(at)],
         "layers": _layers(found),
         "run": run_facts(command, workshop.seed, perf_counter() - start, recipe=maker.recipe_id),

@@ -47,7 +47,7 @@ def travel(problem: Problem, rows: int | None = None) -> Travel:
     """
     recipe = recipe_of(problem)
     rows = len(problem.present_rows) if rows is None else rows
-    path, twice = _distance(recipe, rows, UNIT), _distance(recipe, rows, 2 * UNIT)
+    path, twice = _distances(recipe, rows, (UNIT, 2 * UNIT))
     if not path:
         raise BadInput(
             "a recipe whose learning rates are 0 at every step, so that nothing is trained",
@@ -85,10 +85,11 @@ def recipe_of(problem: Problem) -> Recipe:
     )
 
 
-def _distance(recipe: Recipe, rows: int, gradient: float) -> float:
-    """How far a weight goes in one training under a gradient that never changes."""
-    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = recipe.optimizer([("weight", weight)])
+def _distances(recipe: Recipe, rows: int, gradients: tuple[float, ...]) -> list[float]:
+    """How far weights go in one training, each under a gradient of its own that never changes."""
+    weights = [nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in gradients]
+    # one pass for all: a training on a million rows has many steps, and they are walked one by one
+    optimizer = recipe.optimizer([(f"{k}.weight", weight) for k, weight in enumerate(weights)])
     rates, steps = [group["lr"] for group in optimizer.param_groups], recipe.steps(rows)
     # decay in the optimizer pulls back, and is no part of how far the gradient pushes
     for group in optimizer.param_groups:
@@ -96,9 +97,10 @@ def _distance(recipe: Recipe, rows: int, gradient: float) -> float:
     for step in range(steps):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * recipe.schedule(step / steps)
-        weight.grad = torch.full_like(weight, gradient)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = torch.full_like(weight, gradient)
         optimizer.step()
-    return abs(weight.item())
+    return [abs(weight.item()) for weight in weights]
 
 
 def _gradient_size(

@@ -85,6 +85,14 @@ class Stepped(ABC):
         self._found[self.problem.forgetting(forget).forget.numpy().tobytes()] = steps
 
     @abstractmethod
+    def price(self, rows: int) -> Cost:
+        """What a prediction for so many rows reads of one model, for the problem's forget set."""
+
+    def reads(self) -> int:
+        """Rows that `steps` reads for one model and the problem's forget set: for a bar."""
+        return self.price(0).backward_rows  # it goes backward once through each
+
+    @abstractmethod
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         """The change of one model's weights when the problem's rows are forgotten."""
 

@@ -98,6 +98,10 @@ class Trak(Stepped):
         present, forget = len(self.problem.present_rows), len(self.problem.forget)
         return Cost(2 * present + forget, present + forget) + following(rows)
 
+    def reads(self) -> int:
+        """See `Stepped`; margins are read apart from their gradients."""
+        return self.price(0).forward_rows
+
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         own = self.fitted[member]
         damping = self._default(own) if self.damping is None else self.damping

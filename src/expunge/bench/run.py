@@ -78,7 +78,11 @@ def run(
         "name": config.name,
         "config": _plain(asdict(config)),
         "forget_sets": [
-            {"forget_set": here.forget_set.name, "seed": here.seed, **problem_facts(here.problem)}
+            {
+                "forget_set": here.forget_set.name,
+                "seed": here.seed,
+                **problem_facts(here.problem, workshop.progress),
+            }
             | {"emptied": here.emptied.tolist()}
             for here in judged
         ],

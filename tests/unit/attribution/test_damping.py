@@ -40,6 +40,16 @@ def test_of_a_constant_rate_the_path_is_rate_times_steps():
     assert damping(problem()) == pytest.approx(KNEE / (0.1 * STEPS))
 
 
+def test_an_optimizer_that_looks_at_names_finds_a_weight():
+    """As many do, to leave biases and norms out of decay, or to give them another rate."""
+
+    def made(named):
+        rates = {True: 0.1, False: 10.0}
+        return SGD([{"params": [w], "lr": rates[n.endswith(".weight")]} for n, w in named])
+
+    assert damping(problem(lambda named, lr: made(named))) == pytest.approx(KNEE / (0.1 * STEPS))
+
+
 def test_of_a_falling_rate_the_path_is_the_sum_of_rates():
     total = sum(0.1 * (1 - k / STEPS) for k in range(STEPS))
     assert damping(problem(recipe={"schedule": linear})) == pytest.approx(KNEE / total)

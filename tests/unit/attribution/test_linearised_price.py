@@ -53,6 +53,7 @@ def test_the_price_is_what_is_read(optimizer, settings, samples):
     tangents = 2 * products + 2 * 9  # each as much as two rows forward
     assert price.forward_rows == Passes.rows + tangents
     assert price.backward_rows == 2 * sample + pulls + products + sized
+    assert data.read == 1 + attribution.reads() + 2 * 9
     assert price.seconds == 0.0
 
 
@@ -79,6 +80,7 @@ def test_the_price_of_two_sizes_is_what_all_parts_read(optimizer, settings):
     pulls = attribution.rounds * 4 + (attribution.rounds - 1) * 27
     sized = 3 * half  # 58 and 29
     assert data.read == 1 + 2 * 27 + pulls + first + sized + products + 58 + 4 + 4 * 9
+    assert data.read == 1 + attribution.reads() + 4 * 9
     assert price.forward_rows == Passes.rows + 2 * (first + products) + 3 * 2 * 9
 
 

@@ -355,6 +355,7 @@ def test_the_price_is_what_is_read():
     fitted.without(GONE, ALL[:11])
     assert data.read == 2 * (ROWS - 1) + len(GONE) + 2 * 11  # rows asked for: tangent and outputs
     assert told.row_units == 4 * (ROWS - 1) + 3 * len(GONE) + 4 * 11
+    assert fitted.reads() == 2 * (ROWS - 1) + len(GONE)
     data.read = 0
     fitted.without(GONE[:2], ALL[:11])  # the fit serves any forget set
     assert data.read == 2 + 2 * 11
