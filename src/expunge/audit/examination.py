@@ -201,8 +201,8 @@ class Examination:
         if self.oracles < 2:
             return None
         sides = self._margins(file), self._margins(self._evidence.original), self._oracle
-        forget = [beside(side, self.sizes)[0] for side in sides]
-        return overshoot(*forget, self._evidence.kind)
+        ours, before, wanted = (beside(side, self.sizes)[0] for side in sides)
+        return overshoot(ours, before, wanted, self._evidence.kind)
 
 
 def _measured(entry: Table, null: Table, metric: str | None, group: str) -> Measured | None:

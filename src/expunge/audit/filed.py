@@ -61,7 +61,7 @@ class Filed(View):
 
 def _fill(file: Any, own: Tensor, path: Path) -> None:
     """Read as many bytes as a tensor holds, into it."""
-    room = memoryview(own.reshape(-1).view(torch.uint8).numpy())
+    room = own.reshape(-1).view(torch.uint8).numpy().data
     while room:
         count = file.readinto(room)
         if not count:

@@ -6,7 +6,7 @@ KLoM at 100 against 100 models: 0.8 to 1.8 times the true spread where the rows 
 together, up to 2.6 times where all rows are independent, so that intervals err to the careful side.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -147,7 +147,7 @@ def splits_by_rows(
     return torch.stack([statistic.summary(pair) for pair in by_rows(each, pool)])
 
 
-def error(*without: Sequence[Tensor]) -> Tensor:
+def error(*without: list[Tensor]) -> Tensor:
     """The standard error from what a statistic is without each block, for one group or several."""
     return sum((_variance(torch.stack(one).double()) for one in without if one), ZERO).sqrt()
 
