@@ -123,9 +123,7 @@ def write_evidence(
         files["pictures"] = {"forget": pictures}
     with swapped(folder) as fresh:
         for name, blocks in outputs.items():
-            first, last = blocks[0], blocks[-1]
-            count = (len(blocks) - 1) * len(first["forget"]) + len(last["forget"])
-            with growing(fresh / f"{name}.safetensors", first, count) as append:
+            with growing(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
                 for block in blocks:
                     append(block)
         for name, tensors in files.items():
@@ -133,6 +131,13 @@ def write_evidence(
         if texts is not None:
             content = json.dumps({"forget": list(texts)}, indent=0, ensure_ascii=False)
             store.write_bytes(fresh / TEXTS, content.encode())
+
+
+def _layout(blocks: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
+    """Empty tensors as those of a block, and the models of all blocks."""
+    first, last = blocks[0], blocks[-1]
+    count = (len(blocks) - 1) * len(first["forget"]) + len(last["forget"])
+    return {name: values.new_empty(0, *values.shape[1:]) for name, values in first.items()}, count
 
 
 @contextmanager
