@@ -56,7 +56,8 @@ def main() -> None:
     size = QUICK if flags.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
         invent(Path(folder), size)
-        runs = [repeat(Path(folder), size) for _ in range(size["times"])]
+        once = partial(repeat, Path(folder), size)
+        runs = measured.repeated(flags.store, "datamodel-fitting", size, once)
     result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
 
 

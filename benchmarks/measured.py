@@ -16,12 +16,26 @@ from typing import Any
 import result
 import torch
 
+from expunge import store
+from expunge.store import Store
+
 
 def parts(flags: argparse.ArgumentParser) -> argparse.Namespace:
     """The flags with which a script calls itself for one piece of work."""
     flags.add_argument("--part", help=argparse.SUPPRESS)
     flags.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return flags.parse_args()
+
+
+def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], Any]) -> list[Any]:
+    """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
+    kept, found = Store(folder), []
+    for run in range(size["times"]):
+        key = store.key(name, size=size, run=run)
+        if kept.load(key) is None:
+            kept.save(key, {}, {"found": work()})
+        found.append((kept.facts(key) or {})["found"])
+    return found
 
 
 def alone(script: str, part: str, folder: Path) -> dict[str, Any]:
