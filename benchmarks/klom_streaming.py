@@ -45,14 +45,14 @@ def main() -> None:
     size = QUICK if flags.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
         invent(Path(folder), size)
-        runs = [
-            {
-                part: measured.alone(__file__, part, Path(folder))
-                for part in ("streamed", "one_shot")
-            }
-            for _ in range(size["times"])
-        ]
+        both = partial(repeat, Path(folder))
+        runs = measured.repeated(flags.store, "klom-streaming", size, both)
     result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
+
+
+def repeat(folder: Path) -> dict[str, Any]:
+    """One run of both."""
+    return {part: measured.alone(__file__, part, folder) for part in ("streamed", "one_shot")}
 
 
 def invent(folder: Path, size: dict[str, int]) -> None:
