@@ -164,6 +164,16 @@ def test_what_is_not_finite_is_placed_in_the_whole_table(monkeypatch):
         summary.klom_null(bad, 6, [100, 100, 100])
 
 
+def test_what_is_not_finite_in_a_file_is_placed_in_the_whole_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "NUMBERS", 3000)
+    made, targets = tables()
+    made["oracle"]["retain"][[7, 41, 41], [3, 2, 9], [1, 4, 0]] = torch.inf
+    for name, file in {**made, "targets": targets}.items():
+        save_file(file, tmp_path / f"{name}.safetensors")
+    with pytest.raises(BadInput, match=r"retain in oracle.* 3 NaN or .* first at \(7, 3, 1\)"):
+        read(tmp_path, "classification", verify_manifest=False)
+
+
 def test_hidden_rows_are_found_in_pieces(monkeypatch):
     monkeypatch.setattr(pieces, "NUMBERS", 100)
     g = torch.Generator().manual_seed(5)
