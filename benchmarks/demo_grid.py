@@ -15,7 +15,7 @@ from itertools import product
 
 import result
 
-from expunge.api.observing import observe, unlearn
+from expunge.api.observing import Said, observe, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
@@ -59,12 +59,12 @@ def main() -> None:
     targets = panel.targets(problem)
     quiet = Maker(problem, replace(workshop, progress=False))
 
-    def scores(outputs: dict) -> dict:
+    def scores(outputs: Said) -> dict:
         """KLoM p95 by group against each group of oracles; None where it cannot resolve."""
         found = {}
         for judge in ("oracle", "null"):
-            a = [margins(outputs[g], targets[g], "classification") for g in GROUPS]
-            b = [margins(seen[judge][g], targets[g], "classification") for g in GROUPS]
+            a = [margins(outputs.whole(g), targets[g], "classification") for g in GROUPS]
+            b = [margins(seen[judge].whole(g), targets[g], "classification") for g in GROUPS]
             if any(hidden(x, y).double().mean() > 0.05 for x, y in zip(a, b, strict=True)):
                 return {}
             values = [float(klom(x, y).quantile(0.95)) for x, y in zip(a, b, strict=True)]

@@ -14,7 +14,7 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.observing import observe, unlearn
+from expunge.api.observing import Said, observe, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
@@ -70,10 +70,13 @@ def main() -> None:
     result.write(flags.out, claims, interval_is="smallest and largest set", sets=rows, **facts)
 
 
-def score(outputs: dict, oracle: dict, targets: dict) -> dict:
+def score(outputs: Said, oracle: Said, targets: dict) -> dict:
     """KLoM p95 by group, their average, and whether outliers hide rows from it."""
     pairs = [
-        tuple(margins(side[group], targets[group], "classification") for side in (outputs, oracle))
+        tuple(
+            margins(side.whole(group), targets[group], "classification")
+            for side in (outputs, oracle)
+        )
         for group in GROUPS
     ]
     values = [float(klom(u, o).quantile(0.95)) for u, o in pairs]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from expunge.attribution import ridge
 from expunge.attribution.halves import ROWS, Halves
 from expunge.attribution.ridge import STRENGTHS, Ridge
 
@@ -31,6 +32,20 @@ def test_the_change_is_minus_the_coefficients_of_the_forgotten_rows(split, rows,
     for k, row in enumerate(rows):
         beta, _ = fitted(x, whole.blocks[0][split][:, row].double(), model.strength)
         assert (found.mean[k] + beta[FORGET].sum(0)).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("models", [9, 40])
+def test_datamodels_are_the_coefficients_of_every_row_for_the_outputs_asked_about(
+    monkeypatch, models
+):
+    monkeypatch.setattr(ridge, "COLUMNS", 5)  # rows in pieces
+    whole, _ = world(models, 2, noise=1.0)
+    model = Ridge(whole)
+    found = model.datamodels({"train": torch.tensor([1, 6]), "test": torch.tensor([3])})
+    x, block = onehot(whole.rows), whole.blocks[0]
+    outputs = [block["test"][:, 1, 1], block["train"][:, 0, 1], block["train"][:, 3, 0]]
+    beta, _ = fitted(x, torch.stack(outputs, 1).double(), model.strength)
+    assert (found - beta).abs().max() < 1e-9
 
 
 def test_the_effect_of_a_set_is_the_sum_of_the_effects_of_its_rows():

@@ -1,5 +1,6 @@
 """audit(): judge one unlearned model against freshly retrained oracles, or any arrays on disk."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,11 +96,11 @@ def audit(
     method = card.method if card else name
     with one_thread():
         outputs = {
-            "original": panel.outputs(problem, before),
-            f"unlearned-{method}": panel.outputs(problem, after),
+            "original": [panel.outputs(problem, before)],
+            f"unlearned-{method}": [panel.outputs(problem, after)],
         }
-    outputs.update(observe(maker, panel, {"oracle": oracles}))
-    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
+    seen = observe(maker, panel, {"oracle": oracles})
+    write_evidence(out / "evidence", {**outputs, **seen}, panel.targets(problem), pictures, texts)
     entry = _entry(card, largest_change(before, after))
     declared = {
         "problem": {**problem_facts(problem, workshop.progress), "members": 1},
@@ -144,7 +145,8 @@ def audit_evidence(
         require_place(out)
         with swapped(target) as fresh:
             for name in evidence_files(folder):
-                store.write_bytes(fresh / name, (folder / name).read_bytes())
+                with (folder / name).open("rb") as file, store.writing(fresh / name) as copy:
+                    shutil.copyfileobj(file, copy)
     elif not (target / "manifest.json").exists():
         store.write_json(target / "manifest.json", manifest(target))
     rows = evidence.targets

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,21 +29,43 @@ class Failed(NamedTuple):
     why: str
 
 
+class Said(Sequence[Mapping[str, Tensor]]):
+    """What models said on the panel, read from the store block by block, at each look.
+
+    A block holds, by group, (members, rows, C), and "relearning" if the panel asks for it. All
+    blocks of a role or of a method at once would need as much memory as all its models' outputs.
+    """
+
+    def __init__(self, maker: Maker, keys: Sequence[str]) -> None:
+        self._maker, self._keys = maker, list(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place):  # type: ignore[override]
+        return self._maker.kept(self._keys[place]).tensors
+
+    def whole(self, name: str) -> Tensor | None:
+        """One entry of all blocks, joined; None where blocks have no such entry."""
+        found = [block[name] for block in self if name in block]
+        return torch.cat(found) if found else None
+
+
 class Observed:
-    """What models that a method returned said, joined over blocks, with what was spent.
+    """What models that a method returned said, with what was spent.
 
     Attributes:
-        outputs: by group, (members, rows, C), and "relearning" if the panel asks for it.
+        outputs: block by block.
         changed: largest absolute change of a weight.
         reason: why nothing changed, where nothing did.
         cost: of one model.
     """
 
-    def __init__(self, blocks: Sequence[store.Stored]) -> None:
-        self.outputs = _joined(blocks)
-        self.changed = max(block.facts["changed"] for block in blocks)
-        self.reason = blocks[0].facts["reason"]
-        costs = [(Cost(**block.facts["cost"]), block.facts["members"]) for block in blocks]
+    def __init__(self, outputs: Said, facts: Sequence[dict[str, Any]]) -> None:
+        self.outputs = outputs
+        self.changed = max(block["changed"] for block in facts)
+        self.reason = facts[0]["reason"]
+        costs = [(Cost(**block["cost"]), block["members"]) for block in facts]
         members = sum(count for _, count in costs)
         seconds = sum(cost.seconds * count for cost, count in costs) / members
         self.cost = replace(costs[0][0], seconds=seconds)
@@ -68,8 +90,8 @@ class Job:
         return self.maker.history(self.ids) if "history" in self.method.needs else None
 
 
-def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
-    """What the panel reads of each role's first members, by role and group."""
+def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, Said]:
+    """What the panel reads of each role's first members, by role."""
     shape = panel.digest(maker.problem)
     tasks, keys = {}, {role: [] for role in counts}
     for role, count in counts.items():
@@ -81,7 +103,7 @@ def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, 
         _ = maker.template  # made here once, and not by every process
         sizes = {key: len(task[3]) for key, task in missing.items()}
         maker.workshop.make(_observe_block, missing, "Reading outputs", sizes)
-    return {role: _joined([maker.kept(key) for key in found]) for role, found in keys.items()}
+    return {role: Said(maker, found) for role, found in keys.items()}
 
 
 def jobs(
@@ -125,9 +147,10 @@ def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False)
 
 def result_of(done: Sequence[Job]) -> Observed | Failed:
     """What the blocks of one method gave."""
-    blocks = [job.maker.kept(job.key) for job in done]
-    refused = [block.facts["failed"] for block in blocks if "failed" in block.facts]
-    return Failed(refused[0]) if refused else Observed(blocks)
+    keys = [job.key for job in done]
+    facts = [done[0].maker.kept(key).facts for key in keys]
+    refused = [block["failed"] for block in facts if "failed" in block]
+    return Failed(refused[0]) if refused else Observed(Said(done[0].maker, keys), facts)
 
 
 def unlearn(
@@ -191,11 +214,6 @@ def _unlearn_block(job: Job, tolerant: bool) -> None:
 
 def _block(maker: Maker, key: str, ids: tuple[int, ...]) -> Ensemble:
     return maker.block(key, ids).to(maker.workshop.device)
-
-
-def _joined(blocks: Sequence[store.Stored]) -> dict[str, Tensor]:
-    groups = blocks[0].tensors
-    return {group: torch.cat([block.tensors[group] for block in blocks]) for group in groups}
 
 
 def row_digest(rows: Tensor) -> str:

@@ -18,6 +18,7 @@ from expunge.data import Data, walk
 from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
 from expunge.fingerprints import fingerprints
+from expunge.growing import growing
 from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -102,30 +103,41 @@ class Panel:
 
 def write_evidence(
     folder: Path,
-    outputs: Mapping[str, Mapping[str, Tensor]],
+    outputs: Mapping[str, Sequence[Mapping[str, Tensor]]],
     targets: Mapping[str, Tensor],
     pictures: Tensor | None = None,
     texts: Sequence[str] | None = None,
 ) -> None:
-    """Write an evidence folder with its manifest.
+    """Write an evidence folder with its manifest, block by block.
 
     Args:
         folder: made if missing; evidence of an earlier run there is replaced as a whole.
         outputs: file name without ending ("original", "oracle", "null", "unlearned-<method>")
-            -> group -> (members, rows, C).
+            -> blocks of models, of one size but for the last -> group -> (members, rows, C).
         targets: as `Panel.targets` gives them.
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows, one a row.
     """
-    files: dict[str, Mapping[str, Tensor]] = {**outputs, "targets": targets}
+    files: dict[str, Mapping[str, Tensor]] = {"targets": targets}
     if pictures is not None:
         files["pictures"] = {"forget": pictures}
     with swapped(folder) as fresh:
+        for name, blocks in outputs.items():
+            with growing(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
+                for block in blocks:
+                    append(block)
         for name, tensors in files.items():
             store.write_tensors(fresh / f"{name}.safetensors", tensors)
         if texts is not None:
             content = json.dumps({"forget": list(texts)}, indent=0, ensure_ascii=False)
             store.write_bytes(fresh / TEXTS, content.encode())
+
+
+def _layout(blocks: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
+    """Empty tensors as those of a block, and the models of all blocks."""
+    first, last = blocks[0], blocks[-1]
+    count = (len(blocks) - 1) * len(first["forget"]) + len(last["forget"])
+    return {name: values.new_empty(0, *values.shape[1:]) for name, values in first.items()}, count
 
 
 @contextmanager

@@ -48,6 +48,19 @@ class Ridge:
         effect = self._centred(forget).sum(1)
         return vectors @ ((vectors.T @ effect) / (values + self.strength))
 
+    def datamodels(self, chosen: Mapping[str, Tensor]) -> Tensor:
+        """What the presence of each row adds to some outputs, (n, outputs) float64.
+
+        Args:
+            chosen: by split, flat places: row * C + class; splits follow in the order of names.
+        """
+        values, vectors = self._gram
+        z = self.halves.sampled(chosen)
+        rotated = (vectors.T @ (z - z.mean(0))) / (values + self.strength)[:, None]
+        weights = vectors @ rotated
+        every = torch.arange(len(self.halves.present))
+        return torch.cat([self._centred(rows).T @ weights for rows in every.split(COLUMNS)])
+
     @cached_property
     def strength(self) -> float:
         """The lambda of least leave-one-model-out error, over outputs sampled from all splits."""

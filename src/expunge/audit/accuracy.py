@@ -6,10 +6,11 @@ than half of the probability, while to be right it only needs more than any othe
 
 from torch import Tensor
 
+from expunge.audit.pieces import Array, by_members
 from expunge.errors import BadInput
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+def accuracy(outputs: Array, targets: Tensor) -> Tensor:
     """Share of rows whose largest output is that of the true class; the first of a tie counts.
 
     Args:
@@ -22,16 +23,16 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises:
         BadInput: the shapes do not fit, or there are no rows.
     """
-    if outputs.ndim != 3 or outputs.shape[1:2] != targets.shape or not len(targets):
+    if len(outputs.shape) != 3 or outputs.shape[1:2] != targets.shape or not len(targets):
         raise BadInput(
             f"outputs of shape {tuple(outputs.shape)}, targets of {tuple(targets.shape)}",
             expected="(members, rows, C) and (rows,), at least one row",
             cure="give outputs, not margins: accuracy cannot be told from margins",
         )
-    return (outputs.argmax(-1) == targets).double().mean(-1)
+    return by_members(lambda z: (z.argmax(-1) == targets).double().mean(-1), outputs)
 
 
-def absolute_error(margins: Tensor) -> Tensor:
+def absolute_error(margins: Array) -> Tensor:
     """Mean absolute error of a regression, from its margins z - y.
 
     Args:
@@ -43,10 +44,10 @@ def absolute_error(margins: Tensor) -> Tensor:
     Raises:
         BadInput: another shape, or no rows.
     """
-    if margins.ndim != 2 or not margins.shape[1]:
+    if len(margins.shape) != 2 or not margins.shape[1]:
         raise BadInput(
             f"margins of shape {tuple(margins.shape)}",
             expected="(members, rows), at least one row",
             cure="pass the signed errors of a regression, one line per model",
         )
-    return margins.double().abs().mean(-1)
+    return by_members(lambda m: m.double().abs().mean(-1), margins)

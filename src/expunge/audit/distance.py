@@ -7,17 +7,21 @@ strongly its rows move together. It serves where there are too few models for KL
 Source: of this package; the standard score of a model among retrained models.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from expunge.audit.margin import check_finite, check_margins
+from expunge.audit.pieces import Array, by_members, by_rows, member_cuts
+from expunge.audit.resample import left_out
 from expunge.errors import BadInput
 
 MIN_ORACLES = 10
 SPREAD_FLOOR = 1e-6  # smallest sd, as a share of the largest margin of the row: float32 rounding
 
 
-def distance(unlearned: Tensor, oracle: Tensor) -> Tensor:
+def distance(unlearned: Array, oracle: Array) -> Tensor:
     """Root mean square, over rows, of the standardised distance to the oracles.
 
     Where the oracles (nearly) agree on a row, their sd is taken as 1e-6 of the largest absolute
@@ -33,12 +37,17 @@ def distance(unlearned: Tensor, oracle: Tensor) -> Tensor:
     Raises:
         BadInput: wrong shapes, no rows, fewer than 10 oracles, or a margin that is not finite.
     """
-    _enough(oracle)
-    check_margins(unlearned, oracle)
+    require(unlearned, oracle)
     return root_mean_square(unlearned, oracle)
 
 
-def distance_null(oracle: Tensor) -> Tensor:
+def require(unlearned: Array, oracle: Array) -> None:
+    """Raise BadInput where `distance` has no meaning."""
+    _enough(oracle)
+    check_margins(unlearned, oracle)
+
+
+def distance_null(oracle: Array) -> Tensor:
     """The same for each oracle against the other N - 1: what a perfect method would score.
 
     One oracle fewer than a method meets raises the null by 2 % at N = 10, by 0.5 % at N = 20.
@@ -54,14 +63,23 @@ def distance_null(oracle: Tensor) -> Tensor:
     """
     _enough(oracle)
     check_finite("oracle", oracle)
-    everyone = range(len(oracle))
-    return torch.cat(
-        [root_mean_square(oracle[[i]], oracle[[j for j in everyone if j != i]]) for i in everyone]
-    )
+    everyone, found = torch.arange(len(oracle)), []
+    for cut in member_cuts(oracle):
+
+        def squares(models: Tensor, own: slice = cut) -> Tensor:
+            return torch.cat(
+                [
+                    _standardised(models[i, None], _known(models[everyone != i])).square()
+                    for i in range(own.start, own.stop)
+                ]
+            )
+
+        found.append(by_rows(squares, oracle).mean(-1).sqrt())
+    return torch.cat(found)
 
 
-def root_mean_square(unlearned: Tensor, oracle: Tensor) -> Tensor:
-    """`distance` without its conditions: for resampling, where one block of oracles is missing.
+def root_mean_square(unlearned: Array, oracle: Array) -> Tensor:
+    """`distance` without its conditions.
 
     Args:
         unlearned: (M, rows) finite margins.
@@ -70,16 +88,53 @@ def root_mean_square(unlearned: Tensor, oracle: Tensor) -> Tensor:
     Returns:
         (M,) distances, float64.
     """
-    unlearned, oracle = unlearned.double(), oracle.double()
-    spread = oracle.std(0)
-    largest = torch.maximum(unlearned.abs(), oracle.abs().amax(0))
+    return _from(unlearned, [by_rows(_known, oracle)])[0]
+
+
+def without_blocks(unlearned: Array, oracle: Array, blocks: int) -> Tensor:
+    """`root_mean_square` with all oracles, and without each of `blocks` blocks of them.
+
+    Args:
+        unlearned: (M, rows) finite margins.
+        oracle: (N, rows) finite margins, N >= 3.
+        blocks: as in `jackknife`.
+
+    Returns:
+        (1 + blocks, M), all oracles first.
+    """
+
+    def each(models: Tensor) -> Tensor:
+        return torch.stack([_known(models), *map(_known, left_out(models, blocks))])
+
+    return _from(unlearned, by_rows(each, oracle))
+
+
+def _known(oracle: Tensor) -> Tensor:
+    """What a distance needs of the oracles: mean, sd and largest size of each row, (3, rows)."""
+    oracle = oracle.double()
+    return torch.stack([oracle.mean(0), oracle.std(0), oracle.abs().amax(0)])
+
+
+def _from(unlearned: Array, known: Iterable[Tensor]) -> Tensor:
+    """(references, M) distances from one or several groups of oracles, each (3, rows)."""
+    groups = list(known)
+
+    def each(models: Tensor) -> Tensor:
+        squares = (_standardised(models, one).square() for one in groups)
+        return torch.stack([square.mean(-1).sqrt() for square in squares])
+
+    return by_members(each, unlearned)
+
+
+def _standardised(unlearned: Tensor, known: Tensor) -> Tensor:
+    unlearned, (mean, spread, widest) = unlearned.double(), known
+    largest = torch.maximum(unlearned.abs(), widest)
     scale = torch.maximum(spread, SPREAD_FLOOR * largest)
-    z = (unlearned - oracle.mean(0)) / torch.where(scale > 0, scale, 1.0)
-    return z.square().mean(-1).sqrt()
+    return (unlearned - mean) / torch.where(scale > 0, scale, 1.0)
 
 
-def _enough(oracle: Tensor) -> None:
-    if oracle.ndim != 2 or oracle.shape[0] < MIN_ORACLES or oracle.shape[1] == 0:
+def _enough(oracle: Array) -> None:
+    if len(oracle.shape) != 2 or oracle.shape[0] < MIN_ORACLES or oracle.shape[1] == 0:
         raise BadInput(
             f"oracle margins of shape {tuple(oracle.shape)}",
             expected=f"(N, rows) with at least {MIN_ORACLES} oracles and one row",

@@ -4,6 +4,7 @@ The folder's layout is described in docs/audit_json.md.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from expunge.audit.filed import filed
 from expunge.audit.fitting import check_models, check_pictures, check_targets, check_texts
-from expunge.audit.manifest import TEXTS, array_files, checksums, sha256
+from expunge.audit.manifest import TEXTS, array_files, checksums, file_sha256
 from expunge.audit.manifest import manifest as manifest
+from expunge.audit.pieces import Array
 from expunge.audit.verdict import GROUPS
 from expunge.errors import BadInput, nearest
 
@@ -23,12 +26,15 @@ SUFFIX = ".safetensors"
 REQUIRED = ("original", "oracle", "targets")
 OPTIONAL = ("null", "pictures")
 
-Outputs = dict[str, Tensor]  # group of rows -> (members, rows, C) or (members, rows)
+Outputs = Mapping[str, Array]  # group of rows -> (members, rows, C) or (members, rows)
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Arrays that fit together, in the dtype in which they were stored.
+
+    What models said stays in its files, which may be larger than memory; pieces are read where
+    they are looked at.
 
     Attributes:
         original: what the models said before forgetting, for the groups "forget", "retain" and
@@ -54,7 +60,7 @@ class Evidence:
 
 
 def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
-    """Load an evidence folder; each file is read once.
+    """Check an evidence folder, and load what is small of it.
 
     Args:
         folder: where the arrays lie.
@@ -72,8 +78,12 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     folder = Path(folder)
     names = _names(folder)
     promised = checksums(folder) if verify_manifest else None
-    files = {name: _load(folder / (name + SUFFIX), promised) for name in names}
-    models = {name: files[name] for name in names if name not in ("targets", "pictures")}
+    small = [name for name in ("targets", "pictures") if name in names]
+    files = {
+        name: _opened(folder / (name + SUFFIX), promised, _loaded if name in small else filed)
+        for name in names
+    }
+    models = {name: file for name, file in files.items() if name not in small}
     check_models(models, kind)
     check_targets(files["targets"], models["original"], kind)
     if "pictures" in files:
@@ -128,10 +138,10 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
-def _load(path: Path, promised: dict[str, str] | None) -> dict[str, Tensor]:
-    content = _content(path, promised)
+def _opened(path: Path, promised: dict[str, str] | None, how: Callable[[Path], Any]) -> Any:
+    _check(path, promised)
     try:
-        return load(content)
+        return how(path)
     except SafetensorError as error:
         raise BadInput(
             f"{path.name} is damaged ({error})",
@@ -140,10 +150,14 @@ def _load(path: Path, promised: dict[str, str] | None) -> dict[str, Tensor]:
         ) from error
 
 
+def _loaded(path: Path) -> dict[str, Tensor]:
+    return load(path.read_bytes())
+
+
 def _texts(path: Path, promised: dict[str, str] | None) -> Any:
-    content = _content(path, promised)
+    _check(path, promised)
     try:
-        return json.loads(content)["forget"]
+        return json.loads(path.read_bytes())["forget"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path.name} cannot be understood ({error!r})",
@@ -152,12 +166,10 @@ def _texts(path: Path, promised: dict[str, str] | None) -> Any:
         ) from error
 
 
-def _content(path: Path, promised: dict[str, str] | None) -> bytes:
-    content = path.read_bytes()
-    if promised is not None and sha256(content) != promised[path.name]:
+def _check(path: Path, promised: dict[str, str] | None) -> None:
+    if promised is not None and file_sha256(path) != promised[path.name]:
         raise BadInput(
             f"{path.name} has another SHA-256 than the manifest says",
             expected=promised[path.name],
             cure="fetch the file again; if it was changed on purpose, the evidence is void",
         )
-    return content

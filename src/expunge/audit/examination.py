@@ -4,14 +4,11 @@ Values and their null use the same number of models on each side, m = min(models
 all oracles): KLoM falls with the number of models, so nothing else would be comparable.
 """
 
-import torch
-from torch import Tensor
-
 from expunge.audit.distance import MIN_ORACLES
 from expunge.audit.evidence import Evidence, Outputs
 from expunge.audit.klom import hidden
-from expunge.audit.margin import margins
 from expunge.audit.overshoot import overshoot
+from expunge.audit.pieces import Array
 from expunge.audit.summary import (
     Table,
     accuracy_table,
@@ -22,6 +19,7 @@ from expunge.audit.summary import (
     klom_table,
 )
 from expunge.audit.verdict import GROUPS, Measured, judge
+from expunge.audit.views import Joined, Margined, Part, beside
 
 MIN_MODELS = 50  # on each side, for KLoM
 STATISTIC = {"klom": "p95", "distance": "rms"}  # the number of a group that is judged
@@ -43,7 +41,7 @@ class Examination:
         self._evidence = evidence
         self._oracle = self._margins(evidence.oracle)
         null = evidence.null
-        self._pool = torch.cat([self._oracle, self._margins(null)]) if null else self._oracle
+        self._pool = Joined([self._oracle, self._margins(null)], 0) if null else self._oracle
         self._nulls: dict[int, Table] = {}
         self.sizes = [evidence.original[group].shape[1] for group in GROUPS]
         self.oracles = len(self._oracle)
@@ -95,7 +93,7 @@ class Examination:
         m = self.used(len(values))
         table: Table = {
             "models_used": m,
-            "klom": None if m is None else klom_table(values[:m], self._oracle[:m], self.sizes),
+            "klom": None if m is None else klom_table(*self._first(m, values), self.sizes),
             "distance": distance_table(values, self._oracle, self.sizes)
             if self.oracles >= MIN_ORACLES
             else None,
@@ -165,9 +163,14 @@ class Examination:
                 why[f"{name}.sd"] = f"a spread needs 2 models; there is 1 of {', '.join(alone)}"
         return why
 
-    def _margins(self, file: Outputs) -> Tensor:
+    def _margins(self, file: Outputs) -> Array:
+        """Margins on the rows of all groups side by side; they are worked out where looked at."""
         targets, kind = self._evidence.targets, self._evidence.kind
-        return torch.cat([margins(file[group], targets[group], kind) for group in GROUPS], dim=1)
+        return Joined([Margined(file[group], targets[group], kind) for group in GROUPS], 1)
+
+    def _first(self, m: int, values: Array) -> tuple[Array, Array]:
+        """As many models of both sides."""
+        return Part(values, range(m)), Part(self._oracle, range(m))
 
     def _klom_null(self, m: int) -> Table:
         if m not in self._nulls:
@@ -182,24 +185,24 @@ class Examination:
         given = [file for file in files if file]
         name = self._quality_name()
         if name == "error":
-            together = torch.cat([self._margins(file) for file in given])
+            together = Joined([self._margins(file) for file in given], 0)
             return {name: error_table(together, self.sizes)}
-        if any(file[group].ndim == 2 for file in given for group in GROUPS):
+        if any(len(file[group].shape) == 2 for file in given for group in GROUPS):
             return {name: None}
-        outputs = [torch.cat([file[group] for file in given]) for group in GROUPS]
+        outputs = [Joined([file[group] for file in given], 0) for group in GROUPS]
         return {name: accuracy_table(outputs, [self._evidence.targets[g] for g in GROUPS])}
 
     def _hidden(self, file: Outputs, m: int) -> list[str]:
         """Groups of which outliers hide more rows from KLoM than its 95th percentile looks past."""
-        rows = hidden(self._margins(file)[:m], self._oracle[:m]).double().split(self.sizes)
+        rows = hidden(*self._first(m, self._margins(file))).double().split(self.sizes)
         return [group for group, lost in zip(GROUPS, rows, strict=True) if lost.mean() > 0.05]
 
     def _overshoot(self, file: Outputs) -> bool | None:
         if self.oracles < 2:
             return None
-        forget = [self._margins(one)[:, : self.sizes[0]] for one in (file, self._evidence.original)]
-        oracle = self._oracle[:, : self.sizes[0]]
-        return overshoot(forget[0], forget[1], oracle, self._evidence.kind)
+        sides = self._margins(file), self._margins(self._evidence.original), self._oracle
+        ours, before, wanted = (beside(side, self.sizes)[0] for side in sides)
+        return overshoot(ours, before, wanted, self._evidence.kind)
 
 
 def _measured(entry: Table, null: Table, metric: str | None, group: str) -> Measured | None:

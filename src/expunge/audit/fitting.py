@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from expunge.audit.pieces import Array, member_cuts
 from expunge.audit.verdict import GROUPS
 from expunge.errors import BadInput
 
 Tensors = Mapping[str, Tensor]
+Arrays = Mapping[str, Array]
 
 
-def check_models(files: Mapping[str, Tensors], kind: str) -> None:
+def check_models(files: Mapping[str, Arrays], kind: str) -> None:
     """Check what models said: all files must hold the same rows (and classes), all finite.
 
     Args:
@@ -50,7 +52,7 @@ def check_models(files: Mapping[str, Tensors], kind: str) -> None:
             _check_finite(f"{group} in {name}.safetensors", tensors[group])
 
 
-def check_targets(targets: Tensors, models: Tensors, kind: str) -> None:
+def check_targets(targets: Tensors, models: Arrays, kind: str) -> None:
     """Check true classes or values, and row numbers, against what one file of models holds.
 
     Args:
@@ -69,7 +71,7 @@ def check_targets(targets: Tensors, models: Tensors, kind: str) -> None:
         if kind == "regression":
             _check_finite(f"{group} in targets.safetensors", values)
         else:
-            classes = models[group].shape[2] if models[group].ndim == 3 else None
+            classes = models[group].shape[2] if len(models[group].shape) == 3 else None
             _check_classes(f"{group} in targets.safetensors", values, classes)
         numbers = targets.get(f"{group}_rows")
         if numbers is not None:
@@ -141,7 +143,7 @@ def check_texts(texts: Any, targets: Tensors) -> None:
             ) from error
 
 
-def _require(name: str, tensors: Tensors, needed: tuple[str, ...]) -> None:
+def _require(name: str, tensors: Arrays, needed: tuple[str, ...]) -> None:
     for key in needed:
         if key not in tensors:
             raise BadInput(
@@ -151,11 +153,10 @@ def _require(name: str, tensors: Tensors, needed: tuple[str, ...]) -> None:
             )
 
 
-def _check_shape(what: str, values: Tensor, kind: str) -> None:
-    fits = values.ndim == 2 or (
-        values.ndim == 3 and (values.shape[2] == 1) == (kind == "regression")
-    )
-    if not fits or not values.numel() or not values.is_floating_point():
+def _check_shape(what: str, values: Array, kind: str) -> None:
+    axes = len(values.shape)
+    fits = axes == 2 or (axes == 3 and (values.shape[2] == 1) == (kind == "regression"))
+    if not fits or 0 in values.shape or not values.dtype.is_floating_point:
         last = "1" if kind == "regression" else "C >= 2"
         raise BadInput(
             f"{what} is {values.dtype} of shape ({_csv(values.shape)})",
@@ -164,12 +165,18 @@ def _check_shape(what: str, values: Tensor, kind: str) -> None:
         )
 
 
-def _check_finite(what: str, values: Tensor) -> None:
-    bad = ~values.isfinite()
-    if bad.any():
+def _check_finite(what: str, values: Array) -> None:
+    count, first = 0, []
+    for cut in member_cuts(values):
+        piece = values[cut]
+        # where all is well one pass: NaN and infinity both reach the extremes
+        if not torch.stack(piece.aminmax()).isfinite().all():
+            bad = ~piece.isfinite()
+            place, *rest = bad.nonzero()[0].tolist()
+            count, first = count + int(bad.sum()), first or [cut.start + place, *rest]
+    if count:
         raise BadInput(
-            f"{what} holds {int(bad.sum())} NaN or infinite values, first at "
-            f"({_csv(bad.nonzero()[0].tolist())})",
+            f"{what} holds {count} NaN or infinite values, first at ({_csv(first)})",
             expected="finite numbers",
             cure="look for a model whose training diverged, and train it again",
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from expunge.audit.margin import check_margins
+from expunge.audit.pieces import Array, by_rows
 from expunge.errors import BadInput
 
 BINS = 20
@@ -20,8 +21,8 @@ CLIP = 100.0  # paper convention only: unlearned margins are clipped to [-CLIP, 
 
 
 def klom(
-    unlearned: Tensor,
-    oracle: Tensor,
+    unlearned: Array,
+    oracle: Array,
     *,
     bins: int = BINS,
     floor: float = FLOOR,
@@ -29,7 +30,8 @@ def klom(
 ) -> Tensor:
     """KL(unlearned || oracle) of every row, between histograms of margins over models.
 
-    Rows whose margins are all equal, in both groups together, score 0.
+    Rows whose margins are all equal, in both groups together, score 0. Margins are turned to
+    float64 some rows at a time, so they may be of any dtype, and may lie in a file.
 
     The paper's convention has bins - 1 intervals, leaves out every value equal to the largest of
     the row, and normalises what remains. Where that leaves a group empty the public code divides
@@ -50,12 +52,11 @@ def klom(
             a margin that is not finite.
     """
     _check(unlearned, oracle, bins, floor, convention)
-    return (_public_code if convention == "paper" else _ours)(
-        unlearned.double(), oracle.double(), bins, floor
-    )
+    one = _public_code if convention == "paper" else _ours
+    return by_rows(lambda p, q: one(p.double(), q.double(), bins, floor), unlearned, oracle)
 
 
-def hidden(unlearned: Tensor, oracle: Tensor, *, bins: int = BINS) -> Tensor:
+def hidden(unlearned: Array, oracle: Array, *, bins: int = BINS) -> Tensor:
     """Rows whose KLoM cannot be trusted, because outliers stretch the joint range.
 
     A few unlearned models with runaway margins push all others, and all oracles, into the same
@@ -70,9 +71,13 @@ def hidden(unlearned: Tensor, oracle: Tensor, *, bins: int = BINS) -> Tensor:
     Returns:
         (rows,) bool; rows whose margins are all equal are not hidden.
     """
-    low, high = _range(unlearned.double(), oracle.double())
-    spanned = bins * (oracle.amax(0) - oracle.amin(0)).double()
-    return spanned < 2 * (high - low)
+
+    def stretched(p: Tensor, q: Tensor) -> Tensor:
+        low, high = _range(p.double(), q.double())
+        spanned = bins * (q.amax(0) - q.amin(0)).double()
+        return spanned < 2 * (high - low)
+
+    return by_rows(stretched, unlearned, oracle)
 
 
 def p95(values: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ def _divergence(p: Tensor, q: Tensor) -> Tensor:
     return (p * (p.clamp(min=smallest) / q).log()).sum(-1)
 
 
-def _check(unlearned: Tensor, oracle: Tensor, bins: int, floor: float, convention: str) -> None:
+def _check(unlearned: Array, oracle: Array, bins: int, floor: float, convention: str) -> None:
     if convention not in ("expunge", "paper"):
         raise BadInput(
             f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"

@@ -32,13 +32,14 @@ def manifest(folder: Path) -> dict[str, Any]:
         {"schema": ..., "files": {name: sha256 in hexadecimal}}.
     """
     folder = Path(folder)
-    files = {name: sha256((folder / name).read_bytes()) for name in evidence_files(folder)}
+    files = {name: file_sha256(folder / name) for name in evidence_files(folder)}
     return {"schema": SCHEMA, "files": files}
 
 
-def sha256(content: bytes) -> str:
-    """Checksum in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
+def file_sha256(path: Path) -> str:
+    """Checksum of a file in hexadecimal; it is read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksums(folder: Path) -> dict[str, str]:

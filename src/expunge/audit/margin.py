@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from expunge.audit.pieces import Array, by_rows, member_cuts
 from expunge.errors import BadInput
 
 
@@ -98,11 +99,14 @@ def margins(values: Tensor, targets: Tensor, kind: str) -> Tensor:
     if values.ndim == 2:
         return values.double()
     one = classification_margin if kind == "classification" else regression_margin
-    # one member at a time: float64 copies of all outputs at once would need several times the room
-    return torch.stack([one(member.double(), targets) for member in values])
+    # a few members at a time: float64 copies of all outputs would need several times the room
+    cuts = member_cuts(values)
+    return torch.cat(
+        [one(values[cut].double(), targets.expand(cut.stop - cut.start, -1)) for cut in cuts]
+    )
 
 
-def check_margins(unlearned: Tensor, oracle: Tensor) -> None:
+def check_margins(unlearned: Array, oracle: Array) -> None:
     """Refuse two groups of margins that cannot be compared row by row.
 
     Args:
@@ -123,7 +127,7 @@ def check_margins(unlearned: Tensor, oracle: Tensor) -> None:
     check_finite("oracle", oracle)
 
 
-def check_finite(name: str, values: Tensor) -> None:
+def check_finite(name: str, values: Array) -> None:
     """Refuse margins that are NaN or infinite.
 
     Args:
@@ -133,12 +137,19 @@ def check_finite(name: str, values: Tensor) -> None:
     Raises:
         BadInput: some are not finite; it says how many, and which row is the first.
     """
-    # one pass where all is well: NaN and infinity both reach the extremes
-    if values.numel() and not torch.stack(values.aminmax()).isfinite().all():
-        bad = ~values.isfinite()
-        row = int(bad.any(0).nonzero()[0])
+    bad = by_rows(_bad, values)
+    if bad.any():
         raise BadInput(
-            f"{int(bad.sum())} {name} margins are NaN or infinite, first in row {row}",
+            f"{int(bad.sum())} {name} margins are NaN or infinite, "
+            f"first in row {int(bad.nonzero()[0])}",
             expected="finite numbers",
             cure="look for a model whose training diverged, and train it again",
         )
+
+
+def _bad(values: Tensor) -> Tensor:
+    """How many of each row are not finite, (rows,)."""
+    # one pass where all is well: NaN and infinity both reach the extremes
+    if not values.numel() or torch.stack(values.aminmax()).isfinite().all():
+        return torch.zeros(values.shape[1], dtype=torch.int64)
+    return (~values.isfinite()).sum(0)

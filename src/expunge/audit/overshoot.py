@@ -1,12 +1,12 @@
 """Over-forgetting: models that are less sure of the forgotten rows than retrained models are."""
 
 import torch
-from torch import Tensor
 
+from expunge.audit.pieces import Array, by_members
 from expunge.audit.resample import jackknife
 
 
-def overshoot(unlearned: Tensor, original: Tensor, oracle: Tensor, kind: str) -> bool:
+def overshoot(unlearned: Array, original: Array, oracle: Array, kind: str) -> bool:
     """Whether unlearned models moved past the oracles, to the side away from the original.
 
     Compared is the mean over models and forgotten rows of the margin; in a regression, where the
@@ -25,8 +25,10 @@ def overshoot(unlearned: Tensor, original: Tensor, oracle: Tensor, kind: str) ->
         True if they moved past.
     """
     ours, before, wanted = (
-        (-x.double().abs() if kind == "regression" else x.double()).mean(-1)
-        for x in (unlearned, original, oracle)
+        by_members(
+            lambda m: (-m.double().abs() if kind == "regression" else m.double()).mean(-1), table
+        )
+        for table in (unlearned, original, oracle)
     )
     away = torch.sign(wanted.mean() - before.mean())
     past = away * (ours.mean() - wanted.mean())

@@ -7,13 +7,23 @@ together, up to 2.6 times where all rows are independent, so that intervals err 
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from expunge.audit.pieces import Array, by_rows
 from expunge.errors import BadInput
 
 Statistic = Callable[[Tensor, Tensor], Tensor]
+ZERO = torch.zeros((), dtype=torch.float64)
+
+
+class Rowwise(NamedTuple):
+    """A statistic that is made of some numbers of each row, which pieces of rows give."""
+
+    each: Statistic  # (k, rows) of any rows, whatever the others are
+    summary: Callable[[Tensor], Tensor]  # of the (k, rows) of all rows
 
 
 def jackknife(statistic: Statistic, unlearned: Tensor, oracle: Tensor, blocks: int = 10) -> Tensor:
@@ -36,18 +46,51 @@ def jackknife(statistic: Statistic, unlearned: Tensor, oracle: Tensor, blocks: i
     Raises:
         BadInput: fewer than 2 blocks, or no group of at least two models.
     """
-    if blocks < 2 or max(len(unlearned), len(oracle)) < 2:
-        raise BadInput(
-            f"{blocks} blocks of {len(unlearned)} and {len(oracle)} models",
-            expected="at least 2 blocks, and at least 2 models in one group",
-            cure="use 10 blocks, and more models",
-        )
-    variance = torch.zeros((), dtype=torch.float64)
-    if len(unlearned) > 1:
-        variance = variance + _variance(lambda kept: statistic(kept, oracle), unlearned, blocks)
-    if len(oracle) > 1:
-        variance = variance + _variance(lambda kept: statistic(unlearned, kept), oracle, blocks)
-    return variance.sqrt()
+    _require(unlearned, oracle, blocks)
+    return error(
+        [statistic(kept, oracle) for kept in left_out(unlearned, blocks)],
+        [statistic(unlearned, kept) for kept in left_out(oracle, blocks)],
+    )
+
+
+def jackknife_by_rows(
+    statistic: Rowwise, unlearned: Array, oracle: Array, blocks: int = 10
+) -> tuple[Tensor, Tensor]:
+    """A statistic and its standard error as `jackknife` has it, in one pass over the rows.
+
+    What is in memory is a piece of the rows, and for each row and each block k numbers.
+
+    Args:
+        statistic: of rows.
+        unlearned: (M, rows), in memory or not.
+        oracle: (N, rows), in memory or not.
+        blocks: B, at least 2.
+
+    Returns:
+        The statistic, and its standard error.
+
+    Raises:
+        BadInput: as `jackknife`.
+    """
+    _require(unlearned, oracle, blocks)
+
+    def each(u: Tensor, o: Tensor) -> Tensor:
+        found = [statistic.each(u, o)]
+        found += [statistic.each(kept, o) for kept in left_out(u, blocks)]
+        found += [statistic.each(u, kept) for kept in left_out(o, blocks)]
+        return torch.stack(found)
+
+    value, *without = map(statistic.summary, by_rows(each, unlearned, oracle))
+    first = min(blocks, len(unlearned)) if len(unlearned) > 1 else 0
+    return value, error(without[:first], without[first:])
+
+
+def left_out(models: Tensor, blocks: int) -> Iterator[Tensor]:
+    """The models without each block in turn; nothing of a group of one."""
+    number = torch.arange(len(models))
+    if len(models) > 1:
+        for block in number.tensor_split(min(blocks, len(models))):
+            yield models[(number < block[0]) | (number > block[-1])]
 
 
 def splits(
@@ -79,13 +122,45 @@ def splits(
         yield pool[order[:size]], pool[order[size : 2 * size]]
 
 
-def _variance(statistic: Callable[[Tensor], Tensor], models: Tensor, blocks: int) -> Tensor:
-    number = torch.arange(len(models))
-    without = torch.stack(
-        [
-            statistic(models[(number < block[0]) | (number > block[-1])]).double()
-            for block in number.tensor_split(min(blocks, len(models)))
-        ]
-    )
+def splits_by_rows(
+    statistic: Rowwise, pool: Array, size: int, count: int = 200, seed: int = 0
+) -> Tensor:
+    """A statistic of each of the pairs of `splits`, in one pass over the rows.
+
+    Args:
+        statistic: of rows.
+        pool: (P, rows), in memory or not.
+        size: models in each group.
+        count: how many pairs.
+        seed: decides the pairs.
+
+    Returns:
+        (count, ...).
+
+    Raises:
+        BadInput: as `splits`.
+    """
+
+    def each(models: Tensor) -> Tensor:
+        return torch.stack([statistic.each(a, b) for a, b in splits(models, size, count, seed)])
+
+    return torch.stack([statistic.summary(pair) for pair in by_rows(each, pool)])
+
+
+def error(*without: list[Tensor]) -> Tensor:
+    """The standard error from what a statistic is without each block, for one group or several."""
+    return sum((_variance(torch.stack(one).double()) for one in without if one), ZERO).sqrt()
+
+
+def _require(unlearned: Array, oracle: Array, blocks: int) -> None:
+    if blocks < 2 or max(len(unlearned), len(oracle)) < 2:
+        raise BadInput(
+            f"{blocks} blocks of {len(unlearned)} and {len(oracle)} models",
+            expected="at least 2 blocks, and at least 2 models in one group",
+            cure="use 10 blocks, and more models",
+        )
+
+
+def _variance(without: Tensor) -> Tensor:
     spread = (without - without.mean(0)).square().sum(0)
     return (len(without) - 1) / len(without) * spread

@@ -1,7 +1,8 @@
 """Summaries: a metric over the three groups of rows, each number with its spread, ready for JSON.
 
 Margins of all groups lie side by side in one array (members, rows of all groups), so that leaving
-out a block of models, or splitting the oracles, leaves out the same models everywhere.
+out a block of models, or splitting the oracles, leaves out the same models everywhere. They need
+not be in memory: they are read some rows, or some models, at a time.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,19 @@ import torch
 from torch import Tensor
 
 from expunge.audit.accuracy import absolute_error, accuracy
-from expunge.audit.distance import distance, distance_null, root_mean_square
+from expunge.audit.distance import distance_null, require, without_blocks
 from expunge.audit.klom import klom, p95
-from expunge.audit.resample import Statistic, jackknife, splits
+from expunge.audit.margin import check_finite, check_margins
+from expunge.audit.pieces import Array
+from expunge.audit.resample import (
+    Rowwise,
+    error,
+    jackknife_by_rows,
+    left_out,
+    splits_by_rows,
+)
 from expunge.audit.verdict import GROUPS
+from expunge.audit.views import beside
 
 BLOCKS = 10
 SPLITS = 200
@@ -23,7 +33,7 @@ SEED = 0  # of the splits
 Table = dict[str, Any]
 
 
-def klom_table(unlearned: Tensor, oracle: Tensor, sizes: Sequence[int]) -> Table:
+def klom_table(unlearned: Array, oracle: Array, sizes: Sequence[int]) -> Table:
     """KLoM of each group with its standard error, their average, and the paper's variant of it.
 
     Args:
@@ -35,9 +45,9 @@ def klom_table(unlearned: Tensor, oracle: Tensor, sizes: Sequence[int]) -> Table
         {group: {p95, mean, se, mean_se, interval}, average_p95, average_se, average_interval,
         paper_average_p95, paper_average_interval}; intervals are two standard errors each way.
     """
-    statistic = _klom_statistic(sizes)
-    value, error = statistic(unlearned, oracle), jackknife(statistic, unlearned, oracle, BLOCKS)
-    t, se = value.tolist(), error.tolist()
+    check_margins(unlearned, oracle)
+    found = jackknife_by_rows(_klom_statistic(sizes), unlearned, oracle, BLOCKS)
+    t, se = (numbers.tolist() for numbers in found)
     table: Table = {
         group: {"p95": t[i], "mean": t[3 + i], "se": se[i], "mean_se": se[3 + i]}
         | {"interval": _interval(t[i], se[i])}
@@ -47,7 +57,7 @@ def klom_table(unlearned: Tensor, oracle: Tensor, sizes: Sequence[int]) -> Table
     return table | {"paper_average_p95": t[7], "paper_average_interval": _interval(t[7], se[7])}
 
 
-def klom_null(pool: Tensor, models: int, sizes: Sequence[int]) -> Table:
+def klom_null(pool: Array, models: int, sizes: Sequence[int]) -> Table:
     """The same among oracles: medians and 95 % ranges over random splits, `models` on each side.
 
     Args:
@@ -59,9 +69,8 @@ def klom_null(pool: Tensor, models: int, sizes: Sequence[int]) -> Table:
         {group: {p95, mean, interval}, average_p95, average_interval, paper_average_p95,
         paper_average_interval}.
     """
-    statistic = _klom_statistic(sizes)
-    over_splits = torch.stack([statistic(a, b) for a, b in splits(pool, models, SPLITS, SEED)])
-    middle, ranges = _middle(over_splits)
+    check_finite("oracle", pool)
+    middle, ranges = _middle(splits_by_rows(_klom_statistic(sizes), pool, models, SPLITS, SEED))
     table: Table = {
         group: {"p95": middle[i], "mean": middle[3 + i], "interval": ranges[i]}
         for i, group in enumerate(GROUPS)
@@ -70,7 +79,7 @@ def klom_null(pool: Tensor, models: int, sizes: Sequence[int]) -> Table:
     return table | {"paper_average_p95": middle[7], "paper_average_interval": ranges[7]}
 
 
-def distance_table(unlearned: Tensor, oracle: Tensor, sizes: Sequence[int]) -> Table:
+def distance_table(unlearned: Array, oracle: Array, sizes: Sequence[int]) -> Table:
     """Distance to the oracles in each group, averaged over unlearned models.
 
     Args:
@@ -81,21 +90,22 @@ def distance_table(unlearned: Tensor, oracle: Tensor, sizes: Sequence[int]) -> T
     Returns:
         {group: {rms, se, interval}}; with one unlearned model the error is that of the oracles.
     """
+    table: Table = {}
+    groups = zip(GROUPS, beside(unlearned, sizes), beside(oracle, sizes), strict=True)
+    for group, ours, theirs in groups:
+        require(ours, theirs)
+        whole, *fewer = without_blocks(ours, theirs, BLOCKS)
+        t, se = (
+            float(whole.mean()),
+            error(
+                [kept.mean() for kept in left_out(whole, BLOCKS)], [found.mean() for found in fewer]
+            ),
+        )
+        table[group] = {"rms": t, "se": float(se), "interval": _interval(t, float(se))}
+    return table
 
-    def statistic(unlearned: Tensor, oracle: Tensor) -> Tensor:
-        groups = zip(_split(unlearned, sizes), _split(oracle, sizes), strict=True)
-        return torch.stack([root_mean_square(u, o).mean() for u, o in groups])
 
-    groups = zip(_split(unlearned, sizes), _split(oracle, sizes), strict=True)
-    value = [float(distance(u, o).mean()) for u, o in groups]
-    error = jackknife(statistic, unlearned, oracle, BLOCKS).tolist()
-    return {
-        group: {"rms": t, "se": se, "interval": _interval(t, se)}
-        for group, t, se in zip(GROUPS, value, error, strict=True)
-    }
-
-
-def distance_null_table(oracle: Tensor, sizes: Sequence[int]) -> Table:
+def distance_null_table(oracle: Array, sizes: Sequence[int]) -> Table:
     """The same for each oracle against the others: {group: {rms: median, interval: 95 % range}}.
 
     Args:
@@ -105,12 +115,12 @@ def distance_null_table(oracle: Tensor, sizes: Sequence[int]) -> Table:
     Returns:
         As said above, in standard deviations of the oracles.
     """
-    each = torch.stack([distance_null(group) for group in _split(oracle, sizes)], dim=-1)
+    each = torch.stack([distance_null(group) for group in beside(oracle, sizes)], dim=-1)
     middle, ranges = _middle(each)
     return {g: {"rms": middle[i], "interval": ranges[i]} for i, g in enumerate(GROUPS)}
 
 
-def accuracy_table(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Table:
+def accuracy_table(outputs: Sequence[Array], targets: Sequence[Tensor]) -> Table:
     """Accuracy in each group: the mean over models, and their sd (None for a single model).
 
     Args:
@@ -123,7 +133,7 @@ def accuracy_table(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tabl
     return _spread([accuracy(o, t) for o, t in zip(outputs, targets, strict=True)])
 
 
-def error_table(margins: Tensor, sizes: Sequence[int]) -> Table:
+def error_table(margins: Array, sizes: Sequence[int]) -> Table:
     """The same for the mean absolute error of regressions.
 
     Args:
@@ -133,23 +143,21 @@ def error_table(margins: Tensor, sizes: Sequence[int]) -> Table:
     Returns:
         {group: mean, "sd": {group: sd}}, in the units of the target.
     """
-    return _spread([absolute_error(group) for group in _split(margins, sizes)])
+    return _spread([absolute_error(group) for group in beside(margins, sizes)])
 
 
-def _klom_statistic(sizes: Sequence[int]) -> Statistic:
-    def statistic(unlearned: Tensor, oracle: Tensor) -> Tensor:
-        groups = klom(unlearned, oracle).split(list(sizes))
-        paper = klom(unlearned, oracle, convention="paper").split(list(sizes))
+def _klom_statistic(sizes: Sequence[int]) -> Rowwise:
+    def each(unlearned: Tensor, oracle: Tensor) -> Tensor:
+        return torch.stack([klom(unlearned, oracle), klom(unlearned, oracle, convention="paper")])
+
+    def summary(rows: Tensor) -> Tensor:
+        groups, paper = (one.split(list(sizes)) for one in rows)
         high = torch.stack([p95(group) for group in groups])
         mean = torch.stack([group.mean() for group in groups])
         paper_high = torch.stack([p95(group) for group in paper])
         return torch.cat([high, mean, high.mean().view(1), paper_high.mean().view(1)])
 
-    return statistic
-
-
-def _split(margins: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    return margins.split(list(sizes), dim=1)
+    return Rowwise(each, summary)
 
 
 def _interval(value: float, error: float) -> list[float]:

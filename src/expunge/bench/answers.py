@@ -5,8 +5,8 @@ The margin m = log(p / (1 - p)) holds the confidence in the true class, p = sigm
 loss, softplus(-m).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -68,15 +68,29 @@ Cell = dict[str, Answers]  # by group
 
 
 def answers(
-    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], untrained: Tensor | None
+    outputs: Iterable[Mapping[str, Tensor]],
+    targets: Mapping[str, Tensor],
+    untrained: Tensor | None,
 ) -> Cell:
-    """Reduce outputs.
+    """Reduce outputs, block by block.
 
     Args:
-        outputs: group -> (members, rows, C).
+        outputs: blocks of models, group -> (members, rows, C).
         targets: group -> (rows,), and `<group>_rows`, as `Panel.targets` gives them.
         untrained: (members, rows, C) of untrained models on the forgotten rows.
     """
+    found, start = [], 0
+    for block in outputs:
+        members = len(block["forget"])
+        blank = None if untrained is None else untrained[start : start + members]
+        found.append(_reduced(block, targets, blank))
+        start += members
+    return {group: _joined([cell[group] for cell in found]) for group in found[0]}
+
+
+def _reduced(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], untrained: Tensor | None
+) -> Cell:
     cell = {}
     for group in (name for name in outputs if name in targets):
         z, y = outputs[group], targets[group]
@@ -93,3 +107,11 @@ def answers(
             divergence=apart,
         )
     return cell
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    """Answers of more and more models on the same rows."""
+    values = {name: [getattr(part, name) for part in parts] for name in VALUES}
+    if parts[0].divergence is None:
+        del values["divergence"]
+    return replace(parts[0], **{name: torch.cat(each) for name, each in values.items()})

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from expunge.api.facts import cost_facts
-from expunge.api.observing import Failed, Observed, jobs, result_of, run_jobs
+from expunge.api.observing import Failed, Observed, Said, jobs, result_of, run_jobs
 from expunge.bench.answers import Cell
 from expunge.bench.config import Config
 from expunge.bench.content import ORACLE, ORIGINAL, RETRAIN
@@ -24,7 +22,7 @@ class Entry:
 
     facts: dict[str, Any]
     here: Round
-    outputs: dict[str, Tensor]
+    outputs: Said
 
     def cell(self) -> Cell:
         """Its answers on the judged groups."""
@@ -115,5 +113,6 @@ def _nothing(here: Round) -> dict[str, Any]:
     return cost_facts(Cost(), here.problem)
 
 
-def _curves(outputs: dict[str, Tensor]) -> list[list[float]] | None:
-    return outputs["relearning"].tolist() if "relearning" in outputs else None
+def _curves(outputs: Said) -> list[list[float]] | None:
+    found = outputs.whole("relearning")
+    return None if found is None else found.tolist()

@@ -1,6 +1,5 @@
 """One round of a benchmark: a forget set with a seed, its models, and what it takes to judge."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.api.observing import observe
+from expunge.api.observing import Said, observe
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
@@ -77,8 +76,8 @@ class Round:
         return emptied_classes(self.problem)
 
     @cached_property
-    def seen(self) -> dict[str, dict[str, Tensor]]:
-        """What originals and oracles say on the panel, by role and group."""
+    def seen(self) -> dict[str, Said]:
+        """What originals and oracles say on the panel, by role."""
         return observe(self.maker, self.panel, self.roles)
 
     @property
@@ -107,19 +106,20 @@ class Round:
             found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
         return torch.cat(found)
 
-    def judged(self, outputs: Mapping[str, Tensor]) -> Cell:
+    def judged(self, outputs: Said) -> Cell:
         """Answers as they are judged: the test rows are test rows."""
-        return answers({g: outputs[g] for g in GROUPS}, self.targets, self.blank)
+        blocks = ({group: block[group] for group in GROUPS} for block in outputs)
+        return answers(blocks, self.targets, self.blank)
 
-    def tuned(self, outputs: Mapping[str, Tensor]) -> Cell:
+    def tuned(self, outputs: Said) -> Cell:
         """Answers as settings are chosen by: validation rows stand in the place of test rows."""
-        swapped = {**{g: outputs[g] for g in GROUPS}, "test": outputs["validation"]}
+        blocks = ({**{g: b[g] for g in GROUPS}, "test": b["validation"]} for b in outputs)
         targets = {
             **self.targets,
             "test": self.targets["validation"],
             "test_rows": self.targets["validation_rows"],
         }
-        return answers(swapped, targets, None)
+        return answers(blocks, targets, None)
 
     def training_cost(self) -> Cost:
         """What one retraining was counted to cost."""

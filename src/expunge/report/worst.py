@@ -7,7 +7,8 @@ from torch import Tensor
 
 from expunge.audit.evidence import Evidence
 from expunge.audit.klom import klom
-from expunge.audit.margin import margins
+from expunge.audit.pieces import Array, by_rows
+from expunge.audit.views import Margined, Part
 from expunge.errors import BadInput
 from expunge.report import document as doc
 from expunge.report.document import Document
@@ -20,9 +21,16 @@ SHOWN = 4  # rows of a method that the page shows one by one
 class Margins:
     """Margins of the forgotten rows, by who computed them: (members, rows), float64."""
 
-    before: Tensor
-    after: Tensor
-    oracle: Tensor
+    before: Array
+    after: Array
+    oracle: Array
+
+    def of(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of one row, (members,) each."""
+        before, after, oracle = (
+            side[:, row : row + 1].squeeze(1) for side in (self.before, self.after, self.oracle)
+        )
+        return before, after, oracle
 
 
 def forget_margins(evidence: Evidence, method: str) -> Margins:
@@ -38,7 +46,7 @@ def forget_margins(evidence: Evidence, method: str) -> Margins:
             cure="audit the method, or name another",
         )
     found = [
-        margins(values["forget"], evidence.targets["forget"], evidence.kind)
+        Margined(values["forget"], evidence.targets["forget"], evidence.kind)
         for values in (evidence.original, evidence.unlearned[method], evidence.oracle)
     ]
     return Margins(*found)
@@ -57,11 +65,22 @@ def row_scores(found: Margins, metric: str, models: int | None = None) -> Tensor
         (rows,), float64.
     """
     if metric == "klom":
-        return klom(found.after[:models], found.oracle[:models])
-    spread = found.oracle.std(0, correction=1 if len(found.oracle) > 1 else 0)
-    away = (found.after.mean(0) - found.oracle.mean(0)).abs()
+        sides = (found.after, found.oracle)
+        return klom(*(Part(side, range(len(side))[:models]) for side in sides))
+    spread = spread_of(found.oracle)
+    away = (mean_of(found.after) - mean_of(found.oracle)).abs()
     # A row on which all oracles agree to the last bit is no reason to divide by zero.
     return away / spread.clamp(min=torch.finfo(torch.float32).eps)
+
+
+def mean_of(models: Array) -> Tensor:
+    """The mean over models of each row, (rows,)."""
+    return by_rows(lambda m: m.mean(0), models)
+
+
+def spread_of(models: Array) -> Tensor:
+    """The standard deviation over models of each row, (rows,); 0 of a single model."""
+    return by_rows(lambda m: m.std(0, correction=1 if len(m) > 1 else 0), models)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_the_rule_without_oracles_sees_lost_accuracy_and_a_class_still_known():
     right = {g: 4.0 * torch.nn.functional.one_hot(t, 2)[None].float() for g, t in y.items()}
     wrong = {**right, "retain": -right["retain"]}
     emptied = torch.tensor([1])
-    same, bad = (answers(z, targets, None) for z in (right, wrong))
+    same, bad = (answers([z], targets, None) for z in (right, wrong))
     known = 100 * 1.0  # the class is still recognised everywhere
     start = oracle_free(same, same, emptied)
     assert start == pytest.approx(known)  # equal losses: the attack learns nothing
@@ -189,7 +189,7 @@ def cell(margin, targets=(0, 0)):
     truth = {g: torch.tensor(targets) for g in names} | {
         f"{g}_rows": torch.arange(2) for g in names
     }
-    return answers(dict.fromkeys(names, z), truth, None)
+    return answers([dict.fromkeys(names, z)], truth, None)
 
 
 def test_a_run_is_judged_by_the_oracles_and_from_where_it_began():

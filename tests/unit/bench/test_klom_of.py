@@ -18,7 +18,7 @@ def cell(shift):
         outputs[group] = torch.randn(60, ROWS, 3, generator=generator(10 * k + int(shift)))
         targets |= {group: torch.zeros(ROWS).long(), f"{group}_rows": torch.arange(ROWS)}
     outputs["forget"][..., 0] += shift
-    return answers(outputs, targets, None)
+    return answers([outputs], targets, None)
 
 
 @pytest.mark.parametrize("convention", ["expunge", "paper"])

@@ -24,7 +24,7 @@ def cell(members, seed, sure=0.0, classes=3, **more):
         right = torch.nn.functional.one_hot(y, classes)
         outputs[group] = z + (sure + more.get(group, 0.0)) * right
         targets |= {group: y, f"{group}_rows": torch.arange(ROWS[group])}
-    return answers(outputs, targets, None)
+    return answers([outputs], targets, None)
 
 
 def measured(own, oracle, emptied=NOBODY):

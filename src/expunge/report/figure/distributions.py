@@ -43,7 +43,7 @@ def distributions(
         BadInput: the evidence lacks the method.
     """
     found = forget_margins(evidence, method)
-    if doc.withheld(document["methods"][method]) or found.after.shape[1] == 0:
+    if doc.withheld(document["methods"][method]) or not found.after.shape[1]:
         return ""
     worst = worst_rows(document, evidence, method, found, count)
     name = f"distributions-{list(document['methods']).index(method)}-{columns}"
@@ -84,7 +84,7 @@ def _cell(figure: Figure, evidence: Evidence, row: int, line: int, column: int) 
 
 
 def _curves(axes: Axes, found: Margins, row: int) -> None:
-    before, after, oracle = (m[:, row].numpy() for m in (found.before, found.after, found.oracle))
+    before, after, oracle = (values.numpy() for values in found.of(row))
     everything = np.concatenate([before, after, oracle])
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -137,9 +137,7 @@ def _label(evidence: Evidence, found: Margins, method: str, worst: list[int]) ->
     """The figure in words, for those who do not see it."""
     parts = []
     for row in worst:
-        before, after, oracle = (
-            number(float(m[:, row].mean())) for m in (found.before, found.after, found.oracle)
-        )
+        before, after, oracle = (number(float(values.mean())) for values in found.of(row))
         parts.append(
             f"row {int(evidence.targets['forget_rows'][row])}: mean margin before {before}, "
             f"after {after}, retrained {oracle}"

@@ -22,7 +22,7 @@ from expunge.report.figure.canvas import (
     svg,
 )
 from expunge.report.words import SIGNS
-from expunge.report.worst import Margins, forget_margins
+from expunge.report.worst import Margins, forget_margins, mean_of, spread_of
 
 MOST_ROWS = 80  # rows a panel has room for; of more, evenly spaced ones are drawn
 CELL = 2.6, 2.05  # inches of one method's panel when all columns are in use
@@ -73,8 +73,10 @@ def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
 
 def _panel(axes: Axes, found: Margins) -> float:
     """Draw one method; returns the share of all forgotten rows that end inside the band."""
-    before, after, centre = (m.mean(0).numpy() for m in (found.before, found.after, found.oracle))
-    spread = 2 * found.oracle.std(0, correction=1 if len(found.oracle) > 1 else 0).numpy()
+    before, after, centre = (
+        mean_of(side).numpy() for side in (found.before, found.after, found.oracle)
+    )
+    spread = 2 * spread_of(found.oracle).numpy()
     rank = np.argsort(centre, kind="stable")
     if len(rank) > MOST_ROWS:
         rank = rank[np.linspace(0, len(rank) - 1, MOST_ROWS).round().astype(int)]

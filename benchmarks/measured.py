@@ -1,0 +1,73 @@
+"""Seconds and working memory of a piece of work, in a process of its own.
+
+Working memory is the largest resident memory while the work runs, less the largest before, when
+libraries are imported and warm. Files that are read do not count, but where they are mapped.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import result
+import torch
+
+from expunge import store
+from expunge.store import Store
+
+
+def parts(flags: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags with which a script calls itself for one piece of work."""
+    flags.add_argument("--part", help=argparse.SUPPRESS)
+    flags.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    return flags.parse_args()
+
+
+def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], Any]) -> list[Any]:
+    """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
+    kept, found = Store(folder), []
+    for run in range(size["times"]):
+        key = store.key(name, size=size, run=run)
+        if kept.load(key) is None:
+            kept.save(key, {}, {"found": work()})
+        found.append((kept.facts(key) or {})["found"])
+    return found
+
+
+def alone(script: str, part: str, folder: Path) -> dict[str, Any]:
+    """What a script's part prints as JSON in its last line."""
+    words = [sys.executable, script, "--part", part, "--folder", str(folder)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{part}: {found['seconds']:.1f} s, {found['mib']:,.0f} MiB", flush=True)
+    return found
+
+
+def tell(work: Callable[[], dict[str, Any]]) -> None:
+    """Do the work and print its facts, seconds and mebibytes."""
+    torch.set_num_threads(1)
+    warm = torch.randn(300, 300, dtype=torch.float64)
+    torch.linalg.eigh(warm @ warm.T)
+    before, start = _peak(), perf_counter()
+    facts = work()
+    print(json.dumps({**facts, "seconds": perf_counter() - start, "mib": _peak() - before}))
+
+
+def claim(name: str, values: list[float], target: float) -> dict:
+    """A claim on the mean over repetitions, with its interval where there are several."""
+    if len(values) == 1:
+        return result.claim(name, values[0], target)
+    mean, low, high = result.interval(torch.tensor(values))
+    return result.claim(name, mean, target, [low, high])
+
+
+def _peak() -> float:
+    """Of this process since it was started; `ru_maxrss` would count its parent, too."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("no /proc/self/status: this benchmark runs on Linux")

@@ -1,0 +1,84 @@
+"""Views: whatever piece is looked at is that of the table in memory."""
+
+import itertools
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from expunge.audit import pieces
+from expunge.audit.filed import filed
+from expunge.audit.margin import margins
+from expunge.audit.views import Joined, Margined, Part, beside
+
+G = torch.Generator().manual_seed(0)
+VALUES = torch.randn(7, 11, 3, generator=G)
+TARGETS = torch.randint(3, (11,), generator=G)
+PIECES = [slice(None), slice(0, 4), slice(2, 9), slice(5, 5), slice(6, None), slice(-2, None)]
+
+
+def same(view, table):
+    assert view.shape == table.shape
+    assert view.dtype == table.dtype
+    assert len(view) == len(table)
+    for members, rows in itertools.product(PIECES, PIECES):
+        assert torch.equal(view[members, rows], table[members, rows])
+    for members in PIECES:
+        assert torch.equal(view[members], table[members])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "values", [VALUES, VALUES[..., 0].contiguous()], ids=["outputs", "margins"]
+)
+def test_pieces_of_a_file(tmp_path, values, dtype):
+    values = values.to(dtype)
+    others = {"a": torch.ones(3, 2), "z": torch.zeros(2, 5, 4, dtype=torch.float64)}
+    save_file({"forget": values, **others}, tmp_path / "x.safetensors")
+    found = filed(tmp_path / "x.safetensors")
+    assert found.keys() == {"forget", "a", "z"}
+    same(found["forget"], values)
+    same(found["a"], others["a"])
+    same(found["z"], others["z"])
+
+
+def test_a_file_that_was_cut_since_is_not_read_as_if_whole(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"forget": VALUES}, path)
+    found = filed(path)["forget"]
+    path.write_bytes(path.read_bytes()[:-4])
+    assert torch.equal(found[:6], VALUES[:6])
+    with pytest.raises(EOFError, match="shorter than when it was opened"):
+        found[:]
+
+
+@pytest.mark.parametrize("numbers", [1, 50, 1 << 22])
+def test_margins_are_those_of_the_pieces(monkeypatch, numbers):
+    monkeypatch.setattr(pieces, "NUMBERS", numbers)
+    whole = torch.stack([margins(one[None], TARGETS, "classification")[0] for one in VALUES])
+    same(Margined(VALUES, TARGETS, "classification"), whole)
+    same(Margined(whole.float(), TARGETS, "classification"), whole.float().double())
+    errors = VALUES[..., :1].double() - TARGETS[:, None]
+    same(Margined(VALUES[..., :1], TARGETS, "regression"), errors.squeeze(-1))
+
+
+def test_tables_are_joined_along_both_axes():
+    same(Joined([VALUES[:2], VALUES[2:3], VALUES[3:]], 0), VALUES)
+    same(Joined([VALUES[:, :4], VALUES[:, 4:9], VALUES[:, 9:]], 1), VALUES)
+    rows = [
+        Joined([VALUES[:3, :4], VALUES[:3, 4:]], 1),
+        Joined([VALUES[3:, :5], VALUES[3:, 5:]], 1),
+    ]
+    same(Joined(rows, 0), VALUES)
+    same(Joined([VALUES], 1), VALUES)
+
+
+def test_a_part_of_a_part_is_a_part():
+    same(Part(VALUES), VALUES)
+    same(Part(VALUES, range(1, 6), range(2, 11)), VALUES[1:6, 2:11])
+    same(Part(Part(VALUES, range(1, 6)), range(2, 4), range(3, 9)), VALUES[3:5, 3:9])
+
+
+def test_groups_side_by_side():
+    for part, table in zip(beside(VALUES, [4, 0, 7]), VALUES.split([4, 0, 7], 1), strict=True):
+        same(part, table)
