@@ -124,9 +124,7 @@ def require_backend(
     from importlib.util import find_spec
 
     if backend not in ("processes", "ray"):
-        raise BadInput(
-            f"backend '{backend}'", expected="processes or ray", cure="correct the word"
-        )
+        raise BadInput(f"backend '{backend}'", expected="processes or ray", cure="correct the word")
     given = {"--address": address, "--gpus-per-task": gpus_per_task}
     if backend == "processes":
         for flag, value in given.items():

@@ -1,8 +1,10 @@
 """Reaching a Ray cluster, or starting one on this machine; at most one in a process."""
 
 import os
+import random
 import secrets
 import socket
+from typing import Any
 
 import joblib
 
@@ -35,30 +37,36 @@ def connect(address: str | None, jobs: int | None) -> None:
     else:
         _require_answer(address)
         try:
-            ray.init(address, **_QUIET)
+            _init(address)
         # Ray leaves the process where a port is open and something else listens
         except (Exception, SystemExit) as error:
             raise _unreachable(address, error) from error
 
 
-_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}  # workers' prints break the bar
+def _init(address: str, **settings: Any) -> None:
+    """`ray.init` without workers' prints, which break the bar, and without a trace in `random`."""
+    import ray
+
+    before = random.getstate()
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **settings)
+    finally:
+        random.setstate(before)
 
 
 def _start(jobs: int | None) -> None:
-    import ray
-
+    """Start a cluster of this machine alone; BadInput where Ray cannot."""
     # Its ports are open to the network, so that Ray asks who comes for a token, which it would
     # write into the home folder. The user's own settings go before.
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(
+        _init(
             "local",
             num_cpus=jobs or joblib.cpu_count(only_physical_cores=False),
             include_dashboard=False,
             object_store_memory=OBJECTS,
-            **_QUIET,
         )
     except Exception as error:
         raise BadInput(

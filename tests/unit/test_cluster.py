@@ -1,5 +1,6 @@
 """Work as tasks of a real Ray cluster of two workers; and what is refused before it begins."""
 
+import json
 import os
 import signal
 import subprocess
@@ -305,10 +306,16 @@ def test_a_worker_that_does_not_see_the_mark_is_told_of(on, monkeypatch):
 # ---- the product's work
 
 
-def build_or_die(folder):
-    """`mlp`; but the first two builds on the cluster, of two tasks, kill their worker."""
-    if os.getpid() != HERE and len(list(folder.iterdir())) < 2:
-        (folder / str(os.getpid())).touch()
+def finished(store):
+    """Results of trainings that a store holds, and when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in store.glob("models/*.json")}
+
+
+def build_or_die(here, store, deaths):
+    """`mlp`; but on the cluster, once three trainings are kept, two builds kill their worker."""
+    done = finished(store)
+    if os.getpid() != here and len(done) >= 3 and len(list(deaths.iterdir())) < 2:
+        (deaths / str(os.getpid())).write_text(json.dumps(done))
         os.kill(os.getpid(), signal.SIGKILL)
     return mlp()
 
@@ -331,16 +338,20 @@ def made(problem, workshop):
 def test_the_cluster_makes_the_models_of_one_process_and_a_killed_worker_loses_nothing(
     two_workers, tmp_path, dying
 ):
-    (tmp_path / "dead").mkdir()
+    (deaths := tmp_path / "deaths").mkdir()
     base = tiny()
-    alike = replace(base.recipe, build=partial(build_or_die, tmp_path / "dead"))
+    build = partial(build_or_die, os.getpid(), tmp_path / "there", deaths)
+    alike = replace(base, recipe=replace(base.recipe, build=build))
     here = Workshop(Store(tmp_path / "here"), jobs=1, group=2, progress=False)
     there = replace(here, store=Store(tmp_path / "there"), jobs=2, backend="ray")
     one = made(base, here)
-    two = made(replace(base, recipe=alike) if dying else base, there)
+    two = made(alike if dying else base, there)
     assert len(one) > 20
     assert same_bits(one, two)
-    assert len(list((tmp_path / "dead").iterdir())) == (2 if dying else 0)
+    died = [json.loads(path.read_text()) for path in deaths.iterdir()]
+    assert len(died) >= 2 if dying else not died
+    now = finished(tmp_path / "there")
+    assert all(before.items() <= now.items() for before in died)  # nothing was made twice
 
 
 @pytest.mark.slow

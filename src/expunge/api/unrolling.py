@@ -106,9 +106,7 @@ def unrolling(
         key: (maker, member, at, hessian_rows, key) for member, key in zip(ids, keys, strict=True)
     }
     sizes = dict.fromkeys(keys, 1)
-    names = {
-        key: f"unrolling {named('original', [n])}" for key, n in zip(keys, ids, strict=True)
-    }
+    names = {key: f"unrolling {named('original', [n])}" for key, n in zip(keys, ids, strict=True)}
     workshop.make(_measure_member, tasks, "Unrolling trainings", sizes, names)
     found = [maker.kept(key) for key in keys]
     content = {
