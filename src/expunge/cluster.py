@@ -7,7 +7,7 @@ before all is done.
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class Cluster:
 
     def run(
         self, function: Callable[..., Any], tasks: Sequence[tuple], names: Sequence[str]
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Yield `function(*task)` of every task, in the order in which they end.
 
         Args:
@@ -62,7 +62,7 @@ class Cluster:
         self._require_room()
         with self._place() as place:
             parcel = ray.put(cloudpickle.dumps((function, list(tasks))))
-            remote = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_attempting())
+            remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_attempting())
             waiting = deque((number, 1) for number in range(len(tasks)))
             running: dict[Any, tuple[int, int]] = {}
             try:
@@ -188,10 +188,11 @@ def _attempting() -> Callable[..., Any]:
 def _outcome(reference: Any) -> Any:
     """What a task gave; `Failed` also where its worker died or where it could not begin."""
     import ray
+    from ray.exceptions import RayError
 
     try:
         return ray.get(reference)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         cause = getattr(error, "cause", None)  # what a task raised outside of its own work
         shown = cause if isinstance(cause, Exception) else error
         return Failed(f"{type(shown).__name__}: {first_line(shown)}", str(error))

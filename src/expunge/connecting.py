@@ -1,5 +1,6 @@
 """Reaching a Ray cluster, or starting one on this machine; at most one in a process."""
 
+import logging
 import os
 import random
 import secrets
@@ -49,7 +50,7 @@ def _init(address: str, **settings: Any) -> None:
 
     before = random.getstate()
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **settings)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     finally:
         random.setstate(before)
 

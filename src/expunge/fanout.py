@@ -55,7 +55,7 @@ def spread(
     with one_thread(), bar(label, sum(sizes), progress) as advance:
         if cluster is not None and tasks:
             names = names or [f"task {i}" for i in range(len(tasks))]
-            done = cluster.run(_numbered, numbered, names)
+            done: Any = cluster.run(_numbered, numbered, names)
         elif jobs == 1 or len(tasks) <= 1:
             done = (_numbered(*task) for task in numbered)
         else:
