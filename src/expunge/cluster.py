@@ -16,11 +16,12 @@ from uuid import uuid4
 
 import cloudpickle
 import torch
+from filelock import FileLock
 
 from expunge.cluster_worker import Failed, Place, Refused, versions
 from expunge.connecting import connect
 from expunge.errors import BadInput, first_line
-from expunge.store import write_bytes
+from expunge.store import require_writable
 
 ATTEMPTS = 3  # of each task; bad input is not tried again, as it would be as bad
 MOST = 1000  # tasks handed to Ray at once; waiting for one takes time in proportion
@@ -102,12 +103,13 @@ class Cluster:
     @contextmanager
     def _place(self) -> Iterator[Place]:
         """Where this process works, with a mark in the shared folder that workers must see."""
-        mark = self.shared.resolve() / "locks" / f".shared-{uuid4().hex}"
-        write_bytes(mark, b"")
-        try:
-            yield (str(mark), str(Path.cwd()), versions())
-        finally:
-            mark.unlink(missing_ok=True)
+        mark = self.shared.resolve() / "locks" / f"shared-{uuid4().hex}.lock"
+        require_writable(mark.parent)
+        with FileLock(mark):  # so that `store prune` removes what a killed command left, only
+            try:
+                yield (str(mark), str(Path.cwd()), versions())
+            finally:
+                mark.unlink(missing_ok=True)
 
 
 def require_backend(

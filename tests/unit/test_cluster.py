@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_what_ray_says_of_an_address_is_told(error, told, monkeypatch):
 
 def test_a_worker_that_does_not_see_the_store_names_itself_and_it(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_worker, "PATIENCE", 0.0)
-    place = (str(tmp_path / "store/locks/.shared-1"), str(tmp_path), cluster_worker.versions())
+    place = (str(tmp_path / "store/locks/shared-1.lock"), str(tmp_path), cluster_worker.versions())
     refused = cluster_worker.attempt(place, None, 0)
     told = f"does not see the store {tmp_path}/store. .* put --store on a shared disk"
     with pytest.raises(BadInput, match=told):
@@ -284,6 +285,34 @@ def test_a_task_that_finds_no_room_is_refused_and_not_waited_for(tmp_path, two_w
         list(Cluster(None, tmp_path, 2, gpus=0.5).run(divide, [()], ["one"]))
 
 
+SHARED = """
+import os, time, ray
+from pathlib import Path
+from expunge.cluster import Cluster
+
+ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+
+def span(n):
+    start = time.time()
+    time.sleep(1)
+    return start, time.time(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+spans = list(Cluster(None, Path("."), gpus=0.5).run(span, [(n,) for n in range(4)], "abcd"))
+most = max(sum(s <= start < e for s, e, _ in spans) for start, _, _ in spans)
+print(most, {device for _, _, device in spans})
+"""
+
+
+@pytest.mark.slow
+def test_as_many_tasks_run_at_once_as_shares_of_a_gpu_allow(tmp_path):
+    """On one GPU that exists in Ray's books only; and a cluster that the user began is used."""
+    pytest.importorskip("ray")
+    words, pipes = [sys.executable, "-c", SHARED], {"capture_output": True, "text": True}
+    env = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}
+    shown = subprocess.run(words, cwd=tmp_path, env=env, check=True, timeout=200, **pipes).stdout
+    assert shown.splitlines()[-1] in ("2 {'0'}", "1 {'0'}")  # one, where a machine is very slow
+
+
 @pytest.mark.slow
 def test_one_process_has_one_cluster(on, tmp_path):
     import ray
@@ -298,7 +327,7 @@ def test_one_process_has_one_cluster(on, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_does_not_see_the_mark_is_told_of(on, monkeypatch):
-    monkeypatch.setattr(cluster, "write_bytes", lambda path, content: None)
+    monkeypatch.setattr(cluster, "FileLock", nullcontext)  # which writes none
     with pytest.raises(BadInput, match="does not see the store"):
         on(abs)
 
