@@ -139,7 +139,7 @@ class Ensemble:
     def groups(self) -> Iterator["Ensemble"]:
         """Independent copies of consecutive blocks of at most `group` members."""
         if self.stacked is None:
-            yield Ensemble(copy.deepcopy(self.template), ids=self.ids, group=self.group)
+            yield Ensemble(independent(self.template), ids=self.ids, group=self.group)
             return
         modules = list(self.modules()) if self.group == 1 else []
         for start in range(0, len(self), self.group):
@@ -154,14 +154,20 @@ class Ensemble:
             yield Ensemble(copy.deepcopy(self.template), part, ids=ids, group=self.group)
 
     def to(self, device: str | torch.device) -> "Ensemble":
-        """The same members on a device; itself if they are there already."""
-        if self.device == torch.device(device):
+        """The same members on a device; itself if they are there already.
+
+        A module whose parts lie on several devices stays as its user placed it.
+        """
+        placed = (
+            self.stacked is None and len({t.device for t in _state(self.template).values()}) > 1
+        )
+        if self.device == torch.device(device) or placed:
             return self
         stacked = self.stacked and {
             n: t.detach().to(device).requires_grad_(t.requires_grad)
             for n, t in self.stacked.items()
         }
-        template = copy.deepcopy(self.template).to(device)
+        template = independent(self.template).to(device)
         return Ensemble(template, stacked, ids=self.ids, group=self.group)
 
     @property
@@ -228,6 +234,19 @@ class Ensemble:
                 cure="lower the learning rate, or repair the model's weights",
             )
         return outputs
+
+
+def independent(module: nn.Module) -> nn.Module:
+    """A deep copy that shares nothing with the module.
+
+    A method that is wrapped on the module itself, as accelerate does with `to`, would go on acting
+    on the original; the copy has the plain one.
+    """
+    made = copy.deepcopy(module)
+    for name, value in list(vars(made).items()):
+        if getattr(getattr(value, "__wrapped__", None), "__self__", None) is module:
+            delattr(made, name)
+    return made
 
 
 class Change(NamedTuple):

@@ -1,7 +1,10 @@
-"""The same work over processes; one torch thread each, so that no bit depends on how many."""
+"""The same work over processes, here or on a Ray cluster.
+
+One torch thread each, so that no bit depends on how many.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import joblib
@@ -16,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from expunge.cluster import Cluster
+
 
 def spread(
     function: Callable[..., Any],
@@ -24,7 +29,9 @@ def spread(
     jobs: int,
     label: str,
     sizes: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
     progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> list[Any]:
     """`function(*task)` for every task, in the order of the tasks.
 
@@ -35,22 +42,29 @@ def spread(
         jobs: processes; 1 works in this one.
         label: what the progress bar says, e.g. "Training models".
         sizes: how much of the bar each task fills, e.g. its number of models; default 1 each.
+        names: what each task makes, for messages of a cluster; default its number.
         progress: show a bar with the time left.
+        cluster: does the work in the place of processes; fails and retries as `Cluster.run` says.
 
     Raises:
         Exception: whatever a task raised; the work of finished tasks is lost unless they kept it.
     """
     sizes = [1] * len(tasks) if sizes is None else list(sizes)
     results: list[Any] = [None] * len(tasks)
+    numbered = [(function, i, task) for i, task in enumerate(tasks)]
     with one_thread(), bar(label, sum(sizes), progress) as advance:
-        if jobs == 1 or len(tasks) <= 1:
-            done = ((i, function(*task)) for i, task in enumerate(tasks))
+        if cluster is not None and tasks:
+            names = names or [f"task {i}" for i in range(len(tasks))]
+            done: Any = cluster.run(_numbered, numbered, names)
+        elif jobs == 1 or len(tasks) <= 1:
+            done = (_numbered(*task) for task in numbered)
         else:
             parallel: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            done = parallel(joblib.delayed(_numbered)(function, i, t) for i, t in enumerate(tasks))
-        for i, result in done:
-            results[i] = result
-            advance(sizes[i])
+            done = parallel(joblib.delayed(_numbered)(*task) for task in numbered)
+        with closing(done):  # an error here, or Ctrl-C, cancels what a cluster still does
+            for i, result in done:
+                results[i] = result
+                advance(sizes[i])
     return results
 
 

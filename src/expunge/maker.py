@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge import fanout, store
+from expunge.cluster import Cluster, gpus_of, require_backend
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput, first_line
 from expunge.fingerprints import fingerprints
@@ -31,7 +32,7 @@ CHOICES = 2  # raised when more ways of training are tried
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and how models are made: a store, a device, processes, a seed."""
+    """Where and how models are made: a store, a device, processes or a cluster, a seed."""
 
     store: Store
     seed: int = 0
@@ -39,8 +40,12 @@ class Workshop:
     jobs: int | None = None  # None: one process a core, or one alone on an accelerator
     group: int | None = None  # members a group; None: chosen by a short timing
     progress: bool = True
+    backend: str = "processes"  # or "ray": tasks of a cluster, of which `jobs` at once
+    address: str | None = None  # of the cluster, as `expunge.connecting.connect` takes it
+    gpus_per_task: float | None = None  # on a cluster with cuda; None: one whole
 
     def __post_init__(self) -> None:
+        require_backend(self.backend, self.address, self.gpus_per_task, self.device)
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
@@ -49,6 +54,15 @@ class Workshop:
                 expected="cpu, or a device that this torch build and machine have",
                 cure="choose another --device, or install a torch build for it",
             ) from error
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What does the work in the place of processes of this machine, if anything does."""
+        if self.backend == "processes":
+            return None
+        gpus = gpus_of(self.device, self.gpus_per_task)
+        jobs = None if self.jobs is None else max(1, self.jobs)
+        return Cluster(self.address, self.store.root, jobs, gpus)
 
     def missing(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """Those whose key the store does not hold whole."""
@@ -60,6 +74,7 @@ class Workshop:
         tasks: Mapping[str, tuple],
         label: str,
         sizes: Mapping[str, int],
+        names: Mapping[str, str],
     ) -> None:
         """Fill the store, spread over processes: `function(*task)` for each key that it lacks.
 
@@ -68,6 +83,7 @@ class Workshop:
             tasks: arguments by key. What another run on this store is making is waited for.
             label: what the progress bar says.
             sizes: by key, how much of the bar a task fills.
+            names: by key, which members of what a task makes, for messages.
         """
         if missing := self.missing(tasks):
             fanout.spread(
@@ -76,8 +92,15 @@ class Workshop:
                 jobs=fanout.jobs_for(self.device, self.jobs),
                 label=label,
                 sizes=[sizes[key] for key in missing],
+                names=[names[key] for key in missing],
                 progress=self.progress,
+                cluster=self.cluster,
             )
+
+
+def named(role: str, ids: Sequence[int]) -> str:
+    """Some members of a role, for messages: "oracle 3", "oracle 4 to 7"."""
+    return f"{role} {ids[0]}" + (f" to {ids[-1]}" if len(ids) > 1 else "")
 
 
 class Maker:
@@ -259,7 +282,8 @@ def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
         tasks |= maker.orders(counts)  # the same originals serve many forget sets
     if tasks:
         sizes = {key: len(task[2]) for key, task in tasks.items()}
-        orders[0][0].workshop.make(_make_block, tasks, "Training models", sizes)
+        names = {key: named(task[1], task[2]) for key, task in tasks.items()}
+        orders[0][0].workshop.make(_make_block, tasks, "Training models", sizes, names)
 
 
 def _make_once(store: Store, key: str, function: Callable[..., Any], task: tuple) -> None:

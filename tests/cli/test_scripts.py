@@ -42,13 +42,30 @@ def test_the_example_of_a_text_classifier_is_short_and_retraining_comes_nearest(
     assert far["retrain"] < 0.1 * far["fine-tune"]
 
 
+@pytest.mark.slow
+def test_the_example_of_a_model_over_two_devices_keeps_its_hooks(tmp_path):
+    pytest.importorskip("accelerate")
+    script = ROOT / "examples" / "accelerate_two_devices.py"
+    assert len(script.read_text().splitlines()) < 80
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words, pipes = [sys.executable, script], {"capture_output": True, "text": True}
+    shown = subprocess.run(words, cwd=tmp_path, env=env, check=True, timeout=300, **pipes).stdout
+    for line, method in zip(shown.splitlines(), ("fine-tune", "dmm"), strict=True):
+        assert line.startswith(f"{method}: layers on ")
+        assert "6 of 6 with their hooks" in line
+        before, after = (
+            int(part.split("%")[0].split()[-1]) for part in line.split("right:")[1].split(",")
+        )
+        assert after < before
+
+
 slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take two minutes
 QUICK = ["convex"]
-SLOWER = (
-    "attribution datamodel_fitting demo_grid dmm_digits dmm_fashion ensemble_speed "
-    "fashion_table half_data klom_streaming matching pareto rows_at_scale unlearning_speed "
-    "unrolling unrolling_klom"
-).split()
+SLOWER = [
+    *("attribution", "datamodel_fitting", "demo_grid", "dmm_digits", "dmm_fashion"),
+    *("ensemble_speed", "fashion_table", "half_data", "klom_streaming", "matching", "pareto"),
+    *("rows_at_scale", "unlearning_speed", "unrolling", "unrolling_klom"),
+]
 
 
 @pytest.mark.parametrize("name", [*QUICK, *map(slow, SLOWER)])

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import wraps
 
 import pytest
 import torch
@@ -313,3 +314,25 @@ def test_shifted_refuses_data_that_it_was_not_made_for():
 
 def xy(problem):
     return problem.train.inputs, problem.train.targets
+
+
+def test_a_module_spread_over_devices_stays_where_it_is():
+    with seeded(0):
+        module, whole = mlp(), Ensemble.of(mlp())
+    module[2].to("meta")
+    models = Ensemble.of(module)
+    assert models.to("meta") is models
+    assert whole.to("meta").device.type == "meta"
+    assert whole.device.type == "cpu"
+
+
+def test_a_copy_does_not_move_the_original_by_a_method_wrapped_on_it():
+    """As accelerate wraps `to`, which a deep copy alone would share with the original."""
+    with seeded(0):
+        module = mlp()
+    module.to = wraps(module.to)(lambda *given, own=module.to: own(*given))
+    moved = Ensemble.of(module).to("meta")
+    assert (moved.device.type, Ensemble.of(module).device.type) == ("meta", "cpu")
+    (part,) = Ensemble.of(module).groups()
+    part.template.to("meta")
+    assert Ensemble.of(module).device.type == "cpu"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
@@ -42,6 +43,18 @@ def require_fit(problem: Problem, models: Ensemble) -> None:
         ) from error
     if by_name and MASK in batch.inputs:
         _require_invisible_padding(problem, models)
+
+
+def require_weights(model: nn.Module) -> None:
+    """Raise BadInput where weights are offloaded: what a step changes of them would be lost."""
+    away = [name for name, weight in model.named_parameters() if weight.is_meta]
+    if away:
+        raise BadInput(
+            f"{len(away)} weights of the model lie on no device, the first {away[0]} (they are "
+            "offloaded to memory or disk, or were never loaded)",
+            expected="a model whose weights all lie on devices, of which there may be several",
+            cure="load it with a device_map that names neither cpu nor disk beside accelerators",
+        )
 
 
 def require_recipe_fit(maker: Maker) -> None:

@@ -1,6 +1,5 @@
 """forget(): one model without the given rows, and what it cost."""
 
-import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -11,14 +10,14 @@ from torch import nn
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
 from expunge.api.facts import as_list, cost_facts, run_facts
-from expunge.api.fitting import require_fit
+from expunge.api.fitting import require_fit, require_weights
 from expunge.api.history_file import needs_recording, read_history, unknown_history
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.shared import shared_cost
 from expunge.api.trained import Trained
 from expunge.attribution.fit import fit
-from expunge.ensemble import Ensemble
+from expunge.ensemble import Ensemble, independent
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.history import History
@@ -106,6 +105,7 @@ def forget(
         )
     workshop = chosen_workshop(workshop, seed, device)
     seed, device = workshop.seed, workshop.device
+    require_weights(model)
     with one_thread():
         require_fit(problem, Ensemble.of(model).to(device))
     maker = Maker(problem, workshop)
@@ -128,7 +128,7 @@ def forget(
         fitted = fit(maker, half_models)
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
-    models = Ensemble.of(copy.deepcopy(model), told.ids[0] if told else 0).to(device)
+    models = Ensemble.of(independent(model), told.ids[0] if told else 0).to(device)
     reads, shown = runs.price(problem).forward_rows, workshop.progress
     reads //= PASSES.get(runs.name, 1)
     if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):

@@ -19,7 +19,7 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
 from expunge.loop import Cost
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker, Workshop, named
 from expunge.methods import Given, Method, settings
 
 
@@ -102,7 +102,8 @@ def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, 
     if missing := maker.workshop.missing(tasks):
         _ = maker.template  # made here once, and not by every process
         sizes = {key: len(task[3]) for key, task in missing.items()}
-        maker.workshop.make(_observe_block, missing, "Reading outputs", sizes)
+        names = {key: f"reading {named(task[2], task[3])}" for key, task in missing.items()}
+        maker.workshop.make(_observe_block, missing, "Reading outputs", sizes, names)
     return {role: Said(maker, found) for role, found in keys.items()}
 
 
@@ -142,7 +143,8 @@ def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False)
     """
     tasks = {job.key: (job, tolerant) for job in todo}
     sizes = {job.key: len(job.ids) for job in todo}
-    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes)
+    names = {job.key: f"{job.method.name} of {named('original', job.ids)}" for job in todo}
+    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes, names)
 
 
 def result_of(done: Sequence[Job]) -> Observed | Failed:

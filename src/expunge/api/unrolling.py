@@ -21,7 +21,7 @@ from expunge.audit.correlation import correlation
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker, Workshop, named
 from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
@@ -105,7 +105,9 @@ def unrolling(
     tasks = {
         key: (maker, member, at, hessian_rows, key) for member, key in zip(ids, keys, strict=True)
     }
-    workshop.make(_measure_member, tasks, "Unrolling trainings", dict.fromkeys(keys, 1))
+    sizes = dict.fromkeys(keys, 1)
+    names = {key: f"unrolling {named('original', [n])}" for key, n in zip(keys, ids, strict=True)}
+    workshop.make(_measure_member, tasks, "Unrolling trainings", sizes, names)
     found = [maker.kept(key) for key in keys]
     content = {
         "problem": {**problem_facts(problem, workshop.progress), "members": len(ids)},

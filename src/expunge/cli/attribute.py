@@ -5,6 +5,8 @@ from typing import Any
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def attribute(
     problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
@@ -33,7 +35,10 @@ def attribute(
     ),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     device: str = typer.Option("cpu", help="e.g. cuda."),
 ) -> None:
     """Learn what each training row does to the outputs, once for any later forget set.
@@ -55,7 +60,15 @@ def attribute(
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
-    workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+    workshop = Workshop(
+        Store(store),
+        seed=seed,
+        device=device,
+        jobs=jobs,
+        backend=backend,
+        address=address,
+        gpus_per_task=gpus_per_task,
+    )
     if evaluate:
         folder = Path("attribution") if out is None else out
         size = ("--left-out", left_out) if count is None else ("--count", count)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def audit(
     problem: str = typer.Option(None, help="FILE.py:NAME of an expunge.Problem."),
@@ -16,7 +18,10 @@ def audit(
     out: Path = typer.Option(Path("audit"), help="Folder for audit.json, evidence/, report.html."),
     seed: int = typer.Option(0, help="Decides every random draw of the oracles."),
     store: Path = typer.Option(Path(".expunge"), help="Where oracles are kept for later."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     device: str = typer.Option("cpu", help="e.g. cuda."),
 ) -> None:
     """Judge an unlearned model, or arrays alone, against models retrained without the rows.
@@ -55,7 +60,15 @@ def audit(
             *("--oracles", oracles, "--seed", seed, "--out", out, "--store", store),
             *("--device", device),
         )
-        workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+        workshop = Workshop(
+            Store(store),
+            seed=seed,
+            device=device,
+            jobs=jobs,
+            backend=backend,
+            address=address,
+            gpus_per_task=gpus_per_task,
+        )
         judged = judge(
             asked,
             model,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def bench(
     config: Path = typer.Argument(
@@ -14,7 +16,10 @@ def bench(
         None, help="Folder of the data sets; default the one that EXPUNGE_DATA names."
     ),
     store: Path = typer.Option(None, help="Where made models are kept; default OUT/store."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     group: int = typer.Option(
         None, min=1, help="Models trained at once; default chosen by a short timing."
     ),
@@ -58,7 +63,15 @@ def bench(
             base, _ = load_problem(asked.problem)
         else:
             base = problem(asked.problem, data, **asked.options)
-        workshop = Workshop(Store(store or out / "store"), device=device, jobs=jobs, group=group)
+        workshop = Workshop(
+            Store(store or out / "store"),
+            device=device,
+            jobs=jobs,
+            group=group,
+            backend=backend,
+            address=address,
+            gpus_per_task=gpus_per_task,
+        )
         command = replay(
             *("expunge", "bench", config, "--out", out),
             *(("--store", store) if store else ()),

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def demo(
     out: Path = typer.Option(Path("expunge-demo"), help="Folder of the results."),
     members: int = typer.Option(100, min=10, help="Models on each side; KLoM needs at least 50."),
     seed: int = typer.Option(0, help="Decides every random draw."),
     half_models: int = typer.Option(1000, min=20, help="Half-data models for the attribution."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     group: int = typer.Option(
         None, min=1, help="Models trained at once; default chosen by a short timing."
     ),
@@ -33,7 +38,16 @@ def demo(
     from expunge.zoo.demo import run_demo
 
     start, console = perf_counter(), Console()
-    workshop = Workshop(Store(out / "store"), seed=seed, device=device, jobs=jobs, group=group)
+    workshop = Workshop(
+        Store(out / "store"),
+        seed=seed,
+        device=device,
+        jobs=jobs,
+        group=group,
+        backend=backend,
+        address=address,
+        gpus_per_task=gpus_per_task,
+    )
     command = replay(
         *("expunge", "demo", "--out", out, "--members", members, "--seed", seed),
         *(("--half-models", half_models) if half_models != 1000 else ()),

@@ -5,6 +5,8 @@ from typing import Any
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def forget(
     context: typer.Context,
@@ -28,7 +30,10 @@ def forget(
     ),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where made models are kept for later."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     device: str = typer.Option("cpu", help="e.g. cuda."),
 ) -> None:
     """Remove training rows from a trained model.
@@ -54,7 +59,15 @@ def forget(
     asked, build = load_problem(problem)
     chosen = method_settings(context.args)
     numbers = load_rows(rows, asked)
-    workshop = Workshop(Store(store), seed=seed, device=device, jobs=jobs)
+    workshop = Workshop(
+        Store(store),
+        seed=seed,
+        device=device,
+        jobs=jobs,
+        backend=backend,
+        address=address,
+        gpus_per_task=gpus_per_task,
+    )
     if estimate:
         module, card = as_module(model, asked, build)
         question = after_card(asked, card).forgetting(numbers)

@@ -5,6 +5,8 @@ from typing import Any
 
 import typer
 
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+
 
 def unrolling(
     problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem with a Recipe."),
@@ -15,7 +17,10 @@ def unrolling(
     out: Path = typer.Option(Path("unrolling"), help="Folder for unrolling.json and figures."),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where measurements are kept."),
-    jobs: int = typer.Option(None, help="Processes; default one a core."),
+    jobs: Jobs = None,
+    backend: Backend = "processes",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
     device: str = typer.Option("cpu", help="e.g. cuda."),
 ) -> None:
     """Measure how well models of this recipe can be unlearned, and whether the proxy foretells it.
@@ -42,7 +47,15 @@ def unrolling(
     )
     found = measure(
         asked.forgetting(load_rows(rows, asked)),
-        workshop=Workshop(Store(store), seed=seed, device=device, jobs=jobs),
+        workshop=Workshop(
+            Store(store),
+            seed=seed,
+            device=device,
+            jobs=jobs,
+            backend=backend,
+            address=address,
+            gpus_per_task=gpus_per_task,
+        ),
         members=members,
         looks=looks,
         hessian_rows=hessian_rows,

@@ -410,3 +410,24 @@ def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop)
     assert asked_for > alone["row_units"]
     taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
     assert taught["row_units"] == 3 * 20 * 54
+
+
+def test_offloaded_weights_are_refused(problem, model, workshop):
+    model[2].to("meta")
+    with pytest.raises(BadInput, match="2 weights .* lie on no device, the first 2.weight .*cpu"):
+        forget(model, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+
+
+def test_hooks_of_accelerate_survive_and_act_on_the_new_weights(problem, model, workshop):
+    dispatch_model = pytest.importorskip("accelerate").dispatch_model
+    plain = forget(model, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+    before = weights_digest(model)
+    hooked = dispatch_model(model, {"0": "cpu", "1": "cpu", "2": "cpu"}, force_hooks=True)
+    done = forget(hooked, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+    assert weights_digest(hooked) == before
+    assert weights_digest(done.model) == weights_digest(plain.model)
+    assert all(hasattr(layer, "_hf_hook") for layer in done.model)
+    x = torch.ones(1, 6)
+    assert torch.equal(done.model(x), plain.model(x))
+    done.model.to("meta")  # the copy and not the original
+    assert weights_digest(hooked) == before

@@ -1,0 +1,212 @@
+"""The same work as tasks of a Ray cluster: what fails is tried again, and what is done is kept.
+
+Ray's own tasks, as joblib's backend for Ray gives up when a worker dies, and hands nothing over
+before all is done.
+"""
+
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import cloudpickle
+import torch
+from filelock import FileLock
+
+from expunge.cluster_worker import Failed, Place, Refused, versions
+from expunge.connecting import connect
+from expunge.errors import BadInput, first_line
+from expunge.store import require_writable
+
+ATTEMPTS = 3  # of each task; bad input is not tried again, as it would be as bad
+MOST = 1000  # tasks handed to Ray at once; waiting for one takes time in proportion
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster, and what each task takes of it beside one core.
+
+    Attributes:
+        address: as `connect` takes it.
+        shared: the folder that tasks write into; every machine must see it.
+        jobs: most tasks at once; None: as many as the cluster has room for.
+        gpus: share of a GPU of each task.
+    """
+
+    address: str | None
+    shared: Path
+    jobs: int | None = None
+    gpus: float = 0.0
+
+    def run(
+        self, function: Callable[..., Any], tasks: Sequence[tuple], names: Sequence[str]
+    ) -> Generator[Any]:
+        """Yield `function(*task)` of every task, in the order in which they end.
+
+        Args:
+            function: it and the tasks travel once to each worker, by value where they must.
+            tasks: arguments of each call.
+            names: of the tasks, for messages.
+
+        Raises:
+            BadInput: a task raised it, or failed for the third time; no cluster, or one without
+                room for a task, or with a machine that does not see the shared folder.
+        """
+        import ray
+
+        connect(self.address, self.jobs)
+        self._require_room()
+        with self._place() as place:
+            parcel = ray.put(cloudpickle.dumps((function, list(tasks))))
+            remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_attempting())
+            waiting = deque((number, 1) for number in range(len(tasks)))
+            running: dict[Any, tuple[int, int]] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < (self.jobs or MOST):
+                        number, attempt = waiting.popleft()
+                        # a list, as Ray would send what lies in a bare argument with every task
+                        reference = remote.remote(sys.path, place, [parcel], number)
+                        running[reference] = number, attempt
+                    ended = ray.wait(list(running))[0][0]
+                    number, attempt = running.pop(ended)
+                    outcome = _outcome(ended)
+                    if isinstance(outcome, Refused):
+                        raise outcome.error
+                    if isinstance(outcome, Failed):
+                        waiting.appendleft((number, _next(attempt, names[number], outcome)))
+                    else:
+                        yield outcome
+            finally:
+                for reference in running:
+                    ray.cancel(reference, force=True)
+
+    def _require_room(self) -> None:
+        """Raise BadInput where no task could ever begin: Ray itself would wait without end."""
+        import ray
+
+        has = ray.cluster_resources()
+        for kind, needed in (("CPU", 1.0), ("GPU", self.gpus)):
+            if has.get(kind, 0.0) < needed:
+                raise BadInput(
+                    f"a task takes {needed:g} {kind}, and the Ray cluster has "
+                    f"{has.get(kind, 0.0):g}",
+                    expected="a cluster with room for one task",
+                    cure="start a machine that has it, or choose another --device",
+                )
+
+    @contextmanager
+    def _place(self) -> Iterator[Place]:
+        """Where this process works, with a mark in the shared folder that workers must see."""
+        mark = self.shared.resolve() / "locks" / f"shared-{uuid4().hex}.lock"
+        require_writable(mark.parent)
+        with FileLock(mark):  # so that `store prune` removes what a killed command left, only
+            try:
+                yield (str(mark), str(Path.cwd()), versions())
+            finally:
+                mark.unlink(missing_ok=True)
+
+
+def require_backend(
+    backend: str, address: str | None, gpus_per_task: float | None, device: str
+) -> None:
+    """Raise BadInput unless these settings of where work is done go together.
+
+    Args:
+        backend: "processes" or "ray".
+        address: of a Ray cluster.
+        gpus_per_task: share of a GPU of each task.
+        device: where models are trained.
+    """
+    from importlib.util import find_spec
+
+    if backend not in ("processes", "ray"):
+        raise BadInput(f"backend '{backend}'", expected="processes or ray", cure="correct the word")
+    given = {"--address": address, "--gpus-per-task": gpus_per_task}
+    if backend == "processes":
+        for flag, value in given.items():
+            if value is not None:
+                raise BadInput(
+                    f"{flag} {value} without a cluster",
+                    expected=f"{flag} together with --backend ray",
+                    cure=f"add --backend ray, or leave {flag} out",
+                )
+        return
+    if find_spec("ray") is None:
+        raise BadInput(
+            "--backend ray, and Ray is not installed",
+            expected="the package ray, on this and on every machine of the cluster",
+            cure="pip install 'expunge[ray]'",
+        )
+    place = torch.device(device)
+    if place.index is not None:
+        raise BadInput(
+            f"--device {device} with --backend ray",
+            expected=f"--device {place.type}, as Ray chooses the device of each task",
+            cure="leave the number out",
+        )
+    if gpus_per_task is None:
+        return
+    if place.type != "cuda":
+        raise BadInput(
+            f"--gpus-per-task {gpus_per_task:g} with --device {device}",
+            expected="--device cuda",
+            cure="leave one of them out",
+        )
+    if not 0 < gpus_per_task <= 1:
+        raise BadInput(
+            f"--gpus-per-task {gpus_per_task:g}",
+            expected="more than 0 and at most 1, as a group of models lies on one device",
+            cure="e.g. --gpus-per-task 0.25 for four tasks on each GPU",
+        )
+
+
+def gpus_of(device: str, gpus_per_task: float | None) -> float:
+    """The share of a GPU that a task takes: as asked, one whole on cuda, none elsewhere."""
+    if torch.device(device).type != "cuda":
+        return 0.0
+    return 1.0 if gpus_per_task is None else gpus_per_task
+
+
+def _attempting() -> Callable[..., Any]:
+    """What workers run: defined inside, so that it travels by value and can find this package."""
+
+    def attempt(path, place, parcel, number):
+        import sys
+
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        from expunge.cluster_worker import attempt
+
+        return attempt(place, parcel[0], number)
+
+    return attempt
+
+
+def _outcome(reference: Any) -> Any:
+    """What a task gave; `Failed` also where its worker died or where it could not begin."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(reference)
+    except RayError as error:
+        cause = getattr(error, "cause", None)  # what a task raised outside of its own work
+        shown = cause if isinstance(cause, Exception) else error
+        return Failed(f"{type(shown).__name__}: {first_line(shown)}", str(error))
+
+
+def _next(attempt: int, name: str, failed: Failed) -> int:
+    """The number of the next attempt; BadInput after the last."""
+    if attempt < ATTEMPTS:
+        warnings.warn(f"{name} failed ({failed.error}); it is tried again", stacklevel=3)
+        return attempt + 1
+    raise BadInput(
+        f"{name} failed {ATTEMPTS} times, at last with {failed.error}",
+        expected="work that ends well in one of its attempts",
+        cure="correct the error and run the same again; what is finished is kept",
+    ) from RuntimeError(failed.trace)
