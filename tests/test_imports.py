@@ -16,7 +16,18 @@ SUITE = [path for path in FILES if path.parent.name == "contract" and path.name[
 
 # A module imports modules of a lower rank, of its own rank, or of its own room.
 RANKS = [
-    {"errors", "rng", "store", "storekeeping", "halfway", "fanout", "kernels"},
+    {
+        "errors",
+        "disk",
+        "locks",
+        "orphans",
+        "rng",
+        "store",
+        "storekeeping",
+        "halfway",
+        "fanout",
+        "kernels",
+    },
     {"padding", "reading", "data", "task", "recipe", "fingerprints", "penalised", "penalty"},
     {"problem"},
     {"ensemble"},

@@ -1,5 +1,6 @@
 """The same work over processes; one torch thread each, so that no bit depends on how many."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from expunge.orphans import end_with
 
 
 def spread(
@@ -46,7 +49,12 @@ def spread(
         if jobs == 1 or len(tasks) <= 1:
             done = ((i, function(*task)) for i, task in enumerate(tasks))
         else:
-            parallel: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            parallel: Any = joblib.Parallel(
+                n_jobs=jobs,
+                return_as="generator_unordered",
+                initializer=end_with,
+                initargs=(os.getpid(),),
+            )
             done = parallel(joblib.delayed(_numbered)(function, i, t) for i, t in enumerate(tasks))
         for i, result in done:
             results[i] = result

@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
 
+from expunge.disk import writable
 from expunge.errors import BadInput
+from expunge.locks import taken
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
 PARTIAL = ".partial-"  # how names begin of files that are being written
+CHECKSUM = "expunge.sha256"  # in the header of a safetensors file that stands alone
 
 # A list of numbers as json.dumps indents it; within a string there is no line break.
 _NUMBERS = re.compile(r"\[(\n(?:\s*(?:[-+.\deE]+|null|true|false),?\n)+\s*)\]")
@@ -75,25 +78,33 @@ class Store:
         return all(path.is_file() for path in self.paths(key))
 
     def remove(self, key: str) -> None:
-        """Drop the result under `key`, if there is one."""
+        """Drop the result under `key`, if there is one.
+
+        Raises:
+            BadInput: the store cannot be written.
+        """
         for path in self.paths(key):
-            path.unlink(missing_ok=True)
+            if path.exists():  # a store that can only be read refuses even what changes nothing
+                with writable(path, "remove"):
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def making(self, key: str) -> Iterator[bool]:
         """Inside, this process alone makes the result under `key`; yields whether it is yet to be.
 
         Another process of this machine that is making it is waited for; one that was killed holds
-        nothing.
+        nothing. A store that can only be read will do, where it holds the result.
 
         Raises:
             BadInput: the store cannot be written.
         """
-        path = self.root / "locks" / f"{key.replace('/', '-')}.lock"
-        with _writable(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire()
+        try:
+            lock = taken(self.root / "locks" / f"{key.replace('/', '-')}.lock", f"makes {key}")
+        except BadInput:
+            if not self.has(key):
+                raise
+            yield False
+            return
         try:
             yield not self.has(key)
         finally:
@@ -179,7 +190,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         BadInput: a place that cannot be written.
     """
-    with _writable(path):
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
@@ -192,24 +203,11 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """Turn what the system says of a place that cannot be written into words."""
-    try:
-        yield
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {path} ({error.strerror})",
-            expected="a folder that can be written and has room",
-            cure="choose another folder, or change its permissions",
-        ) from error
-
-
 def require_writable(folder: Path) -> None:
     """Raise BadInput, before any work, unless files can be written into a folder; makes it."""
     probe = folder / ".writable"
     write_bytes(probe, b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may have asked at the same moment
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -222,6 +220,52 @@ def write_json(path: Path, content: Any) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in one piece."""
     write_bytes(path, encode(_apart(tensors)))
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with a checksum of itself, as "seal"."""
+    write_json(path, {**content, "seal": _seal(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote, or JSON that has no seal.
+
+    Raises:
+        ValueError: no dictionary, or a seal of another content.
+    """
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError("it is no dictionary")
+    seal = content.pop("seal", None)
+    if seal not in (None, _seal(content)):
+        raise ValueError("its seal is of another content")
+    return content
+
+
+def write_checked(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file in one piece, with a checksum of its tensors in its header."""
+    write_bytes(path, encode(_apart(tensors), metadata={CHECKSUM: digest(tensors)}))
+
+
+def read_checked(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; a checksum in its header must be theirs.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    content = path.read_bytes()
+    try:
+        tensors = decode(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if header.get("__metadata__", {}).get(CHECKSUM) not in (None, digest(tensors)):
+        raise ValueError("its checksum is wrong")
+    return tensors
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return sha256(canonical(json.loads(canonical(content))))  # as it is after reading
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from expunge.audit.manifest import evidence_files
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
+from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
@@ -99,7 +100,6 @@ def audit(
             f"unlearned-{method}": panel.outputs(problem, after),
         }
     outputs.update(observe(maker, panel, {"oracle": oracles}))
-    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
     entry = _entry(card, largest_change(before, after))
     declared = {
         "problem": {**problem_facts(problem), "members": 1},
@@ -112,7 +112,9 @@ def audit(
         ),
         "methods": {method: entry},
     }
-    return publish(out, problem.task.kind, declared, progress=workshop.progress)
+    with alone(out):
+        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
+        return publish(out, problem.task.kind, declared, progress=workshop.progress)
 
 
 def audit_evidence(
@@ -142,11 +144,6 @@ def audit_evidence(
     target = out / "evidence"
     if target.resolve() != folder.resolve():
         require_place(out)
-        with swapped(target) as fresh:
-            for name in evidence_files(folder):
-                store.write_bytes(fresh / name, (folder / name).read_bytes())
-    elif not (target / "manifest.json").exists():
-        store.write_json(target / "manifest.json", manifest(target))
     rows = evidence.targets
     declared = {
         "problem": {
@@ -173,7 +170,14 @@ def audit_evidence(
             for name in evidence.unlearned
         },
     }
-    return publish(out, kind, declared)
+    with alone(out):
+        if target.resolve() != folder.resolve():
+            with swapped(target) as fresh:
+                for name in evidence_files(folder):
+                    store.write_bytes(fresh / name, (folder / name).read_bytes())
+        elif not (target / "manifest.json").exists():
+            store.write_json(target / "manifest.json", manifest(target))
+        return publish(out, kind, declared)
 
 
 def _question(problem: Problem, original: nn.Module, card: Card | None) -> Problem:
