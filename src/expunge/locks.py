@@ -33,9 +33,13 @@ def taken(path: Path, what: str) -> FileLock:
         except Timeout:
             warnings.warn(f"waiting for {_holder(path)}, which {what}", stacklevel=3)
             lock.acquire()
-    with suppress(OSError):  # only for the words; some systems let nobody write a locked file
-        path.write_text(f"process {os.getpid()} on {platform.node()}")
     return lock
+
+
+def sign(path: Path) -> None:
+    """Write down who holds a lock, for those who wait."""
+    with suppress(OSError):  # only words; some systems let nobody write a locked file
+        path.write_text(f"process {os.getpid()} on {platform.node()}")
 
 
 @contextmanager
@@ -47,13 +51,14 @@ def alone(folder: Path) -> Iterator[None]:
     """
     lock = taken(folder / LOCK, f"writes into {folder}")
     try:
+        sign(folder / LOCK)
         yield
     finally:
         lock.release()
 
 
 def _holder(path: Path) -> str:
-    """Who wrote its name into a lock's file last."""
+    """Who signed a lock last."""
     with suppress(OSError, ValueError):
         return path.read_text() or "another process"
     return "another process"

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from expunge.disk import writable
 from expunge.errors import BadInput
-from expunge.locks import taken
+from expunge.locks import sign, taken
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
@@ -98,15 +98,18 @@ class Store:
         Raises:
             BadInput: the store cannot be written.
         """
+        path = self.root / "locks" / f"{key.replace('/', '-')}.lock"
         try:
-            lock = taken(self.root / "locks" / f"{key.replace('/', '-')}.lock", f"makes {key}")
+            lock = taken(path, f"makes {key}")
         except BadInput:
             if not self.has(key):
                 raise
             yield False
             return
         try:
-            yield not self.has(key)
+            if needed := not self.has(key):
+                sign(path)
+            yield needed
         finally:
             lock.release()
 
