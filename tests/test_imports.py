@@ -23,6 +23,7 @@ RANKS = [
         "orphans",
         "rng",
         "store",
+        "sealed",
         "storekeeping",
         "halfway",
         "fanout",

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
@@ -30,7 +29,6 @@ from expunge.locks import sign, taken
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
 PARTIAL = ".partial-"  # how names begin of files that are being written
-CHECKSUM = "expunge.sha256"  # in the header of a safetensors file that stands alone
 
 # A list of numbers as json.dumps indents it; within a string there is no line break.
 _NUMBERS = re.compile(r"\[(\n(?:\s*(?:[-+.\deE]+|null|true|false),?\n)+\s*)\]")
@@ -51,7 +49,7 @@ class Store:
 
     def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Keep a result under `key`; a reader sees all of it or nothing."""
-        content = encode(_apart(tensors))
+        content = encode(apart(tensors))
         write_bytes(self._path(key, "safetensors"), content)
         write_json(self._path(key, "json"), _sealed({"facts": facts, "sha256": sha256(content)}))
 
@@ -172,7 +170,7 @@ def sha256(content: bytes) -> str:
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """The SHA-256 of named tensors: names, shapes, types and values."""
-    return sha256(encode(_apart(dict(sorted(tensors.items())))))
+    return sha256(encode(apart(dict(sorted(tensors.items())))))
 
 
 def canonical(facts: Any) -> bytes:
@@ -222,56 +220,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in one piece."""
-    write_bytes(path, encode(_apart(tensors)))
+    write_bytes(path, encode(apart(tensors)))
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with a checksum of itself, as "seal"."""
-    write_json(path, {**content, "seal": _seal(content)})
-
-
-def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, or JSON that has no seal.
-
-    Raises:
-        ValueError: no dictionary, or a seal of another content.
-    """
-    content = json.loads(path.read_bytes())
-    if not isinstance(content, dict):
-        raise ValueError("it is no dictionary")
-    seal = content.pop("seal", None)
-    if seal not in (None, _seal(content)):
-        raise ValueError("its seal is of another content")
-    return content
-
-
-def write_checked(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file in one piece, with a checksum of its tensors in its header."""
-    write_bytes(path, encode(_apart(tensors), metadata={CHECKSUM: digest(tensors)}))
-
-
-def read_checked(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; a checksum in its header must be theirs.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    content = path.read_bytes()
-    try:
-        tensors = decode(content)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    if header.get("__metadata__", {}).get(CHECKSUM) not in (None, digest(tensors)):
-        raise ValueError("its checksum is wrong")
-    return tensors
-
-
-def _seal(content: Mapping[str, Any]) -> str:
-    return sha256(canonical(json.loads(canonical(content))))  # as it is after reading
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU: safetensors refuses tensors that share memory."""
     return {
         name: t.detach().cpu().clone(memory_format=torch.contiguous_format)

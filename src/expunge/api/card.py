@@ -11,6 +11,7 @@ from expunge import store
 from expunge.errors import BadInput
 from expunge.locks import alone
 from expunge.problem import Problem
+from expunge.sealed import read_checked, read_sealed, write_checked, write_sealed
 
 SCHEMA = "expunge.card/1"
 
@@ -53,8 +54,8 @@ def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
     path = folder / "model.safetensors"
     with alone(folder):
         require_free(folder)
-        store.write_sealed(card_path(path), {"schema": SCHEMA, **asdict(card)})
-        store.write_checked(path, untied(model.state_dict()))
+        write_sealed(card_path(path), {"schema": SCHEMA, **asdict(card)})
+        write_checked(path, untied(model.state_dict()))
     return path
 
 
@@ -88,7 +89,7 @@ def read_card(weights: Path) -> Card | None:
     if not path.exists():
         return None
     try:
-        facts = store.read_sealed(path)
+        facts = read_sealed(path)
         if facts.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         return Card(**facts)
@@ -113,7 +114,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         )
     try:
         if path.suffix == ".safetensors":
-            state = store.read_checked(path)
+            state = read_checked(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, LookupError, ValueError, EOFError) as error:

@@ -25,6 +25,7 @@ from expunge.maker import Maker, Workshop
 from expunge.problem import Problem
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
+from expunge.sealed import write_checked
 from expunge.train import train_group
 
 
@@ -127,6 +128,6 @@ def train_model(
             store.write_bytes(out / "unlearning_error.svg", tracker.figure(tracked).encode())
         run = run_facts(command, workshop.seed, perf_counter() - start)
         write_history(out, history, model, maker, record, run)
-        store.write_checked(out / "model.safetensors", untied(model.state_dict()))
+        write_checked(out / "model.safetensors", untied(model.state_dict()))
         halfway.drop()
     return Trained(model, history, tracked)

@@ -13,7 +13,8 @@ from expunge.contract.problems import tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.recording import Recording
-from expunge.store import Store, read_sealed, write_sealed
+from expunge.sealed import read_sealed, write_sealed
+from expunge.store import Store
 
 from .common import FIRST, MEMBER, SECOND, SEED
 
