@@ -63,5 +63,5 @@ def read_checked(path: Path) -> dict[str, Tensor]:
 
 
 def _seal(content: Mapping[str, Any]) -> str:
-    read = json.loads(store.canonical(content))  # tuples are lists then
+    read = json.loads(json.dumps(content))  # tuples are lists then, and every name is text
     return store.sha256(store.canonical(read))
