@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -26,15 +27,16 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(list(WARM))
 
 
-def begin(words, cwd, every=EVERY):
+def begin(words, cwd, every=EVERY, limit=None):
     """Start a command in a session of its own; what it prints goes to CWD/log.
 
     Args:
         words: of the command.
         cwd: the folder to run it in.
         every: seconds after which a long training is kept.
+        limit: bytes that no file may exceed.
     """
-    process = context.Process(target=_command, args=([*map(str, words)], str(cwd), every))
+    process = context.Process(target=_command, args=([*map(str, words)], str(cwd), every, limit))
     process.start()
     return process
 
@@ -65,8 +67,10 @@ def until(path, patience=60.0):
         time.sleep(0.01)
 
 
-def _command(words, cwd, every):
+def _command(words, cwd, every, limit):
     os.setsid()
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     os.chdir(cwd)
     log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -94,10 +98,13 @@ def _command(words, cwd, every):
 
 
 def kept(folder):
-    """All that a command left in a folder, by name, but for what tells of its own run."""
+    """All that a command left in a folder, by name, but for what tells of its own run.
+
+    Nor is there what a kill left half-written under a name of its own.
+    """
     found = {}
     for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name != ".lock":
+        if path.is_file() and path.name != ".lock" and not path.name.startswith(".partial-"):
             found[str(path.relative_to(folder))] = _content(path.name, path.read_bytes())
     return found
 

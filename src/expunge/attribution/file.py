@@ -58,6 +58,7 @@ def write(path: Path, maker: Maker, made: Fit, kind: str) -> None:
     with store.writing(path) as file, ZipFile(file, "w") as packed:
         packed.writestr(_named(ABOUT), json.dumps(about, indent=2))
         for file_key in keys:
+            maker.kept(file_key)  # damage must not travel
             for ending in ("safetensors", "json"):
                 name = f"{file_key}.{ending}"
                 packed.writestr(_named(name), (maker.workshop.store.root / name).read_bytes())
