@@ -23,8 +23,12 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     store.write_json(path, {**content, "seal": _seal(content)})
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path, *, check: bool = True) -> dict[str, Any]:
     """What `write_sealed` wrote, or JSON that has no seal.
+
+    Args:
+        path: of the file.
+        check: whether a seal must be of this content.
 
     Raises:
         ValueError: no dictionary, or a seal of another content.
@@ -33,7 +37,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("it is no dictionary")
     seal = content.pop("seal", None)
-    if seal not in (None, _seal(content)):
+    if check and seal not in (None, _seal(content)):
         raise ValueError("its seal is of another content")
     return content
 

@@ -79,6 +79,7 @@ def _command(words, cwd, every, limit):
     sys.argv = ["expunge", *words]
 
     from expunge.cli import main
+    from expunge.errors import BadInput
     from expunge.halfway import Halfway
 
     Halfway.__init__.__defaults__ = tuple(
@@ -89,6 +90,9 @@ def _command(words, cwd, every, limit):
         compare(*words[1:]) if words[0] == "compare" else main()
     except SystemExit as stop:
         code = stop.code
+    except BadInput as error:  # of what is no command
+        print(error, file=sys.stderr)
+        code = 2
     except BaseException:
         traceback.print_exc()
         code = 1

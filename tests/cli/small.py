@@ -26,7 +26,7 @@ BENCH = """
 name = "small"
 problem = "mine.py:problem"
 seeds = [0, 1]
-members = 10
+members = 12
 metrics = ["UA", "RA", "TA", "MIA"]
 [[forget]]
 name = "random"

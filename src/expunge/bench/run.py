@@ -25,6 +25,7 @@ from expunge.locks import alone
 from expunge.maker import Maker, Workshop, make_all
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
+from expunge.sealed import write_sealed
 
 
 def run(
@@ -90,7 +91,7 @@ def run(
                 writer.write(entry.cell())
                 advance(1)
         found = scored(content, Reader(out), looks, progress=workshop.progress)
-        store.write_json(out / "bench.json", found)
+        write_sealed(out / "bench.json", found)
     return found
 
 
