@@ -132,9 +132,9 @@ def disk(tmp_path):
 
 
 @pytest.fixture
-def model(tmp_path, calm):
+def model(tmp_path):
     """A folder with a problem and a model."""
-    folder = place(tmp_path / "work", calm)
+    folder = place(tmp_path / "work", tmp_path)
     with seeded(0):
         module = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
     torch.save(module.state_dict(), folder / "model.pt")

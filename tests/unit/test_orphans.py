@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from expunge.orphans import end_with
 
 SCRIPT = """
@@ -42,6 +44,7 @@ def until(true, patience=90):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_process_end(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     parent = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path)
