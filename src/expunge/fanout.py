@@ -3,6 +3,7 @@
 One torch thread each, so that no bit depends on how many.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 from expunge.cluster import Cluster
+from expunge.orphans import end_with
 
 
 def spread(
@@ -59,7 +61,12 @@ def spread(
         elif jobs == 1 or len(tasks) <= 1:
             done = (_numbered(*task) for task in numbered)
         else:
-            parallel: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            parallel: Any = joblib.Parallel(
+                n_jobs=jobs,
+                return_as="generator_unordered",
+                initializer=end_with,
+                initargs=(os.getpid(),),
+            )
             done = parallel(joblib.delayed(_numbered)(*task) for task in numbered)
         with closing(done):  # an error here, or Ctrl-C, cancels what a cluster still does
             for i, result in done:

@@ -4,6 +4,7 @@ Draws depend only on (seed, purpose, member, step), so that tensors, the optimiz
 number of steps are all of it.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from expunge.errors import BadInput
 from expunge.store import Store, Stored
 
 EVERY = 60.0  # seconds; shorter trainings keep nothing
@@ -48,7 +50,13 @@ class Halfway:
 
     @cached_property
     def _found(self) -> Stored | None:
-        return self.store.load(self.key)
+        kept = [found for place in self._places if (found := self.store.load(place))]
+        return max(kept, key=lambda found: found.facts["steps"], default=None)
+
+    @property
+    def _places(self) -> tuple[str, str]:
+        """Two, since what is there must outlast the keeping of what replaces it."""
+        return f"{self.key}-a", f"{self.key}-b"
 
     @property
     def spent(self) -> Spent:
@@ -82,9 +90,15 @@ class Halfway:
             for part, value in optimizer.state[weight].items():
                 if value is not None:
                     tensors[f"optimizer/{name}/{part}"] = torch.as_tensor(value)
-        self.store.save(self.key, tensors, spent._asdict())
+        old, new = sorted(self._places, key=self.store.has, reverse=True)
+        try:
+            self.store.save(new, tensors, spent._asdict())
+            self.store.remove(old)
+        except BadInput as error:  # a full disk may have room again by the end
+            warnings.warn(f"the half-done training is not kept: {error}", stacklevel=2)
         self._last = perf_counter()
 
     def drop(self) -> None:
         """Forget it: the training is over, and its result is kept."""
-        self.store.remove(self.key)
+        for place in self._places:
+            self.store.remove(place)

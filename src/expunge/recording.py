@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load as decode
 from torch import Tensor
 
-from expunge import store
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.sealed import read_checked, write_checked
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Recording:
 
     def keep(self, step: int, update: dict[str, Tensor]) -> None:
         """Write down what step number `step`, counted from 0, changed, by parameter name."""
-        store.write_tensors(self._path(step), update)
+        write_checked(self._path(step), update)
 
     def update(self, step: int) -> dict[str, Tensor]:
         """What a step changed.
@@ -36,8 +34,8 @@ class Recording:
                 cure="train with `expunge train --record` and a list that holds these rows, or all",
             )
         try:
-            return decode(path.read_bytes())
-        except (SafetensorError, OSError) as error:
+            return read_checked(path)
+        except (ValueError, OSError) as error:
             raise BadInput(
                 f"{path} cannot be read ({error})",
                 expected="the update that `expunge train --record` wrote",

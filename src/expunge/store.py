@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
 
+from expunge.disk import writable
 from expunge.errors import BadInput
+from expunge.locks import sign, taken
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
@@ -48,7 +49,7 @@ class Store:
 
     def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Keep a result under `key`; a reader sees all of it or nothing."""
-        content = encode(_apart(tensors))
+        content = encode(apart(tensors))
         write_bytes(self._path(key, "safetensors"), content)
         write_json(self._path(key, "json"), _sealed({"facts": facts, "sha256": sha256(content)}))
 
@@ -75,27 +76,38 @@ class Store:
         return all(path.is_file() for path in self.paths(key))
 
     def remove(self, key: str) -> None:
-        """Drop the result under `key`, if there is one."""
+        """Drop the result under `key`, if there is one.
+
+        Raises:
+            BadInput: the store cannot be written.
+        """
         for path in self.paths(key):
-            path.unlink(missing_ok=True)
+            if path.exists():  # a store that can only be read refuses even what changes nothing
+                with writable(path, "remove"):
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def making(self, key: str) -> Iterator[bool]:
         """Inside, this process alone makes the result under `key`; yields whether it is yet to be.
 
         Another process of this machine that is making it is waited for; one that was killed holds
-        nothing.
+        nothing. A store that can only be read will do, where it holds the result.
 
         Raises:
             BadInput: the store cannot be written.
         """
         path = self.root / "locks" / f"{key.replace('/', '-')}.lock"
-        with _writable(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire()
         try:
-            yield not self.has(key)
+            lock = taken(path, f"makes {key}")
+        except BadInput:
+            if not self.has(key):
+                raise
+            yield False
+            return
+        try:
+            if needed := not self.has(key):
+                sign(path)
+            yield needed
         finally:
             lock.release()
 
@@ -158,7 +170,7 @@ def sha256(content: bytes) -> str:
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """The SHA-256 of named tensors: names, shapes, types and values."""
-    return sha256(encode(_apart(dict(sorted(tensors.items())))))
+    return sha256(encode(apart(dict(sorted(tensors.items())))))
 
 
 def canonical(facts: Any) -> bytes:
@@ -179,7 +191,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         BadInput: a place that cannot be written.
     """
-    with _writable(path):
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
@@ -192,24 +204,11 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """Turn what the system says of a place that cannot be written into words."""
-    try:
-        yield
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {path} ({error.strerror})",
-            expected="a folder that can be written and has room",
-            cure="choose another folder, or change its permissions",
-        ) from error
-
-
 def require_writable(folder: Path) -> None:
     """Raise BadInput, before any work, unless files can be written into a folder; makes it."""
     probe = folder / ".writable"
     write_bytes(probe, b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may have asked at the same moment
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -221,10 +220,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in one piece."""
-    write_bytes(path, encode(_apart(tensors)))
+    write_bytes(path, encode(apart(tensors)))
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU: safetensors refuses tensors that share memory."""
     return {
         name: t.detach().cpu().clone(memory_format=torch.contiguous_format)

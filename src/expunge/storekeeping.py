@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from expunge.disk import writable
 from expunge.errors import BadInput, nearest
 from expunge.store import PARTIAL, Store
 
@@ -120,12 +121,13 @@ def drop(store: Store, results: Collection[Held], files: Collection[Path] = ()) 
         with store.making(one.key):
             store.remove(one.key)
     for path in files:
-        path.unlink(missing_ok=True)
+        with writable(path, "remove"):
+            path.unlink(missing_ok=True)
 
 
 def _free(lock: Path) -> bool:
     try:
         with FileLock(lock, timeout=0):
             return True
-    except Timeout:
+    except OSError:  # held by a process, or nothing can be written there; Timeout is one, too
         return False

@@ -44,6 +44,28 @@ def test_ls_tells_of_each_result_when_how_large_and_what(folder):
     assert f"{MODELS}  damaged" in run("store", "ls", cwd=folder).stdout
 
 
+@pytest.mark.parametrize("when", [0, -1e9, 4e9, 1e13], ids=["1970", "1938", "2096", "no year"])
+def test_a_clock_that_was_wrong_when_a_result_was_written_hides_nothing(folder, when):
+    try:
+        for path in store_of(folder).paths(MODELS):
+            os.utime(path, (when, when))
+    except OSError:
+        pytest.skip("this file system has no such time")
+    shown = run("store", "ls", "--kind", "models", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert MODELS in shown.stdout
+    assert run("store", "check", cwd=folder).returncode == 0
+    run("store", "prune", "--older", "7", cwd=folder)
+    assert store_of(folder).has(MODELS) == (when > 3e9), "what is of the future is not old"
+
+
+def test_a_clock_that_was_put_back_prunes_nothing(folder, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    run("store", "prune", "--older", "7", cwd=folder)
+    assert store_of(folder).has(MODELS)
+    assert store_of(folder).has(UNLEARNED)
+
+
 def test_size_adds_up_by_kind(folder):
     lines = [line.split() for line in run("store", "size", cwd=folder).stdout.splitlines()]
     rows = {words[0]: words for words in lines if words}

@@ -1,14 +1,19 @@
 """Halfway: a training that is killed goes on, and ends as if nothing had happened."""
 
+import errno
+import os
+import tempfile
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from expunge.contract.problems import tiny
-from expunge.halfway import Halfway
+from expunge.halfway import Halfway, Spent
 from expunge.maker import Maker, Workshop
 from expunge.store import Store
 from expunge.train import train
@@ -62,10 +67,89 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch, optimi
     assert paid.forward_rows == paid.backward_rows == cost.forward_rows == read
 
 
+def kept_at(store, *steps):
+    """A training of two weights, kept after so many steps, each time with their number in it."""
+    weights = {"w": torch.zeros(2, requires_grad=True)}
+    optimizer = torch.optim.SGD(weights.values(), lr=0.1)
+    halfway = Halfway(store, "halfway/x", every=0.0, live={"w": weights["w"].detach()})
+    for step in steps:
+        halfway.live["w"].fill_(step)
+        halfway.offer(weights, optimizer, Spent(step))
+    return halfway
+
+
+def resumed(store):
+    """The number of steps, and what is in the weights."""
+    live = torch.zeros(2)
+    halfway = Halfway(store, "halfway/x", live={"w": live})
+    return halfway.resume({}, None).steps, live.tolist()
+
+
+@pytest.mark.parametrize("written", range(4), ids=lambda n: f"after {n} changes on disk")
+def test_killed_while_it_is_kept_the_last_keeping_is_there(tmp_path, monkeypatch, written):
+    store, calls = Store(tmp_path), []
+    kept_at(store, 5)
+
+    def killed(then, *words, **named):
+        calls.append(words)
+        if len(calls) > written:  # of two files that are written, and two that are removed
+            raise Killed
+        then(*words, **named)
+
+    monkeypatch.setattr(os, "replace", partial(killed, os.replace))
+    monkeypatch.setattr(Path, "unlink", lambda path, **_: killed(os.unlink, path))
+    with pytest.raises(Killed):
+        kept_at(store, 9)
+    monkeypatch.undo()
+    assert resumed(store) == ((5, [5.0, 5.0]) if written < 2 else (9, [9.0, 9.0]))
+
+
+def test_only_the_last_keeping_takes_room(tmp_path):
+    kept_at(Store(tmp_path), 1, 2, 3)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert resumed(Store(tmp_path)) == (3, [3.0, 3.0])
+
+
+def test_a_damaged_keeping_is_told_and_what_was_kept_before_is_taken(tmp_path):
+    store = Store(tmp_path)
+    kept_at(store, 4)
+    (one,) = store.keys("halfway")
+    held = store.load(one)
+    kept_at(store, 7)
+    store.save(one, *held)  # as a kill before the removal leaves it
+    (other,) = set(store.keys("halfway")) - {one}
+    path = store.paths(other)[1]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert resumed(store) == (4, [4.0, 4.0])
+
+
+def test_a_full_disk_does_not_end_a_training_that_is_not_over(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    kept_at(store, 5)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    with pytest.warns(UserWarning, match="is not kept: cannot write .*No space left"):
+        kept_at(store, 9)
+    monkeypatch.undo()
+    assert resumed(store) == (5, [5.0, 5.0])
+
+
+def test_the_clock_on_the_wall_does_not_matter(tmp_path, monkeypatch):
+    for wrong in (0.0, 4e9):
+        monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
+        store = Store(tmp_path / str(wrong))
+        kept_at(store, 3)
+        assert resumed(store) == (3, [3.0, 3.0])
+
+
 def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path, monkeypatch):
     store = Store(tmp_path)
     train(tiny(), "original", (0,), seed=0, halfway=Halfway(store, "halfway/x"))
-    assert store.load("halfway/x") is None
+    assert not list(store.keys("halfway"))
     kept, offer = [], Halfway.offer
 
     def at_once(self, *words):

@@ -1,13 +1,16 @@
 """Store: whole results or none, whatever happens on the way."""
 
+import errno
 import json
 import multiprocessing
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from expunge import store
 from expunge.errors import BadInput
@@ -248,3 +251,45 @@ def test_json_has_a_list_of_numbers_on_one_line(tmp_path):
     assert json.loads(text) == content
     assert '"a": [1, -2.5e-07, null, true]' in text
     assert len(text.splitlines()) == 18
+
+
+# ---- places that can only be read
+
+
+@pytest.fixture
+def closed(kept, monkeypatch):
+    """A store of which nothing can be written, whoever asks."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    return kept
+
+
+def test_what_a_closed_store_holds_is_not_made(closed):
+    with closed.making("models/a") as needed:
+        assert not needed
+    assert closed.load("models/a").facts == FACTS
+
+
+def test_what_a_closed_store_lacks_is_refused(closed):
+    with pytest.raises(BadInput, match=r"Read-only.*choose another folder"), closed.making("m/b"):
+        pass
+    with pytest.raises(BadInput, match="cannot write .*Read-only file system"):
+        closed.save("models/b", TENSORS, FACTS)
+    with pytest.raises(BadInput, match="cannot remove .*Read-only file system"):
+        closed.remove("models/a")
+    closed.remove("models/b")  # of which there is nothing
+
+
+def test_damage_in_a_closed_store_is_told(closed):
+    path = closed.root / "models/a.safetensors"
+    path.write_bytes(cut(path.read_bytes()))
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(BadInput, match="cannot remove"),
+    ):
+        closed.load("models/a")

@@ -22,6 +22,7 @@ from expunge.audit.manifest import evidence_files
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
+from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
@@ -100,7 +101,6 @@ def audit(
             f"unlearned-{method}": [panel.outputs(problem, after)],
         }
     seen = observe(maker, panel, {"oracle": oracles})
-    write_evidence(out / "evidence", {**outputs, **seen}, panel.targets(problem), pictures, texts)
     entry = _entry(card, largest_change(before, after))
     declared = {
         "problem": {**problem_facts(problem, workshop.progress), "members": 1},
@@ -113,7 +113,10 @@ def audit(
         ),
         "methods": {method: entry},
     }
-    return publish(out, problem.task.kind, declared, progress=workshop.progress)
+    with alone(out):
+        everything = {**outputs, **seen}
+        write_evidence(out / "evidence", everything, panel.targets(problem), pictures, texts)
+        return publish(out, problem.task.kind, declared, progress=workshop.progress)
 
 
 def audit_evidence(
@@ -143,12 +146,6 @@ def audit_evidence(
     target = out / "evidence"
     if target.resolve() != folder.resolve():
         require_place(out)
-        with swapped(target) as fresh:
-            for name in evidence_files(folder):
-                with (folder / name).open("rb") as file, store.writing(fresh / name) as copy:
-                    shutil.copyfileobj(file, copy)
-    elif not (target / "manifest.json").exists():
-        store.write_json(target / "manifest.json", manifest(target))
     rows = evidence.targets
     declared = {
         "problem": {
@@ -175,7 +172,15 @@ def audit_evidence(
             for name in evidence.unlearned
         },
     }
-    return publish(out, kind, declared)
+    with alone(out):
+        if target.resolve() != folder.resolve():
+            with swapped(target) as fresh:
+                for name in evidence_files(folder):
+                    with (folder / name).open("rb") as file, store.writing(fresh / name) as copy:
+                        shutil.copyfileobj(file, copy)
+        elif not (target / "manifest.json").exists():
+            store.write_json(target / "manifest.json", manifest(target))
+        return publish(out, kind, declared)
 
 
 def _question(problem: Problem, original: nn.Module, card: Card | None) -> Problem:

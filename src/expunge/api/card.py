@@ -1,18 +1,17 @@
 """The card beside every model that is written: where it comes from and what is gone from it."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as decode
 from torch import Tensor, nn
 
 from expunge import store
 from expunge.errors import BadInput
+from expunge.locks import alone
 from expunge.problem import Problem
+from expunge.sealed import read_checked, read_sealed, write_checked, write_sealed
 
 SCHEMA = "expunge.card/1"
 
@@ -53,9 +52,10 @@ def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
         BadInput: the folder holds a model already, which would be lost.
     """
     path = folder / "model.safetensors"
-    require_free(folder)
-    store.write_json(card_path(path), {"schema": SCHEMA, **asdict(card)})
-    store.write_tensors(path, untied(model.state_dict()))
+    with alone(folder):
+        require_free(folder)
+        write_sealed(card_path(path), {"schema": SCHEMA, **asdict(card)})
+        write_checked(path, untied(model.state_dict()))
     return path
 
 
@@ -89,7 +89,7 @@ def read_card(weights: Path) -> Card | None:
     if not path.exists():
         return None
     try:
-        facts = json.loads(path.read_text())
+        facts = read_sealed(path)
         if facts.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         return Card(**facts)
@@ -114,10 +114,10 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         )
     try:
         if path.suffix == ".safetensors":
-            state = decode(path.read_bytes())
+            state = read_checked(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, LookupError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError) as error:
         raise BadInput(
             f"{path} cannot be read as weights ({_first_line(error)})",
             expected="a .safetensors file, or a .pt file that holds only a state dict",

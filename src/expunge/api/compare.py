@@ -21,6 +21,7 @@ from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.errors import BadInput
 from expunge.fanout import bar
+from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.methods import Method, settings
 from expunge.problem import Problem
@@ -96,7 +97,6 @@ def compare(
     seen = observe(maker, panel, judged)
     results = unlearn(maker, panel, methods, members, predictions)
     outputs = {**seen, **{f"unlearned-{n}": r.outputs for n, r in results.items()}}
-    write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
 
     declared = {
         "problem": {**problem_facts(problem, workshop.progress), "members": members},
@@ -127,7 +127,9 @@ def compare(
             for name, method in methods.items()
         },
     }
-    return publish(out, problem.task.kind, declared, progress=workshop.progress)
+    with alone(out):
+        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
+        return publish(out, problem.task.kind, declared, progress=workshop.progress)
 
 
 def publish(

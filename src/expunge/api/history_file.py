@@ -1,6 +1,5 @@
 """The history of a model that `train_model` made, as a file beside it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.recognise import recognise
 from expunge.recording import Recording
+from expunge.sealed import read_sealed, write_sealed
 
 SCHEMA = "expunge.history/1"
 FILE, UPDATES = "model.history.json", "updates"
@@ -57,7 +57,7 @@ def write_history(
         "recorded": None if recorded is None else as_list(recorded),
         "run": run,
     }
-    store.write_json(folder / FILE, facts)
+    write_sealed(folder / FILE, facts)
 
 
 def read_history(
@@ -77,7 +77,7 @@ def read_history(
     folder = place if place.is_dir() else place.parent
     path = folder / FILE
     try:
-        facts = json.loads(path.read_text())
+        facts = read_sealed(path)
         if facts["schema"] != SCHEMA:
             raise ValueError("another schema")
         absent, seed, member = facts["absent"], facts["seed"], facts["member"]

@@ -15,6 +15,7 @@ from expunge.audit.evidence import manifest
 from expunge.audit.fitting import check_pictures, check_texts
 from expunge.audit.manifest import TEXTS, checksums
 from expunge.data import Data, walk
+from expunge.disk import writable
 from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
 from expunge.fingerprints import fingerprints
@@ -145,11 +146,15 @@ def swapped(folder: Path) -> Iterator[Path]:
     """A fresh folder to write arrays into; with its manifest it then replaces `folder`."""
     fresh = folder.with_name(f".{folder.name}-partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    yield fresh
-    store.write_json(fresh / "manifest.json", manifest(fresh))
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
+    try:
+        yield fresh
+        store.write_json(fresh / "manifest.json", manifest(fresh))
+        with writable(folder, "replace"):
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.rename(folder)
+    finally:  # what could not be finished takes no room
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def require_shown(problem: Problem, pictures: Tensor | None, texts: Sequence[str] | None) -> None:

@@ -20,10 +20,12 @@ from expunge.ensemble import Ensemble
 from expunge.fanout import bar, one_thread
 from expunge.halfway import Halfway
 from expunge.history import History
+from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.problem import Problem
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
+from expunge.sealed import write_checked
 from expunge.train import train_group
 
 
@@ -100,30 +102,32 @@ def train_model(
         # into another folder the training begins anew, so that no recorded step is missing there
         recorded = [row_digest(record), str(out.resolve())]
     key = store.key("halfway", trained=made_by, track=track, recorded=recorded)
-    halfway = Halfway(workshop.store, key)
-    with one_thread(), bar("Training", history.steps, workshop.progress) as advance:
-        done = halfway.spent.steps
-        advance(done)
-        if history.recording is not None and not done:
-            history.recording.clear()
+    with alone(out):
+        halfway = Halfway(workshop.store, key)
+        require_free(out)  # another run may have ended here meanwhile
+        with one_thread(), bar("Training", history.steps, workshop.progress) as advance:
+            done = halfway.spent.steps
+            advance(done)
+            if history.recording is not None and not done:
+                history.recording.clear()
 
-        def look(step: int, models: Ensemble) -> None:
-            for watching in looks:
-                watching(step, models)
-            advance(int(step > done))
+            def look(step: int, models: Ensemble) -> None:
+                for watching in looks:
+                    watching(step, models)
+                advance(int(step > done))
 
-        draws = Draws((workshop.seed, "train", "original"))
-        models, _ = train_group(
-            asked, recipe, history.rows, (member,), draws, 1, workshop.device, halfway, look
-        )
-    (model,) = models.modules()
-    model.zero_grad(set_to_none=True)
-    tracked = tracker and tracker.content()
-    if tracked is not None and tracker is not None:
-        store.write_json(out / "unlearning_error.json", tracked)
-        store.write_bytes(out / "unlearning_error.svg", tracker.figure(tracked).encode())
-    run = run_facts(command, workshop.seed, perf_counter() - start)
-    write_history(out, history, model, maker, record, run)
-    store.write_tensors(out / "model.safetensors", untied(model.state_dict()))
-    halfway.drop()
+            draws = Draws((workshop.seed, "train", "original"))
+            models, _ = train_group(
+                asked, recipe, history.rows, (member,), draws, 1, workshop.device, halfway, look
+            )
+        (model,) = models.modules()
+        model.zero_grad(set_to_none=True)
+        tracked = tracker and tracker.content()
+        if tracked is not None and tracker is not None:
+            store.write_json(out / "unlearning_error.json", tracked)
+            store.write_bytes(out / "unlearning_error.svg", tracker.figure(tracked).encode())
+        run = run_facts(command, workshop.seed, perf_counter() - start)
+        write_history(out, history, model, maker, record, run)
+        write_checked(out / "model.safetensors", untied(model.state_dict()))
+        halfway.drop()
     return Trained(model, history, tracked)

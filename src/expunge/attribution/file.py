@@ -8,17 +8,23 @@ that the store would not trust, and memory holds one block.
 
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from expunge import store
 from expunge.attribution.fit import Fit, find, fit
-from expunge.errors import BadInput
+from expunge.errors import BadInput, first_line
 from expunge.maker import Maker
 
 MEMBER = re.compile(r"(recipes|attributions|outputs)/[0-9a-f]+\.(json|safetensors)")
 ABOUT, SCHEMA = "about.json", "expunge.attribution/1"
+DAMAGED = (  # what zipfile raises; the last two where it thinks of a method or a password
+    *(BadZipFile, KeyError, TypeError, AttributeError, ValueError, EOFError, OSError, struct.error),
+    *(zlib.error, NotImplementedError, RuntimeError),
+)
 
 
 def write(path: Path, maker: Maker, made: Fit, kind: str) -> None:
@@ -50,11 +56,12 @@ def write(path: Path, maker: Maker, made: Fit, kind: str) -> None:
         **{name: kept.facts[name] for name in ("recipe", "seed", "judges", "cost")},
     }
     with store.writing(path) as file, ZipFile(file, "w") as packed:
-        packed.writestr(ABOUT, json.dumps(about, indent=2))
+        packed.writestr(_named(ABOUT), json.dumps(about, indent=2))
         for file_key in keys:
+            maker.kept(file_key)  # damage must not travel
             for ending in ("safetensors", "json"):
                 name = f"{file_key}.{ending}"
-                packed.write(maker.workshop.store.root / name, name)
+                packed.writestr(_named(name), (maker.workshop.store.root / name).read_bytes())
 
 
 def read(path: Path, maker: Maker) -> tuple[Fit, str]:
@@ -75,6 +82,13 @@ def read(path: Path, maker: Maker) -> tuple[Fit, str]:
     return fit(maker, about["half_data_models"]), about["kind"]
 
 
+def _named(name: str) -> ZipInfo:
+    """A file of the zip, without its time: the same models make the same bytes on any day."""
+    entry = ZipInfo(name)
+    entry.external_attr = 0o644 << 16  # else whoever unpacks it cannot read it
+    return entry
+
+
 def _unpack(path: Path, target: store.Store) -> dict[str, Any]:
     if not path.is_file():
         raise BadInput(
@@ -93,9 +107,11 @@ def _unpack(path: Path, target: store.Store) -> dict[str, Any]:
                 # nothing else may get into a store by this way, least of all models
                 if MEMBER.fullmatch(name) and not place.exists():
                     store.write_bytes(place, packed.read(name))  # checked by its CRC
-    except (BadZipFile, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+    except BadInput:  # the store cannot be written
+        raise
+    except DAMAGED as error:
         raise BadInput(
-            f"{path} is no attribution, or it is damaged ({error})",
+            f"{path} is no attribution, or it is damaged ({first_line(error)})",
             expected="a file that `expunge attribute` wrote",
             cure="copy it again, or fit it again",
         ) from error

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from expunge.bench.answers import GROUPS, VALUES, Answers, Cell
-from expunge.errors import BadInput
+from expunge.disk import writable
+from expunge.errors import BadInput, first_line
 
 FILE = "answers.parquet"
 
@@ -31,19 +32,21 @@ class Writer:
     def write(self, cell: Cell) -> None:
         """Add a cell; its number is its place in the order of calls."""
         table = self._table(cell)
-        if self._writer is None:
-            self._writer = self._parquet.ParquetWriter(
-                self._partial, table.schema, compression="zstd"
-            )
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        with writable(self._path):
+            if self._writer is None:
+                self._writer = self._parquet.ParquetWriter(
+                    self._partial, table.schema, compression="zstd"
+                )
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self._cells += 1
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
+        try:
+            if self._writer is not None and kind is None:
+                with writable(self._path):
+                    self._writer.close()
+                    self._partial.replace(self._path)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def _table(self, cell: Cell) -> Any:
@@ -76,7 +79,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         _, parquet = _pyarrow()
-        path = folder / FILE
+        self._path = path = folder / FILE
         if not path.is_file():
             raise BadInput(
                 f"there is no {path}",
@@ -86,21 +89,31 @@ class Reader:
         try:
             self._file = parquet.ParquetFile(path)
         except Exception as error:  # whatever the library raises on a damaged file
-            raise BadInput(
-                f"{path} is damaged ({error})", expected="a Parquet file", cure="fetch it again"
-            ) from error
+            raise self._damaged(error) from error
 
     def __len__(self) -> int:
         return self._file.num_row_groups
 
     def read(self, number: int) -> Cell:
         """One cell."""
-        table = self._file.read_row_group(number)
-        columns = {
-            name: table.column(name).to_numpy() for name in table.column_names if name != "group"
-        }
-        group = np.asarray(table.column("group").combine_chunks().indices)
-        return {name: self._answers(columns, group == k) for name, k in _present(group)}
+        try:
+            table = self._file.read_row_group(number)
+            columns = {
+                name: table.column(name).to_numpy()
+                for name in table.column_names
+                if name != "group"
+            }
+            group = np.asarray(table.column("group").combine_chunks().indices)
+            return {name: self._answers(columns, group == k) for name, k in _present(group)}
+        except (OSError, ValueError, KeyError, RuntimeError) as error:  # arrow's own are of these
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> BadInput:
+        return BadInput(
+            f"{self._path} is damaged ({first_line(error)})",
+            expected="the Parquet file that `expunge bench` wrote",
+            cure="fetch it again, or run its config again; what the store holds is not made anew",
+        )
 
     def _answers(self, columns: dict[str, np.ndarray], own: np.ndarray) -> Answers:
         members = int(columns["member"][own].max()) + 1

@@ -21,9 +21,11 @@ from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
+from expunge.locks import alone
 from expunge.maker import Maker, Workshop, make_all
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
+from expunge.sealed import write_sealed
 
 
 def run(
@@ -67,13 +69,7 @@ def run(
     trials = run_trials(tuned, config.contestants)
     chosen = _chosen(config, trials)
     looks = _stopping(config, judged, chosen)
-    if looks is not None:
-        store.write_tensors(out / stopping.FILE, looks)
     entries, failed = judge(config, judged, tuned, trials, chosen)
-    with Writer(out) as writer, bar("Reading rows", len(entries), workshop.progress) as advance:
-        for entry in entries:
-            writer.write(entry.cell())
-            advance(1)
     content = {
         "name": config.name,
         "config": _plain(asdict(config)),
@@ -91,8 +87,15 @@ def run(
         "failed": failed,
         "run": run_facts(command, config.seeds[0], perf_counter() - start),
     }
-    found = scored(content, Reader(out), looks, progress=workshop.progress)
-    store.write_json(out / "bench.json", found)
+    with alone(out):
+        if looks is not None:
+            store.write_tensors(out / stopping.FILE, looks)
+        with Writer(out) as writer, bar("Reading rows", len(entries), workshop.progress) as advance:
+            for entry in entries:
+                writer.write(entry.cell())
+                advance(1)
+        found = scored(content, Reader(out), looks, progress=workshop.progress)
+        write_sealed(out / "bench.json", found)
     return found
 
 

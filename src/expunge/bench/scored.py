@@ -1,6 +1,5 @@
 """The numbers of bench.json that follow from the columnar file, and the check that they do."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from expunge.bench.content import ORACLE, ORIGINAL
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
+from expunge.sealed import read_sealed
 
 KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 
@@ -94,9 +94,14 @@ def verify(folder: Path) -> list[str]:
     Raises:
         BadInput: a file is missing or damaged.
     """
-    content = load(folder)
+    content = load(folder, sealed=False)  # whatever was changed is said number by number
     looks = stopping.read(folder) if content["stopping"] else None
-    found = scored(content, Reader(folder), looks)
+    try:
+        found = scored(content, Reader(folder), looks)
+    except BadInput:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder / "bench.json", f"cannot be understood ({error!r})") from error
     asked = content["config"]["metrics"]
     for before, cell in zip(content["cells"], found["cells"], strict=True):
         # a file written before there was some metric does not say that it was not asked for
@@ -105,21 +110,25 @@ def verify(folder: Path) -> list[str]:
     return differences(content, found, tolerance=2e-5)
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """The content of bench.json in a folder; BadInput where it is missing or damaged."""
+def load(folder: Path, *, sealed: bool = True) -> dict[str, Any]:
+    """The content of bench.json in a folder.
+
+    Args:
+        folder: of a benchmark.
+        sealed: refuse a file that was changed after it was written.
+
+    Raises:
+        BadInput: it is missing or damaged.
+    """
     path = folder / "bench.json"
     if not path.is_file():
         raise BadInput(
             f"there is no {path}", expected="the folder of a benchmark", cure="check the path"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_sealed(path, check=sealed)
     except ValueError as error:
-        raise BadInput(
-            f"{path} is no JSON ({error})",
-            expected="bench.json as it was written",
-            cure="restore it",
-        ) from error
+        raise _damaged(path, f"is damaged ({error})") from error
     lacking = [key for key in KEYS if key not in content]
     if lacking:
         raise BadInput(
@@ -128,3 +137,11 @@ def load(folder: Path) -> dict[str, Any]:
             cure="run its config again; what the store holds is not made anew",
         )
     return content
+
+
+def _damaged(path: Path, what: str) -> BadInput:
+    return BadInput(
+        f"{path} {what}",
+        expected="bench.json as it was written",
+        cure="restore it, or run its config again; what the store holds is not made anew",
+    )

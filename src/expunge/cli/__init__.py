@@ -18,6 +18,7 @@ from expunge.cli.store import store
 from expunge.cli.train import train
 from expunge.cli.unrolling import unrolling
 from expunge.cli.verify import verify
+from expunge.disk import told
 from expunge.errors import BadInput
 
 app = typer.Typer(
@@ -44,14 +45,22 @@ app.command()(check_method)
 
 
 def main() -> None:
-    """Run the command line; bad input is told without a traceback, exit code 2."""
+    """Run the command line; bad input and faulty disks are told without a traceback, code 2."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda said, *_, **__: print(f"Warning: {said}", file=sys.stderr)
             app()
     except BadInput as error:
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"Error: {error.given}.")
-        console.print(f"  Expected: {error.expected}.")
-        console.print(f"  Cure:     {error.cure}.")
-        sys.exit(2)
+        _tell(error)
+    except OSError as error:
+        if (fault := told(error)) is None:
+            raise
+        _tell(fault)
+
+
+def _tell(error: BadInput) -> None:
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Error: {error.given}.")
+    console.print(f"  Expected: {error.expected}.")
+    console.print(f"  Cure:     {error.cure}.")
+    sys.exit(2)

@@ -122,7 +122,10 @@ def _of(facts: dict) -> str:
 def _day(seconds: float) -> str:
     from datetime import datetime
 
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):  # of a clock that was far wrong
+        return f"{'no known day':<16}"
 
 
 def _size(count: float) -> str:

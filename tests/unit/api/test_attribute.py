@@ -1,6 +1,7 @@
 """attribute(): half-data models in a file, used elsewhere, and refused where they do not belong."""
 
 import json
+import os
 import zipfile
 from dataclasses import replace
 
@@ -44,6 +45,33 @@ def forget(problem, workshop, attribution, **given):
         model = mlp()
     words = {"method": "dmm", "steps": 3, "attribution": str(attribution), **given}
     return expunge.forget(model, problem, ROWS, workshop=workshop, **words)
+
+
+@pytest.mark.parametrize("when", [0, 4e9])
+def test_a_file_does_not_depend_on_the_clock(problem, workshop, tmp_path, file, when):
+    """Nor does one that stood at the beginning of time when models were made."""
+    for path in workshop.store.root.rglob("*.*"):
+        os.utime(path, (when, when))
+    again = tmp_path / "again.zip"
+    attribute(problem, out=again, workshop=replace(workshop, group=8), models=24)
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_a_damaged_block_does_not_travel(problem, workshop, tmp_path, file):
+    path = sorted(workshop.store.root.glob("outputs/*.safetensors"))[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    again, ask = tmp_path / "again.zip", replace(workshop, group=8)
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(BadInput, match="run the same command again"),
+    ):
+        attribute(problem, out=again, workshop=ask, models=24)
+    assert not again.exists()
+    attribute(problem, out=again, workshop=ask, models=24)
+    with zipfile.ZipFile(again) as one, zipfile.ZipFile(file) as other:
+        for name in one.namelist():
+            if name.endswith(".safetensors"):
+                assert one.read(name) == other.read(name), name
 
 
 def test_a_file_serves_another_store_without_any_training(problem, workshop, tmp_path, file):

@@ -18,6 +18,7 @@ from expunge.history import History
 from expunge.methods import METHODS
 from expunge.recording import Recording
 from expunge.rng import seeded
+from expunge.sealed import read_sealed
 from expunge.train import train
 
 QUICK = {"epochs": 1, "steps": 4}
@@ -313,7 +314,8 @@ def test_a_card_that_cannot_be_trusted_is_refused(
 ):
     path = run(model, problem, workshop, epochs=1).save(tmp_path)
     card = tmp_path / "model.card.json"
-    card.write_text(damage(card.read_text()))
+    text = json.dumps(read_sealed(card))  # as one that was written before there were seals
+    card.write_text(damage(text))
     with pytest.raises(BadInput, match=match):
         run(path, problem, workshop, [0])
 

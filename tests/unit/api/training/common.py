@@ -3,6 +3,7 @@
 import json
 
 from expunge.contract.cases import weights
+from expunge.locks import LOCK
 from expunge.train import train
 
 SEED, MEMBER = 4, 3
@@ -26,10 +27,10 @@ def files(folder):
     """The bytes of all files in a folder; of a history only what does not tell of its run."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != LOCK:
             found[str(path.relative_to(folder))] = path.read_bytes()
     facts = json.loads(found["model.history.json"])
-    del facts["run"]
+    del facts["run"], facts["seal"]
     return {**found, "model.history.json": facts}
 
 

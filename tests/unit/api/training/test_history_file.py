@@ -13,6 +13,7 @@ from expunge.contract.problems import tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.recording import Recording
+from expunge.sealed import read_sealed, write_sealed
 from expunge.store import Store
 
 from .common import FIRST, MEMBER, SECOND, SEED
@@ -36,13 +37,13 @@ def test_a_history_is_known_again_elsewhere(make, tmp_path, workshop):
     made, path = make(), tmp_path / "out/model.history.json"
     elsewhere = replace(workshop, store=Store(tmp_path / "elsewhere"))
     assert read_history(path, tiny64(forget=()), elsewhere, made.model).ids == (MEMBER,)
-    facts = json.loads(path.read_text())
+    facts = read_sealed(path)
     facts["recipe"]["name"] = "a name by other bits"
     facts["recipe"]["does"] = [x + 1e-6 for x in facts["recipe"]["does"]]
-    path.write_text(json.dumps(facts))
+    write_sealed(path, facts)
     assert read_history(path, tiny64(forget=()), elsewhere, made.model).ids == (MEMBER,)
     facts["recipe"]["does"][0] += 0.01
-    path.write_text(json.dumps(facts))
+    write_sealed(path, facts)
     with pytest.raises(BadInput, match="a training by another recipe"):
         read_history(path, tiny64(forget=()), workshop, made.model)
     assert not list(elsewhere.store.root.glob("recipes/*"))
@@ -102,7 +103,7 @@ DAMAGES = {
 def test_a_damaged_history_is_refused(make, tmp_path, workshop, damage):
     make()
     path = tmp_path / "out/model.history.json"
-    text = path.read_text()
+    text = json.dumps(read_sealed(path))  # as one that was written before there were seals
     assert DAMAGES[damage](text) != text
     path.write_text(DAMAGES[damage](text))
     with pytest.raises(BadInput, match=r"does not tell how a model.*schema expunge\.history/1"):

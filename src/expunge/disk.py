@@ -1,0 +1,53 @@
+"""What the system says of a place that cannot be written, in words and with its cure."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from expunge.errors import BadInput
+
+AGAIN = "then run the same command again: what is finished is kept"
+FULL = ("room for it", f"free space there, or choose another folder; {AGAIN}")
+CLOSED = ("a folder that can be written", "choose another folder, or change its permissions")
+FAULTS = {  # by number of the system's error: what is expected, and the cure
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EROFS: CLOSED,
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+    errno.EIO: ("a disk that works", f"look after the disk, or choose a folder elsewhere; {AGAIN}"),
+}
+
+
+@contextmanager
+def writable(path: Path, doing: str = "write") -> Iterator[None]:
+    """Turn what the system says of a place that cannot be written into words.
+
+    Args:
+        path: the place.
+        doing: what is tried there, as a verb.
+
+    Raises:
+        BadInput: instead of any OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        expected, cure = FAULTS.get(
+            error.errno or 0,
+            ("a folder that can be written and has room", CLOSED[1]),
+        )
+        raise BadInput(
+            f"cannot {doing} {path} ({error.strerror or error})", expected=expected, cure=cure
+        ) from error
+
+
+def told(error: OSError) -> BadInput | None:
+    """The words for a fault of a disk that nobody expected where it happened; else None."""
+    if error.errno not in FAULTS:
+        return None
+    expected, cure = FAULTS[error.errno]
+    place = error.filename or "a file"
+    return BadInput(f"{place} cannot be used ({error.strerror})", expected=expected, cure=cure)

@@ -1,0 +1,47 @@
+"""What the system says of a place, in words."""
+
+import errno
+import os
+
+import pytest
+
+from expunge.disk import FAULTS, told, writable
+from expunge.errors import BadInput
+
+CURES = {
+    errno.ENOSPC: "free space there, or choose another folder; then run the same command again",
+    errno.EDQUOT: "free space there",
+    errno.EFBIG: "free space there",
+    errno.EROFS: "choose another folder, or change its permissions",
+    errno.EACCES: "choose another folder, or change its permissions",
+    errno.EPERM: "choose another folder, or change its permissions",
+    errno.EIO: "look after the disk",
+    errno.ENOTDIR: "choose another folder",  # any other
+}
+
+
+@pytest.mark.parametrize("number", CURES)
+def test_a_fault_names_the_place_what_happened_and_the_cure(tmp_path, number):
+    with pytest.raises(BadInput) as refused, writable(tmp_path / "x"):
+        raise OSError(number, os.strerror(number))
+    assert refused.value.given == f"cannot write {tmp_path / 'x'} ({os.strerror(number)})"
+    assert CURES[number] in refused.value.cure
+    with pytest.raises(BadInput, match="cannot remove "), writable(tmp_path / "x", "remove"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_only_faults_of_a_disk_are_told_where_nobody_expected_them():
+    assert set(CURES) - set(FAULTS) == {errno.ENOTDIR}
+    full = told(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
+    assert full is not None
+    assert full.given == "/data/x cannot be used (No space left on device)"
+    nameless = told(OSError(errno.EIO, "Input/output error"))
+    assert nameless is not None
+    assert nameless.given == "a file cannot be used (Input/output error)"
+    assert told(FileNotFoundError(errno.ENOENT, "No such file or directory", "x")) is None
+    assert told(OSError("something else")) is None
+
+
+def test_what_is_no_fault_of_the_system_passes(tmp_path):
+    with pytest.raises(ZeroDivisionError), writable(tmp_path):
+        raise ZeroDivisionError
