@@ -96,7 +96,7 @@ def works(slower: float) -> list[Wanted]:
     for setting in SETTINGS:
         one = trainings(setting.problem(1000), {"oracle": 1})
         found.append(Wanted(setting, "one training", one))
-        if setting is not PROXY:
+        if setting in (IMAGENET, BILLION, LORA):
             found.append(Wanted(setting, "10 oracles for `distance`", one, FEW["oracle"]))
         found.append(Wanted(setting, "300 models for KLoM", one, sum(EVIDENCE.values())))
         if setting in (IMAGENET, BILLION):
@@ -202,7 +202,8 @@ def queues(rates: Rates, writing: float) -> dict[str, Queue]:
     nothing = {"every": None, "checkpoint": 0.0}
     return {
         "300 ResNet-50 on 32 GPUs, steady, kept every minute": replace(steady, workers=32),
-        "the same, taken back once a day": few,
+        "the same, on 256 GPUs: two rounds, the last not full": replace(steady, workers=256),
+        "on 32 GPUs, taken back once a day": few,
         "and nothing kept": replace(few, **nothing),
         "and a task is given up after 3 failures": replace(few, attempts=3, **nothing),
         "kept every minute, given up after 3 failures": replace(few, attempts=3),

@@ -46,7 +46,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)  # together they would take
 QUICK = ["convex"]
 SLOWER = [
     *("attribution", "demo_grid", "dmm_digits", "dmm_fashion", "ensemble_speed", "fashion_table"),
-    *("half_data", "matching", "pareto", "unrolling", "unrolling_klom"),
+    *("half_data", "matching", "pareto", "scale", "unrolling", "unrolling_klom"),
 ]
 
 
