@@ -33,7 +33,6 @@ from scale_scenarios import (
     GPU_BYTES,
     IMAGENET,
     LORA,
-    PROXY,
     SETTINGS,
     SHARDS,
     SPOT,

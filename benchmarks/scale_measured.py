@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
-from ensemble_speed import product
+from ensemble_speed import PEAK
 from scale_model import Shape, cubes, curvature_bytes, half_bytes, halfway_bytes, model_bytes
 from scale_recorded import Check
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ TRAINING, PRODUCT, EKFAC = "training", "Gauss-Newton product", "EK-FAC"
 BY_ROW = "gradients row by row"
 MEMBERS = 5  # of which the store is measured
 BOOKED = 10**5  # rows of which the bookkeeping is timed
+MULTIPLIED = 8  # matrix products of PEAK a round, by which the rate is measured
 SIDE = 768  # of the matrix whose eigenvectors are timed
 WRITTEN = 1 << 25  # numbers that are written to the store, 128 MiB
 
@@ -84,11 +85,10 @@ def run(quick: bool) -> dict[str, Any]:
     """All of it; seconds of one core."""
     names = list(NETWORKS)[: 1 if quick else None]
     with one_thread():
-        rate, k = product(), eigenvectors()
-        networks = {name: network(NETWORKS[name], rate, k) for name in names}
+        k = eigenvectors()
+        networks = {name: network(NETWORKS[name], k) for name in names}
         kept, writing = stored()
         return {
-            "matrix products, flop/s": rate,
             "networks": networks,
             "bytes": [check._asdict() for check in kept],
             "writing, bytes/s": writing,
@@ -97,14 +97,13 @@ def run(quick: bool) -> dict[str, Any]:
         }
 
 
-def network(chosen: Network, rate: float, k: float) -> dict[str, Any]:
+def network(chosen: Network, k: float) -> dict[str, Any]:
     """Seconds of a row unit of training, and how many times that the units of other work take.
 
     All are timed in turn, in rounds, so that what else runs on the machine meets all alike.
 
     Args:
         chosen: the network.
-        rate: of matrix products, flop/s.
         k: seconds of eigenvectors over the cube of the side; no part of row units.
     """
     torch.manual_seed(0)
@@ -126,7 +125,10 @@ def network(chosen: Network, rate: float, k: float) -> dict[str, Any]:
     for _, work in works.values():
         work()
     seconds = {name: [] for name in works}
+    a = torch.rand(PEAK, PEAK)
+    rates = []
     for _ in range(ROUNDS):
+        rates.append(MULTIPLIED * 2 * PEAK**3 / timed(lambda: [a @ a for _ in range(MULTIPLIED)]))
         for name, (_, work) in works.items():
             seconds[name].append(timed(work))
     training = [took / works[TRAINING][0] for took in seconds[TRAINING]]
@@ -134,7 +136,7 @@ def network(chosen: Network, rate: float, k: float) -> dict[str, Any]:
     return {
         "weights": point.size,
         "seconds a row unit": unit,
-        "share of the rate": flops(base, module) / 3 / unit / rate,
+        "share of the rate": flops(base, module) / 3 / unit / median(rates),
         "actual over predicted": {
             name: [
                 took / (works[name][0] * one + apart.get(name, 0.0))
