@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from expunge.api.shared import shared_cost
 from expunge.attribution import kinds
 from expunge.curvature.ekfac import ekfac
 from expunge.curvature.point import Point
@@ -37,6 +38,9 @@ def test_a_counted_problem_has_the_prices_of_the_real_one():
         assert METHODS[name]().price(asked) == METHODS[name]().price(real), name
     for named in (model.ONCE, model.COMBINED, "ek-fac:damping=0.1"):
         assert kinds.price(named, asked, 100) == kinds.price(named, real, 100), named
+    # as `estimate` has it, whose damping reads no row for plain SGD
+    shared = shared_cost(real, METHODS["dmm"](), 0, None)
+    assert model.attribution(asked, METHODS["dmm"]()) == shared["row_units"]
 
 
 def test_trainings_count_half_data_models_by_half_and_originals_with_all_rows():
