@@ -3,7 +3,7 @@
 G workers take N tasks from one queue. A task runs for d seconds on average, spread by a log-normal
 factor; a share of the tasks is slower by a factor. Workers fail as a Poisson process with mean M
 seconds between failures of one worker, and are back after R seconds. What a failed worker ran
-returns to the queue. Half-way checkpoints every T seconds, each c seconds of work lost, keep what
+returns to the head of the queue. Half-way checkpoints every T seconds, each c seconds of work lost, keep what
 was done before the last one (`expunge.halfway`); without them a task begins again.
 
 One task spends on a worker, on average, restarts of the worker included (the memory of a Poisson
@@ -102,7 +102,7 @@ def simulate(queue: Queue, seed: int) -> Outcome:
         if queue.attempts is not None and failed[task] >= queue.attempts:
             given_up += 1
         else:
-            waiting.append(task)
+            waiting.appendleft(task)  # as the Ray backend does
         heappush(events, (clock + queue.restart, worker, -1))
     return Outcome(clock, busy, failures, given_up)
 

@@ -138,6 +138,8 @@ def queue(one: Queue, quick: bool) -> dict[str, Any]:
         "overhead, formula": overhead(one),
         "overhead, simulated": spent / (one.tasks * one.mean) - 1,
         "given up, formula": given_up_share(one),
+        "runs that give one up, formula": 1 - (1 - given_up_share(one)) ** one.tasks,
+        "runs that give one up": fmean(o.given_up > 0 for o in outcomes),
         "given up": fmean(o.given_up for o in outcomes) / one.tasks,
     }
 

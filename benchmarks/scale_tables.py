@@ -189,7 +189,14 @@ def networks(rows: dict[str, dict[str, Any]]) -> str:
 
 def queue(rows: dict[str, dict[str, Any]]) -> str:
     """The queue by formula and simulated."""
-    names = ["", "formula", "simulated / formula, 95 %", "overhead", "simulated", "given up"]
+    names = [
+        "",
+        "formula",
+        "simulated / formula, 95 %",
+        "overhead",
+        "simulated",
+        "failed three times",
+    ]
     lines = []
     for name, one in rows.items():
         low, high = one["simulated / formula, interval"]
@@ -197,8 +204,9 @@ def queue(rows: dict[str, dict[str, Any]]) -> str:
         time = "" if lost else took(*2 * (one["makespan, formula"],))
         cells = [name, time, "" if lost else f"{low:.3f} to {high:.3f}"]
         cells += [percent(one[f"overhead, {how}"]) for how in ("formula", "simulated")]
-        given = f"{percent(one['given up'])} (formula {percent(lost)})" if lost else ""
-        cells[3:] = ["", "", given] if lost else [*cells[3:], given]
+        given = f"{percent(one['given up'])} of tasks (formula {percent(lost)}); at least one in "
+        given += f"{percent(one['runs that give one up'])} of runs"
+        cells[3:] = ["", "", given] if lost else [*cells[3:], ""]
         lines.append(cells)
     return table(names, lines)
 
