@@ -3,8 +3,9 @@
 G workers take N tasks from one queue. A task runs for d seconds on average, spread by a log-normal
 factor; a share of the tasks is slower by a factor. Workers fail as a Poisson process with mean M
 seconds between failures of one worker, and are back after R seconds. What a failed worker ran
-returns to the head of the queue. Half-way checkpoints every T seconds, each c seconds of work lost, keep what
-was done before the last one (`expunge.halfway`); without them a task begins again.
+returns to the head of the queue, as in the Ray backend. Half-way checkpoints every T seconds, each
+c seconds of work lost, keep what was done before the last one (`expunge.halfway`); without them a
+task begins again.
 
 One task spends on a worker, on average, restarts of the worker included (the memory of a Poisson
 process is empty, so every piece of work between two checkpoints is such a task of its own):
@@ -102,7 +103,7 @@ def simulate(queue: Queue, seed: int) -> Outcome:
         if queue.attempts is not None and failed[task] >= queue.attempts:
             given_up += 1
         else:
-            waiting.appendleft(task)  # as the Ray backend does
+            waiting.appendleft(task)
         heappush(events, (clock + queue.restart, worker, -1))
     return Outcome(clock, busy, failures, given_up)
 
