@@ -64,7 +64,7 @@ QUICK = ["convex"]
 SLOWER = [
     *("attribution", "datamodel_fitting", "demo_grid", "dmm_digits", "dmm_fashion"),
     *("ensemble_speed", "fashion_table", "half_data", "klom_streaming", "matching", "pareto"),
-    *("rows_at_scale", "unlearning_speed", "unrolling", "unrolling_klom"),
+    *("rows_at_scale", "scale", "unlearning_speed", "unrolling", "unrolling_klom"),
 ]
 
 
