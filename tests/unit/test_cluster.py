@@ -31,8 +31,9 @@ ROLES = {"original": 5, "oracle": 4, "subset": 6}
 
 @pytest.fixture(scope="module")
 def two_workers():
-    """A cluster that the first use of it starts."""
+    """A cluster of this machine, until the end of these tests."""
     ray = pytest.importorskip("ray")
+    connecting.connect(None, 2)
     yield
     ray.shutdown()
 
