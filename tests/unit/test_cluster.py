@@ -31,8 +31,9 @@ ROLES = {"original": 5, "oracle": 4, "subset": 6}
 
 @pytest.fixture(scope="module")
 def two_workers():
-    """A cluster that the first use of it starts."""
+    """A cluster of this machine, until the end of these tests."""
     ray = pytest.importorskip("ray")
+    connecting.connect(None, 2)
     yield
     ray.shutdown()
 
@@ -160,6 +161,7 @@ def test_no_more_tasks_run_at_once_than_jobs_say(on):
         time.sleep(0.2)
         return start, time.time()
 
+    on(lambda n: time.sleep(1), 8)  # until both workers are there
     spans = sorted(on(between, 4, jobs=1))
     assert all(one[1] <= two[0] for one, two in zip(spans, spans[1:], strict=False))
 
