@@ -40,7 +40,7 @@ from expunge.task import Classification
 from expunge.train import subset_rows
 
 FULL = {"models": 2000, "rows": 10000, "tested": 2000, "classes": 10, "forget": 100}
-FULL |= {"group": 50, "sampled": 500, "few": 2000, "many": 12000, "lasso": 3, "times": 3}
+FULL |= {"group": 50, "sampled": 500, "few": 2000, "many": 12000, "lasso": 3, "times": 2}
 QUICK = {"models": 60, "rows": 300, "tested": 100, "classes": 3, "forget": 10}
 QUICK |= {"group": 20, "sampled": 20, "few": 60, "many": 300, "lasso": 2, "times": 1}
 DIRECTIONS, NOISE = 8, 1.0

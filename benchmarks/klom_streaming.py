@@ -6,7 +6,7 @@ margins, and leaves blocks of models out of whole tables. Both must give the sam
 the null's 200 splits, which stream in the same way and take ten times as long. Each piece runs in a
 process of its own, with one thread; working memory is beyond imports.
 
-Run: python benchmarks/klom_streaming.py (ten minutes and 2 GB of disk; needs Linux).
+Run: python benchmarks/klom_streaming.py (seven minutes and 2 GB of disk; needs Linux).
 """
 
 import json
@@ -28,7 +28,7 @@ from expunge.audit.verdict import GROUPS
 from expunge.audit.views import Joined, Margined
 from expunge.growing import growing
 
-FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 3}
+FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 2}
 QUICK = {"models": 60, "forget": 50, "retain": 300, "test": 100, "classes": 3, "times": 1}
 SIDES = ("unlearned", "oracle")
 GROUP = 50

@@ -31,7 +31,7 @@ def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], A
     """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
     kept, found = Store(folder), []
     for run in range(size["times"]):
-        key = store.key(name, size=size, run=run)
+        key = store.key(name, size={**size, "times": 0}, run=run)  # more may follow later
         if kept.load(key) is None:
             kept.save(key, {}, {"found": work()})
         found.append((kept.facts(key) or {})["found"])
