@@ -55,7 +55,6 @@ def main() -> None:
         return
     size = QUICK if flags.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
-        invent(Path(folder), size)
         once = partial(repeat, Path(folder), size)
         runs = measured.repeated(flags.store, "datamodel-fitting", size, once)
     result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
@@ -103,6 +102,8 @@ class Kept(Sequence[Block]):
 
 def repeat(folder: Path, size: dict[str, int]) -> dict[str, Any]:
     """One run of every piece, and what follows from them."""
+    if not (folder / "size.json").exists():
+        invent(folder, size)
     run = partial(measured.alone, __file__, folder=folder)
     ours, few, many, sparse, published = (
         run(part)

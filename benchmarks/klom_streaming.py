@@ -44,14 +44,15 @@ def main() -> None:
         return
     size = QUICK if flags.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
-        invent(Path(folder), size)
-        both = partial(repeat, Path(folder))
+        both = partial(repeat, Path(folder), size)
         runs = measured.repeated(flags.store, "klom-streaming", size, both)
     result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
 
 
-def repeat(folder: Path) -> dict[str, Any]:
+def repeat(folder: Path, size: dict[str, int]) -> dict[str, Any]:
     """One run of both."""
+    if not (folder / "size.json").exists():
+        invent(folder, size)
     return {part: measured.alone(__file__, part, folder) for part in ("streamed", "one_shot")}
 
 
