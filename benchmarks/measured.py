@@ -65,6 +65,11 @@ def claim(name: str, values: list[float], target: float) -> dict:
     return result.claim(name, mean, target, [low, high])
 
 
+def peak_claim(name: str, values: list[float], target: float) -> dict:
+    """A claim on the largest of some peaks of memory; its interval is the smallest and largest."""
+    return result.claim(name, max(values), target, [min(values), max(values)])
+
+
 def _peak() -> float:
     """Of this process since it was started; `ru_maxrss` would count its parent, too."""
     for line in Path("/proc/self/status").read_text().splitlines():
