@@ -229,7 +229,7 @@ def first_outputs(halves: Halves, size: dict[str, int], outputs: int) -> Tensor:
 def claims(runs: list[dict[str, Any]]) -> list[dict]:
     apart = [max(run["largest difference"].values()) for run in runs]
     return [
-        measured.claim(
+        measured.peak_claim(
             "working memory of ridge at full size, MiB", of(runs, "ridge", "mib"), CEILING
         ),
         result.claim("largest difference from scikit-learn's ridge", max(apart), AGREE),
