@@ -31,7 +31,7 @@ def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], A
     """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
     kept, found = Store(folder), []
     for run in range(size["times"]):
-        key = store.key(name, size=size, run=run)
+        key = store.key(name, size={**size, "times": 0}, run=run)  # more may follow later
         if kept.load(key) is None:
             kept.save(key, {}, {"found": work()})
         found.append((kept.facts(key) or {})["found"])
@@ -63,6 +63,11 @@ def claim(name: str, values: list[float], target: float) -> dict:
         return result.claim(name, values[0], target)
     mean, low, high = result.interval(torch.tensor(values))
     return result.claim(name, mean, target, [low, high])
+
+
+def peak_claim(name: str, values: list[float], target: float) -> dict:
+    """A claim on the largest of some peaks of memory; its interval is the smallest and largest."""
+    return result.claim(name, max(values), target, [min(values), max(values)])
 
 
 def _peak() -> float:
