@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import cloudpickle
@@ -24,7 +24,30 @@ from expunge.errors import BadInput, first_line
 from expunge.store import require_writable
 
 ATTEMPTS = 3  # of each task; bad input is not tried again, as it would be as bad
+LOSSES = 20  # machines lost under one task: that happens to long ones where machines come and go
 MOST = 1000  # tasks handed to Ray at once; waiting for one takes time in proportion
+
+
+class Tried(NamedTuple):
+    """A task, how often it failed, and how often the machine was lost on which it ran."""
+
+    number: int
+    failed: int = 0
+    lost: int = 0
+
+    def again(self, name: str, outcome: Failed) -> "Tried":
+        """The same for its next attempt; BadInput after the last."""
+        now = self._replace(failed=self.failed + 1)
+        if outcome.lost:  # which says nothing of the task
+            now = self._replace(lost=self.lost + 1)
+        if now.failed < ATTEMPTS and now.lost < LOSSES:
+            warnings.warn(f"{name} failed ({outcome.error}); it is tried again", stacklevel=3)
+            return now
+        raise BadInput(
+            f"{name} failed {now.failed + now.lost} times, at last with {outcome.error}",
+            expected="work that ends well in one of its attempts",
+            cure="correct the error and run the same again; what is finished is kept",
+        ) from RuntimeError(outcome.trace)
 
 
 @dataclass(frozen=True)
@@ -64,22 +87,21 @@ class Cluster:
         with self._place() as place:
             parcel = ray.put(cloudpickle.dumps((function, list(tasks))))
             remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_attempting())
-            waiting = deque((number, 1) for number in range(len(tasks)))
-            running: dict[Any, tuple[int, int]] = {}
+            waiting = deque(Tried(number) for number in range(len(tasks)))
+            running: dict[Any, Tried] = {}
             try:
                 while waiting or running:
                     while waiting and len(running) < (self.jobs or MOST):
-                        number, attempt = waiting.popleft()
+                        one = waiting.popleft()
                         # a list, as Ray would send what lies in a bare argument with every task
-                        reference = remote.remote(sys.path, place, [parcel], number)
-                        running[reference] = number, attempt
+                        reference = remote.remote(sys.path, place, [parcel], one.number)
+                        running[reference] = one
                     ended = ray.wait(list(running))[0][0]
-                    number, attempt = running.pop(ended)
-                    outcome = _outcome(ended)
+                    one, outcome = running.pop(ended), _outcome(ended)
                     if isinstance(outcome, Refused):
                         raise outcome.error
                     if isinstance(outcome, Failed):
-                        waiting.appendleft((number, _next(attempt, names[number], outcome)))
+                        waiting.appendleft(one.again(names[one.number], outcome))
                     else:
                         yield outcome
             finally:
@@ -190,23 +212,13 @@ def _attempting() -> Callable[..., Any]:
 def _outcome(reference: Any) -> Any:
     """What a task gave; `Failed` also where its worker died or where it could not begin."""
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError
 
     try:
         return ray.get(reference)
+    except (NodeDiedError, LocalRayletDiedError) as error:
+        return Failed("its machine was lost", str(error), lost=True)
     except RayError as error:
         cause = getattr(error, "cause", None)  # what a task raised outside of its own work
         shown = cause if isinstance(cause, Exception) else error
         return Failed(f"{type(shown).__name__}: {first_line(shown)}", str(error))
-
-
-def _next(attempt: int, name: str, failed: Failed) -> int:
-    """The number of the next attempt; BadInput after the last."""
-    if attempt < ATTEMPTS:
-        warnings.warn(f"{name} failed ({failed.error}); it is tried again", stacklevel=3)
-        return attempt + 1
-    raise BadInput(
-        f"{name} failed {ATTEMPTS} times, at last with {failed.error}",
-        expected="work that ends well in one of its attempts",
-        cure="correct the error and run the same again; what is finished is kept",
-    ) from RuntimeError(failed.trace)

@@ -29,10 +29,11 @@ class Refused(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A task raised something else: in one line, and where."""
+    """A task raised something else, or died: in one line, and where."""
 
     error: str
     trace: str
+    lost: bool = False  # the machine on which it ran went away
 
 
 def versions() -> dict[str, str]:

@@ -98,6 +98,12 @@ def _numbered(function: Callable[..., Any], number: int, task: tuple) -> tuple[i
         return number, function(*task)
 
 
+def say(line: str, show: bool) -> None:
+    """A line for whoever looks on, on the error stream as the bars are."""
+    if show:
+        Console(stderr=True, highlight=False, markup=False).print(line)
+
+
 @contextmanager
 def bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar with the time left, on the error stream; yields `advance(size)`."""

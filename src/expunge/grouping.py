@@ -41,6 +41,13 @@ class Choice(NamedTuple):
     refused: str = ""
     timings: str = ""
 
+    def told(self) -> str:
+        """In words."""
+        many = f"in groups of {self.group}" if self.group > 1 else "one by one"
+        last = ", with channels last" if self.channels_last else ""
+        why = f"{self.refused}; " if self.refused else ""
+        return f"Models are trained {many}{last} ({why}{self.timings})"
+
 
 @dataclass(frozen=True)
 class ChannelsLast:

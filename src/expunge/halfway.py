@@ -1,4 +1,4 @@
-"""A long training goes on where it was killed: what it needs is kept every minute.
+"""A long training goes on where it was killed: what it needs is kept every minute or so.
 
 Draws depend only on (seed, purpose, member, step), so that tensors, the optimizer's state and the
 number of steps are all of it.
@@ -18,6 +18,7 @@ from expunge.errors import BadInput
 from expunge.store import Store, Stored
 
 EVERY = 60.0  # seconds; shorter trainings keep nothing
+SHARE = 0.02  # of the time that keeping may take: large models are kept more rarely
 
 
 class Spent(NamedTuple):
@@ -35,7 +36,8 @@ class Halfway:
     Attributes:
         store: where it is kept.
         key: under which name.
-        every: seconds from one keeping to the next.
+        every: seconds from one keeping to the next, at least.
+        share: of the time that keeping may take.
         live: the tensors that the training changes (weights, buffers, averages), by name; they
             are put back in place.
     """
@@ -43,10 +45,11 @@ class Halfway:
     store: Store
     key: str
     every: float = EVERY
+    share: float = SHARE
     live: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._last = perf_counter()
+        self._last, self._pause = perf_counter(), self.every
 
     @cached_property
     def _found(self) -> Stored | None:
@@ -83,7 +86,8 @@ class Halfway:
         self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, spent: Spent
     ) -> None:
         """Keep the training as it is now, if that was last done long enough ago."""
-        if perf_counter() - self._last < self.every:
+        start = perf_counter()
+        if start - self._last < self._pause:
             return
         tensors = {f"live/{name}": tensor for name, tensor in self.live.items()}
         for name, weight in weights.items():
@@ -97,6 +101,7 @@ class Halfway:
         except BadInput as error:  # a full disk may have room again by the end
             warnings.warn(f"the half-done training is not kept: {error}", stacklevel=2)
         self._last = perf_counter()
+        self._pause = max(self.every, (self._last - start) / self.share)
 
     def drop(self) -> None:
         """Forget it: the training is over, and its result is kept."""

@@ -64,6 +64,14 @@ class Workshop:
         jobs = None if self.jobs is None else max(1, self.jobs)
         return Cluster(self.address, self.store.root, jobs, gpus)
 
+    @property
+    def spread_over(self) -> str:
+        """What does the work, in words."""
+        if self.cluster is not None:
+            return "as tasks of a Ray cluster"
+        jobs = fanout.jobs_for(self.device, self.jobs)
+        return f"by {jobs} processes" if jobs > 1 else "by one process"
+
     def missing(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """Those whose key the store does not hold whole."""
         return {key: task for key, task in tasks.items() if self.store.load(key) is None}
@@ -162,6 +170,7 @@ class Maker:
                 with fanout.one_thread():
                     chosen = choose_group(self.problem, self.workshop.device)
                 self.workshop.store.save(key, {}, chosen._asdict())
+                fanout.say(f"{chosen.told()}, {self.workshop.spread_over}.", self.workshop.progress)
                 return chosen
         return Choice(**self.kept(key).facts)
 

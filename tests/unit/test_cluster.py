@@ -16,7 +16,8 @@ import torch
 
 from expunge import cluster, cluster_worker, connecting
 from expunge.api.compare import compare
-from expunge.cluster import Cluster, gpus_of, require_backend
+from expunge.cluster import Cluster, Tried, gpus_of, require_backend
+from expunge.cluster_worker import Failed
 from expunge.contract.cases import same_bits
 from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
@@ -48,6 +49,19 @@ def on(tmp_path, two_workers):
         return spread(function, tasks, **settings, cluster=Cluster(None, tmp_path, jobs))
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts"),
+    [(Failed("it broke", ""), 3), (Failed("its machine was lost", "", lost=True), 20)],
+)
+def test_a_task_fails_three_times_or_loses_twenty_machines(outcome, attempts):
+    one = Tried(5)
+    for _ in range(attempts - 1):
+        with pytest.warns(UserWarning, match=f"oracle 3 failed .{outcome.error}.*tried again"):
+            one = one.again("oracle 3", outcome)
+    with pytest.raises(BadInput, match=f"oracle 3 failed {attempts} times, .*{outcome.error}"):
+        one.again("oracle 3", outcome)
 
 
 # ---- what is refused before any cluster is asked
@@ -313,6 +327,59 @@ def test_as_many_tasks_run_at_once_as_shares_of_a_gpu_allow(tmp_path):
     env = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}
     shown = subprocess.run(words, cwd=tmp_path, env=env, check=True, timeout=200, **pipes).stdout
     assert shown.splitlines()[-1] in ("2 {'0'}", "1 {'0'}")  # one, where a machine is very slow
+
+
+PREEMPTED = """
+import json, threading, time, warnings
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster as Machines
+from expunge.cluster import Cluster
+
+machines = Machines(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+machine = machines.add_node(num_cpus=1)
+ray.init(machines.address, log_to_driver=False)
+begun = Path("begun").resolve()
+begun.touch()
+
+def waiting(n):
+    with open(begun, "a") as file:
+        file.write("+")
+    while len(begun.read_text()) < 5:
+        time.sleep(0.1)
+    return n
+
+def run():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = list(Cluster(machines.address, begun.parent).run(waiting, [(7,)], ["oracle 3"]))
+    said = [str(one.message) for one in told if "oracle" in str(one.message)]
+    Path("found.json").write_text(json.dumps([found, said]))
+
+work = threading.Thread(target=run, daemon=True)
+work.start()
+for lost in range(4):
+    while len(begun.read_text()) <= lost:
+        time.sleep(0.1)
+    machines.remove_node(machine, allow_graceful=False)
+    machine = machines.add_node(num_cpus=1)  # only a main thread may
+work.join()
+ray.shutdown()
+machines.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_machines_that_are_lost_are_no_failures_of_the_task(tmp_path):
+    """Four machines are lost under one task, which a fifth one finishes."""
+    pytest.importorskip("ray")
+    env = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+    words = [sys.executable, "-c", PREEMPTED]
+    subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, timeout=300)
+    found, told = json.loads((tmp_path / "found.json").read_text())
+    assert found == [7]
+    assert told == ["oracle 3 failed (its machine was lost); it is tried again"] * 4
 
 
 @pytest.mark.slow

@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import nn
 
+from expunge import halfway
 from expunge.contract.problems import tiny
 from expunge.halfway import Halfway, Spent
 from expunge.maker import Maker, Workshop
 from expunge.store import Store
 from expunge.train import train
+
+ALWAYS = {"every": 0.0, "share": float("inf")}  # after each step
 
 
 class Killed(Exception):
@@ -58,8 +61,8 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch, optimi
 
     monkeypatch.setattr(Halfway, "offer", killed)
     with pytest.raises(Killed):
-        run(halfway=Halfway(store, "halfway/x", every=0.0))
-    again, paid = run(halfway=Halfway(store, "halfway/x", every=0.0))
+        run(halfway=Halfway(store, "halfway/x", **ALWAYS))
+    again, paid = run(halfway=Halfway(store, "halfway/x", **ALWAYS))
     assert seen[7] == 8, "it went on after the seventh step"
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, again.tensors()[name]), name
@@ -71,18 +74,18 @@ def kept_at(store, *steps):
     """A training of two weights, kept after so many steps, each time with their number in it."""
     weights = {"w": torch.zeros(2, requires_grad=True)}
     optimizer = torch.optim.SGD(weights.values(), lr=0.1)
-    halfway = Halfway(store, "halfway/x", every=0.0, live={"w": weights["w"].detach()})
+    training = Halfway(store, "halfway/x", **ALWAYS, live={"w": weights["w"].detach()})
     for step in steps:
-        halfway.live["w"].fill_(step)
-        halfway.offer(weights, optimizer, Spent(step))
-    return halfway
+        training.live["w"].fill_(step)
+        training.offer(weights, optimizer, Spent(step))
+    return training
 
 
 def resumed(store):
     """The number of steps, and what is in the weights."""
     live = torch.zeros(2)
-    halfway = Halfway(store, "halfway/x", live={"w": live})
-    return halfway.resume({}, None).steps, live.tolist()
+    training = Halfway(store, "halfway/x", live={"w": live})
+    return training.resume({}, None).steps, live.tolist()
 
 
 @pytest.mark.parametrize("written", range(4), ids=lambda n: f"after {n} changes on disk")
@@ -153,7 +156,7 @@ def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path, 
     kept, offer = [], Halfway.offer
 
     def at_once(self, *words):
-        self._last = -self.every
+        self._last = float("-inf")
         offer(self, *words)
         kept.append(list((tmp_path / "halfway").glob("*.json")))
 
@@ -161,3 +164,21 @@ def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path, 
     Maker(tiny(), Workshop(store, jobs=1, group=1, progress=False)).make({"original": 1})
     assert all(kept), "each step was kept"
     assert not list((tmp_path / "halfway").glob("*"))
+
+
+def test_what_takes_long_to_keep_is_kept_more_rarely(tmp_path, monkeypatch):
+    now, kept = [0.0], []
+
+    def slow(self, key, tensors, facts):
+        now[0] += 10.0
+        kept.append(facts["steps"])
+
+    monkeypatch.setattr(halfway, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Store, "save", slow)
+    weight = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    training = Halfway(Store(tmp_path), "halfway/x", every=60.0, share=0.1)
+    for second in range(0, 300, 10):
+        now[0] = max(now[0], second)
+        training.offer({"w": weight}, optimizer, Spent(second))
+    assert kept == [60, 170, 280]  # after a minute, and then 100 seconds after each keeping

@@ -19,6 +19,7 @@ NEEDS = {  # what a method may be handed, see `Given`
 RESERVED = {  # what `forget` and its command line call something else
     *("problem", "model", "rows", "method", "out", "estimate", "budget", "half_models", "seed"),
     *("store", "jobs", "device", "help", "workshop", "build", "command", "mask", "history"),
+    *("backend", "address", "gpus_per_task"),
 }
 KINDS = (int, float, str, bool)
 CALL = "def __call__(self, problem, models, given=Given(), *, seed)"
