@@ -42,7 +42,7 @@ from scale_scenarios import (
     Setting,
 )
 
-from expunge.halfway import EVERY
+from expunge.store.halfway import EVERY
 
 Rates = dict[str, Rate]
 HALF_MODELS = 1000

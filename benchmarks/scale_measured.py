@@ -29,7 +29,6 @@ from expunge.data import TensorData
 from expunge.ensemble import Ensemble
 from expunge.fanout import one_thread
 from expunge.fingerprints import fingerprints
-from expunge.halfway import Halfway, Spent
 from expunge.maker import Maker, Workshop
 from expunge.methods import Given
 from expunge.methods.tuning import tune
@@ -37,6 +36,7 @@ from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
 from expunge.store import Store
+from expunge.store.halfway import Halfway, Spent
 from expunge.task import Classification
 from expunge.zoo.digits import build as digits_network
 from expunge.zoo.digits import digits

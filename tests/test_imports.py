@@ -16,8 +16,7 @@ SUITE = [path for path in FILES if path.parent.name == "contract" and path.name[
 
 # A module imports modules of a lower rank, of its own rank, or of its own room.
 RANKS = [
-    {"errors", "disk", "locks", "rng", "store", "sealed", "storekeeping", "growing", "halfway"}
-    | {"kernels", "trimming", "fanout", "cluster", "cluster_worker", "connecting", "orphans"},
+    {"errors", "rng", "store", "fanout", "kernels", "trimming"},
     {"padding", "reading", "data", "mapped", "meter", "task", "recipe"}
     | {"fingerprints", "penalised", "penalty"},
     {"problem"},

@@ -12,10 +12,10 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.halfway import Halfway, Spent
 from expunge.recipe import constant
 from expunge.replay import LEAST, Gradients
 from expunge.rng import Draws, reseed, seeded
+from expunge.store.halfway import Halfway, Spent
 
 
 @dataclass(frozen=True)

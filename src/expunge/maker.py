@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from expunge import fanout, store
-from expunge.cluster import Cluster, gpus_of, require_backend
 from expunge.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput, first_line
+from expunge.fanout.cluster import Cluster, gpus_of, require_backend
 from expunge.fingerprints import fingerprints
 from expunge.grouping import ChannelsLast, Choice, choose_group
-from expunge.halfway import Halfway
 from expunge.history import History
 from expunge.loop import Cost
 from expunge.meter import metered
@@ -25,6 +24,7 @@ from expunge.recipe import Recipe
 from expunge.recognise import probe_trainer, recognise, require_seeded
 from expunge.rng import seeded
 from expunge.store import Store
+from expunge.store.halfway import Halfway
 from expunge.train import require_recipe, rows_of, subset_rows, train
 
 CHOICES = 2  # raised when more ways of training are tried
@@ -41,7 +41,7 @@ class Workshop:
     group: int | None = None  # members a group; None: chosen by a short timing
     progress: bool = True
     backend: str = "processes"  # or "ray": tasks of a cluster, of which `jobs` at once
-    address: str | None = None  # of the cluster, as `expunge.connecting.connect` takes it
+    address: str | None = None  # of the cluster, as `expunge.fanout.connecting.connect` takes it
     gpus_per_task: float | None = None  # on a cluster with cuda; None: one whole
 
     def __post_init__(self) -> None:

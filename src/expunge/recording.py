@@ -7,7 +7,7 @@ from torch import Tensor
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.sealed import read_checked, write_checked
+from expunge.store.sealed import read_checked, write_checked
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from expunge.data import Batch, augments_itself
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput, nearest
-from expunge.halfway import Halfway
 from expunge.loop import Cost, descend, epochs
 from expunge.penalised import penalised
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws, seeded
+from expunge.store.halfway import Halfway
 from expunge.task import Task
 from expunge.trainer import train_by_trainer
 

@@ -36,7 +36,7 @@ def test_what_does_not_go_together_is_refused_in_the_words_of_the_command(tmp_pa
 
 HEAD = """
 import ray, sys
-from expunge.connecting import connect
+from expunge.fanout.connecting import connect
 
 connect(None, 2)
 print(ray.get_runtime_context().gcs_address, flush=True)

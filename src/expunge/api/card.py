@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.errors import BadInput
-from expunge.locks import alone
 from expunge.problem import Problem
-from expunge.sealed import read_checked, read_sealed, write_checked, write_sealed
+from expunge.store.locks import alone
+from expunge.store.sealed import read_checked, read_sealed, write_checked, write_sealed
 
 SCHEMA = "expunge.card/1"
 

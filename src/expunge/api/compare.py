@@ -21,10 +21,10 @@ from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.methods import Method, settings
 from expunge.problem import Problem
+from expunge.store.locks import alone
 
 
 def compare(

@@ -19,7 +19,7 @@ from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.recognise import recognise
 from expunge.recording import Recording
-from expunge.sealed import read_sealed, write_sealed
+from expunge.store.sealed import read_sealed, write_sealed
 
 SCHEMA = "expunge.history/1"
 FILE, UPDATES = "model.history.json", "updates"

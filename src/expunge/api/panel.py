@@ -15,14 +15,14 @@ from expunge.audit.evidence import manifest
 from expunge.audit.fitting import check_pictures, check_texts
 from expunge.audit.manifest import TEXTS, checksums
 from expunge.data import Data, walk
-from expunge.disk import writable
 from expunge.ensemble import Ensemble, Models
 from expunge.errors import BadInput
 from expunge.fingerprints import fingerprints
-from expunge.growing import growing
 from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws
+from expunge.store.disk import writable
+from expunge.store.growing import growing
 
 LARGEST = 2000  # rows of retain and of test that are judged; all forgotten rows always are
 

@@ -18,14 +18,14 @@ from expunge.api.observing import row_digest
 from expunge.api.tracking import Told, Tracker
 from expunge.ensemble import Ensemble
 from expunge.fanout import bar, one_thread
-from expunge.halfway import Halfway
 from expunge.history import History
-from expunge.locks import alone
 from expunge.maker import Maker, Workshop
 from expunge.problem import Problem
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
-from expunge.sealed import write_checked
+from expunge.store.halfway import Halfway
+from expunge.store.locks import alone
+from expunge.store.sealed import write_checked
 from expunge.train import train_group
 
 

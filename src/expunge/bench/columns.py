@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from expunge.bench.answers import GROUPS, VALUES, Answers, Cell
-from expunge.disk import writable
 from expunge.errors import BadInput, first_line
+from expunge.store.disk import writable
 
 FILE = "answers.parquet"
 

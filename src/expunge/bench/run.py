@@ -21,11 +21,11 @@ from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.locks import alone
 from expunge.maker import Maker, Workshop, make_all
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
-from expunge.sealed import write_sealed
+from expunge.store.locks import alone
+from expunge.store.sealed import write_sealed
 
 
 def run(

@@ -14,7 +14,7 @@ from expunge.bench.content import ORACLE, ORIGINAL
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.sealed import read_sealed
+from expunge.store.sealed import read_sealed
 
 KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 

@@ -18,7 +18,6 @@ from expunge.cli.store import store
 from expunge.cli.train import train
 from expunge.cli.unrolling import unrolling
 from expunge.cli.verify import verify
-from expunge.disk import told
 from expunge.errors import BadInput
 
 app = typer.Typer(
@@ -53,6 +52,8 @@ def main() -> None:
     except BadInput as error:
         _tell(error)
     except OSError as error:
+        from expunge.store.disk import told  # with torch, which is late enough
+
         if (fault := told(error)) is None:
             raise
         _tell(fault)

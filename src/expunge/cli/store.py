@@ -17,8 +17,7 @@ def ls(where: Path = WHERE, kind: list[str] = KIND) -> None:
     """List results: when they were written, how large they are, and what they are of."""
     from rich.console import Console
 
-    from expunge import storekeeping as keeping
-    from expunge.store import Store
+    from expunge.store import Store, keeping
 
     console = Console(highlight=False, soft_wrap=True)
     here = Store(where)
@@ -35,8 +34,7 @@ def size(where: Path = WHERE) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from expunge import storekeeping as keeping
-    from expunge.store import Store
+    from expunge.store import Store, keeping
 
     here = Store(where)
     found = keeping.held(here)
@@ -61,9 +59,8 @@ def check(where: Path = WHERE) -> None:
     Exit code 0 if all are whole, 1 if some are damaged. Damaged ones are made again by the command
     that needs them; `expunge store prune` removes them.
     """
-    from expunge import storekeeping as keeping
     from expunge.fanout import bar
-    from expunge.store import Store
+    from expunge.store import Store, keeping
 
     here, bad = Store(where), []
     with bar("Reading results", len(keeping.held(here)), True) as advance:
@@ -92,8 +89,7 @@ def prune(
     With --kind or --older also whole results, which are made again where they are needed; what that
     costs is your choice. What another run is writing is left alone.
     """
-    from expunge import storekeeping as keeping
-    from expunge.store import Store
+    from expunge.store import Store, keeping
 
     here = Store(where)
     files = keeping.leftovers(here)

@@ -18,7 +18,7 @@ from expunge.history import History
 from expunge.methods import METHODS
 from expunge.recording import Recording
 from expunge.rng import seeded
-from expunge.sealed import read_sealed
+from expunge.store.sealed import read_sealed
 from expunge.train import train
 
 QUICK = {"epochs": 1, "steps": 4}

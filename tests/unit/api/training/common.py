@@ -3,7 +3,7 @@
 import json
 
 from expunge.contract.cases import weights
-from expunge.locks import LOCK
+from expunge.store.locks import LOCK
 from expunge.train import train
 
 SEED, MEMBER = 4, 3

@@ -13,8 +13,8 @@ from expunge.contract.problems import tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.recording import Recording
-from expunge.sealed import read_sealed, write_sealed
 from expunge.store import Store
+from expunge.store.sealed import read_sealed, write_sealed
 
 from .common import FIRST, MEMBER, SECOND, SEED
 

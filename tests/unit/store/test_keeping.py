@@ -8,9 +8,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from expunge import storekeeping as keeping
 from expunge.errors import BadInput
-from expunge.store import Store
+from expunge.store import Store, keeping
 
 DAY = 86_400.0
 

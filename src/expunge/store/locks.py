@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from expunge.disk import writable
+from expunge.store.disk import writable
 
 PATIENCE = 5.0  # seconds of waiting before it is said
 LOCK = ".lock"  # in a folder of results

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from expunge.disk import FAULTS, told, writable
 from expunge.errors import BadInput
+from expunge.store.disk import FAULTS, told, writable
 
 CURES = {
     errno.ENOSPC: "free space there, or choose another folder; then run the same command again",

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from expunge.disk import writable
 from expunge.errors import BadInput, nearest
 from expunge.store import PARTIAL, Store
+from expunge.store.disk import writable
 
 KINDS = {  # of results; everything but "attributions" is made again when it is missing
     "recipes": "names of recipes, by what they do",

@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from expunge import cluster, cluster_worker, connecting
 from expunge.api.compare import compare
-from expunge.cluster import Cluster, Tried, gpus_of, require_backend
-from expunge.cluster_worker import Failed
 from expunge.contract.cases import same_bits
 from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
-from expunge.fanout import spread
+from expunge.fanout import cluster, cluster_worker, connecting, spread
+from expunge.fanout.cluster import Cluster, Tried, gpus_of, require_backend
+from expunge.fanout.cluster_worker import Failed
 from expunge.maker import Maker, Workshop
 from expunge.methods import method
 from expunge.store import Store
@@ -269,7 +268,7 @@ def gone(pid):
 INTERRUPTED = """
 import os, time
 from pathlib import Path
-from expunge.cluster import Cluster
+from expunge.fanout.cluster import Cluster
 from expunge.fanout import spread
 
 def nap(n):
@@ -304,7 +303,7 @@ def test_a_task_that_finds_no_room_is_refused_and_not_waited_for(tmp_path, two_w
 SHARED = """
 import os, time, ray
 from pathlib import Path
-from expunge.cluster import Cluster
+from expunge.fanout.cluster import Cluster
 
 ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
 
@@ -335,7 +334,7 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster as Machines
-from expunge.cluster import Cluster
+from expunge.fanout.cluster import Cluster
 
 machines = Machines(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 machine = machines.add_node(num_cpus=1)

@@ -6,10 +6,9 @@ import time
 import pytest
 from filelock import FileLock
 
-from expunge import locks
 from expunge.errors import BadInput
-from expunge.locks import LOCK, alone, sign, taken
-from expunge.store import Store
+from expunge.store import Store, locks
+from expunge.store.locks import LOCK, alone, sign, taken
 
 
 def hold(folder):

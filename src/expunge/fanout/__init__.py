@@ -20,8 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from expunge.cluster import Cluster
-from expunge.orphans import end_with
+from expunge.fanout.cluster import Cluster
+from expunge.fanout.orphans import end_with
 
 
 def spread(

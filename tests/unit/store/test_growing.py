@@ -5,7 +5,7 @@ import torch
 
 from expunge import store
 from expunge.errors import BadInput
-from expunge.growing import growing
+from expunge.store.growing import growing
 
 NUMBERS = torch.arange(140.0).sin()
 MADE = {

@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from expunge import halfway
 from expunge.contract.problems import tiny
-from expunge.halfway import Halfway, Spent
 from expunge.maker import Maker, Workshop
-from expunge.store import Store
+from expunge.store import Store, halfway
+from expunge.store.halfway import Halfway, Spent
 from expunge.train import train
 
 ALWAYS = {"every": 0.0, "share": float("inf")}  # after each step

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from expunge.orphans import end_with
+from expunge.fanout.orphans import end_with
 
 SCRIPT = """
 import os, time

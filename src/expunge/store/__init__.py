@@ -22,9 +22,9 @@ from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
 
-from expunge.disk import writable
 from expunge.errors import BadInput
-from expunge.locks import sign, taken
+from expunge.store.disk import writable
+from expunge.store.locks import sign, taken
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from expunge.sealed import read_checked, read_sealed, write_checked, write_sealed
+from expunge.store.sealed import read_checked, read_sealed, write_checked, write_sealed
 
 FACTS = {"rows": [3, 17, 29], "lr": 0.1, "name": "ä", "shape": (2, 3), 10: None, 9: True}
 TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor([1, 2]), "e": torch.empty(0)}

@@ -18,9 +18,9 @@ import cloudpickle
 import torch
 from filelock import FileLock
 
-from expunge.cluster_worker import Failed, Place, Refused, versions
-from expunge.connecting import connect
 from expunge.errors import BadInput, first_line
+from expunge.fanout.cluster_worker import Failed, Place, Refused, versions
+from expunge.fanout.connecting import connect
 from expunge.store import require_writable
 
 ATTEMPTS = 3  # of each task; bad input is not tried again, as it would be as bad
@@ -202,7 +202,7 @@ def _attempting() -> Callable[..., Any]:
         import sys
 
         sys.path.extend(folder for folder in path if folder not in sys.path)
-        from expunge.cluster_worker import attempt
+        from expunge.fanout.cluster_worker import attempt
 
         return attempt(place, parcel[0], number)
 
