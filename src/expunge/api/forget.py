@@ -33,8 +33,6 @@ from expunge.store import Store
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
 
-PASSES = {"scrub": 2, "bad-teacher": 3}  # forward with each batch, where teachers answer on it, too
-
 
 @dataclass(frozen=True)
 class Forgotten:
@@ -129,8 +127,8 @@ def forget(
     prediction = Predictions(problem, fitted, seed).of(runs)
     teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(independent(model), told.ids[0] if told else 0).to(device)
-    reads, shown = runs.price(problem).forward_rows, workshop.progress
-    reads //= PASSES.get(runs.name, 1)
+    reads = runs.price(problem).forward_rows // getattr(runs, "forwards", 1)
+    shown = workshop.progress
     if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
         shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():

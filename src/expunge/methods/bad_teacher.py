@@ -34,6 +34,7 @@ class BadTeacher:
     source: ClassVar[str] = "Chundawat et al. 2023, arXiv 2205.08096"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    forwards: ClassVar[int] = 3  # of each batch that is read: two teachers answer on it, too
 
     epochs: int = setting(
         1, "passes over the forgotten rows and the share", unit="epochs", typical="1 to 10", least=1

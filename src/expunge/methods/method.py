@@ -49,7 +49,8 @@ class Result:
 class Method(Protocol):
     """A frozen dataclass; its fields are numbers, strings or booleans.
 
-    The fields become flags of the command line, documentation and part of the store's key.
+    The fields become flags of the command line, documentation and part of the store's key. One that
+    passes forward more than once through a batch that it reads says so as `forwards`.
     """
 
     name: ClassVar[str]

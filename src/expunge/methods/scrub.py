@@ -42,6 +42,7 @@ class SCRUB(OverBoth):
     source: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    forwards: ClassVar[int] = 2  # of each batch that is read: the original answers on it, too
 
     ascent_epochs: int = setting(
         2,
