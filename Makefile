@@ -12,7 +12,7 @@ test: setup
 	$(BIN)/pytest -n 2 -m "not slow"
 
 slow: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
