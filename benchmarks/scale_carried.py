@@ -42,7 +42,7 @@ from scale_scenarios import (
     Setting,
 )
 
-from expunge.store.halfway import EVERY
+from expunge.store.halfway import EVERY, SHARE
 
 Rates = dict[str, Rate]
 HALF_MODELS = 1000
@@ -176,40 +176,43 @@ def held(setting: Setting, writing: float, k: float) -> dict[str, Any]:
 
 def queues(rates: Rates, writing: float) -> dict[str, Queue]:
     """Queues of these settings: one ResNet-50 a GPU, and one large model on many."""
+    written = halfway_bytes(IMAGENET.shape) / writing
     steady = Queue(
         workers=128,
         tasks=sum(EVIDENCE.values()),
         seconds=middle(IMAGENET.seconds(trainings(IMAGENET.problem(1000), {"oracle": 1}), rates)),
         between=BETWEEN,
         restart=BACK,
-        every=EVERY,
-        checkpoint=halfway_bytes(IMAGENET.shape) / writing,
+        every=max(EVERY, written / SHARE),
+        checkpoint=written,
     )
     spot = replace(steady, between=SPOT)
     few = replace(spot, workers=32)
     whole = middle(BILLION.seconds(trainings(BILLION.problem(1000), {"oracle": 1}), rates))
+    written = halfway_bytes(BILLION.shape) / writing
     large = Queue(
         workers=10,
         tasks=10,
         seconds=whole / TOGETHER,
         between=BETWEEN / TOGETHER,
         restart=BACK,
-        every=EVERY,
-        checkpoint=halfway_bytes(BILLION.shape) / writing,
+        every=max(EVERY, written / SHARE),
+        checkpoint=written,
     )
     best = best_interval(large.checkpoint, large.between)
     nothing = {"every": None, "checkpoint": 0.0}
     return {
-        "300 ResNet-50 on 32 GPUs, steady, kept every minute": replace(steady, workers=32),
+        "300 ResNet-50 on 32 GPUs, steady, kept": replace(steady, workers=32),
         "the same, on 256 GPUs: two rounds, the last not full": replace(steady, workers=256),
         "on 32 GPUs, taken back once a day": few,
         "and nothing kept": replace(few, **nothing),
-        "and a task is given up after 3 failures": replace(few, attempts=3, **nothing),
-        "kept every minute, given up after 3 failures": replace(few, attempts=3),
-        "kept every minute, 1 in 50 takes 3 times as long": replace(few, slow=0.02, factor=3.0),
+        "and a task is given up after 3 losses": replace(few, attempts=3, **nothing),
+        "kept, and given up after 3 losses": replace(few, attempts=3),
+        "kept, 1 in 50 takes 3 times as long": replace(few, slow=0.02, factor=3.0),
         "300 ResNet-50 on 128 GPUs, taken back once a day, kept": spot,
         "300 on 300 GPUs, taken back once a day, kept": replace(spot, workers=300),
-        "10 oracles of 7B, 64 GPUs each, kept every minute": large,
+        "10 oracles of 7B, 64 GPUs each, kept": large,
+        "the same, kept every minute": replace(large, every=EVERY),
         "the same, kept as seldom as is best": replace(large, every=best),
         "the same, nothing kept": replace(large, **nothing),
     }

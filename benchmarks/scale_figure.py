@@ -28,8 +28,8 @@ def figure(rows: dict[str, dict[str, Any]]) -> Figure:
     known = {f.name for f in fields(Queue)}
     queues = {n: Queue(**{k: v for k, v in one.items() if k in known}) for n, one in rows.items()}
     spot = queues["on 32 GPUs, taken back once a day"]
-    large = queues["10 oracles of 7B, 64 GPUs each, kept every minute"]
-    steady = queues["300 ResNet-50 on 32 GPUs, steady, kept every minute"]
+    large = queues["10 oracles of 7B, 64 GPUs each, kept"]
+    steady = queues["300 ResNet-50 on 32 GPUs, steady, kept"]
     drawn = Figure(figsize=(9.6, 3.6))
     axes = drawn.add_axes((0.085, 0.15, 0.39, 0.66))
     by_interval(axes, {"ResNet-50, a GPU each, spot": spot, "7B, 64 GPUs each": large})
