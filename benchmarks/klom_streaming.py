@@ -28,7 +28,7 @@ from expunge.audit.verdict import GROUPS
 from expunge.audit.views import Joined, Margined
 from expunge.store.growing import growing
 
-FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 2}
+FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 3}
 QUICK = {"models": 60, "forget": 50, "retain": 300, "test": 100, "classes": 3, "times": 1}
 SIDES = ("unlearned", "oracle")
 GROUP = 50

@@ -1,11 +1,14 @@
 """Seconds and working memory of a piece of work, in a process of its own.
 
-Working memory is the largest resident memory while the work runs, less the largest before, when
-libraries are imported and warm. Files that are read do not count, but where they are mapped.
+Working memory is the largest resident memory of the process, less what is resident when libraries
+are imported and warm and the work begins. Files that are read do not count, but where they are
+mapped.
 """
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,17 +34,25 @@ def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], A
     """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
     kept, found = Store(folder), []
     for run in range(size["times"]):
-        key = store.key(name, size={**size, "times": 0}, run=run)  # more may follow later
+        made = {"size": {**size, "times": 0}, "run": run}  # more may follow later
+        key = store.key(name, **made, code=result.commit(), where=where())
         if kept.load(key) is None:
             kept.save(key, {}, {"found": work()})
         found.append((kept.facts(key) or {})["found"])
     return found
 
 
+def where() -> list[str]:
+    """What decides beside the code how long something takes."""
+    return [platform.node(), platform.python_version(), torch.__version__]
+
+
 def alone(script: str, part: str, folder: Path) -> dict[str, Any]:
     """What a script's part prints as JSON in its last line."""
     words = [sys.executable, script, "--part", part, "--folder", str(folder)]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    env = {**os.environ, **one}
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=env)
     found = json.loads(done.stdout.splitlines()[-1])
     print(f"{part}: {found['seconds']:.1f} s, {found['mib']:,.0f} MiB", flush=True)
     return found
@@ -52,17 +63,18 @@ def tell(work: Callable[[], dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     warm = torch.randn(300, 300, dtype=torch.float64)
     torch.linalg.eigh(warm @ warm.T)
-    before, start = _peak(), perf_counter()
+    before, start = _mebibytes("VmRSS"), perf_counter()
     facts = work()
-    print(json.dumps({**facts, "seconds": perf_counter() - start, "mib": _peak() - before}))
+    used = _mebibytes("VmHWM") - before
+    print(json.dumps({**facts, "seconds": perf_counter() - start, "mib": used}))
 
 
 def claim(name: str, values: list[float], target: float) -> dict:
-    """A claim on the mean over repetitions, with its interval where there are several."""
+    """A claim on a ratio: its geometric mean over repetitions, with its interval if several."""
     if len(values) == 1:
         return result.claim(name, values[0], target)
-    mean, low, high = result.interval(torch.tensor(values))
-    return result.claim(name, mean, target, [low, high])
+    mean, *ends = torch.tensor(result.interval(torch.tensor(values).log())).exp().tolist()
+    return result.claim(name, mean, target, ends)
 
 
 def peak_claim(name: str, values: list[float], target: float) -> dict:
@@ -70,9 +82,9 @@ def peak_claim(name: str, values: list[float], target: float) -> dict:
     return result.claim(name, max(values), target, [min(values), max(values)])
 
 
-def _peak() -> float:
-    """Of this process since it was started; `ru_maxrss` would count its parent, too."""
+def _mebibytes(name: str) -> float:
+    """Of this process: resident now, or at most; `ru_maxrss` would count its parent, too."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
     raise RuntimeError("no /proc/self/status: this benchmark runs on Linux")

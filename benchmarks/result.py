@@ -83,7 +83,7 @@ def write(path: Path, claims: list[dict], **facts: Any) -> None:
         **facts,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"expunge": expunge.__version__, "torch": torch.__version__},
-        "commit": _commit(),
+        "commit": commit(),
     }
     store.write_json(path, json.loads(json.dumps(content)))
     for entry in claims:
@@ -92,7 +92,7 @@ def write(path: Path, claims: list[dict], **facts: Any) -> None:
         print(f"{word}: {entry['name']}: {value} (target {entry['target']:.2f})")
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that ran, with "-dirty" if code or configs were changed since; results aside."""
 
     def git(*words: str) -> str:

@@ -23,6 +23,7 @@ folder). Killed, the same command goes on after the last case that was done.
 """
 
 import json
+import platform
 import subprocess
 import sys
 import threading
@@ -263,7 +264,8 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
 def kept(known: expunge.Store, asked: dict[str, Any], rows: int) -> dict[str, Any]:
     """A case, or what an earlier run of this script found that was stopped later on."""
     told = {name: value for name, value in asked.items() if name != "folder"}
-    key = store.key("rows_at_scale", rows=rows, case=told)
+    where = [result.commit(), platform.node(), torch.__version__]
+    key = store.key("rows_at_scale", rows=rows, case=told, where=where)
     found = known.facts(key)
     if found is None:
         found = apart(asked)

@@ -197,7 +197,7 @@ def stored() -> tuple[list[Check], float]:
         maker = Maker(base, Workshop(Store(root), jobs=1, group=MEMBERS, progress=False))
         originals = maker.models("original", MEMBERS)
         maker.half_models(MEMBERS)
-        outputs = {"original": Panel.of(base).outputs(base, originals)}
+        outputs = {"original": [Panel.of(base).outputs(base, originals)]}
         write_evidence(root / "evidence", outputs, {})
         (module,) = Ensemble.of(digits_network()).groups()
         optimizer = torch.optim.SGD(list(module.weights().items()), lr=0.0, momentum=0.9)
@@ -206,7 +206,9 @@ def stored() -> tuple[list[Check], float]:
         optimizer.step()
         live = {f"model/{n}": t for n, t in module.tensors().items()}
         live |= {f"average/{n}": t.detach() for n, t in module.weights().items()}
-        Halfway(Store(root), "halfway/one", 0.0, live).offer(module.weights(), optimizer, Spent())
+        Halfway(Store(root), "halfway/one", 0.0, live=live).offer(
+            module.weights(), optimizer, Spent()
+        )
         judged = sum(len(rows) for rows in Panel.of(base).rows.values())
         momentum = Shape(shape.name, shape.weights, CLASSES, shape.sides, states=1)
         point = Point(base.task, base.train, digits_network())

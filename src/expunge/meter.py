@@ -1,7 +1,6 @@
 """A bar of the rows that are read, where reading and what is done with it takes a while."""
 
-import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
@@ -64,6 +63,16 @@ def metered(data: Data, label: str, total: int, show: bool) -> Iterator[Data]:
                 meter.add(batch.rows.shape[-1])
                 yield batch
 
-        twin = copy.copy(data)
-        twin.batches = batches  # type: ignore[method-assign]
-        yield twin
+        yield _twin(data, batches)
+
+
+def _twin(data: Data, batches: Callable[..., Iterator[Batch]]) -> Data:
+    """The same data with another way to read it; the data itself where it has no attributes.
+
+    It is no copy: what the data holds, copies of its rows on a device included, both hold.
+    """
+    if not hasattr(data, "__dict__"):  # slots
+        return data
+    twin = object.__new__(type(data))
+    twin.__dict__.update(data.__dict__, batches=batches)
+    return twin

@@ -42,6 +42,11 @@ class Masked:
         return self.inner.needs
 
     @property
+    def forwards(self) -> int:
+        """The inner method's."""
+        return getattr(self.inner, "forwards", 1)
+
+    @property
     def mask(self) -> str:
         """As `masked` takes it."""
         return f"saliency:{self.share:g}"
