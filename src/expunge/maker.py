@@ -45,7 +45,6 @@ class Workshop:
     gpus_per_task: float | None = None  # on a cluster with cuda; None: one whole
 
     def __post_init__(self) -> None:
-        require_backend(self.backend, self.address, self.gpus_per_task, self.device)
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
@@ -54,6 +53,7 @@ class Workshop:
                 expected="cpu, or a device that this torch build and machine have",
                 cure="choose another --device, or install a torch build for it",
             ) from error
+        require_backend(self.backend, self.address, self.gpus_per_task, self.device)
 
     @property
     def cluster(self) -> Cluster | None:
@@ -163,6 +163,7 @@ class Maker:
         """How members are trained fastest here."""
         where = [platform.node(), torch.__version__, self.workshop.device]
         key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
+        self.workshop.missing({key: ()})  # what is damaged is dropped, and so made again
         with self.workshop.store.making(key) as needed:
             if needed:
                 if not isinstance(self.problem.recipe, Recipe):

@@ -54,6 +54,19 @@ class Counting(nn.Module):
         return self.net(x) * (1 + 0.01 * self.asked)
 
 
+class Masking(nn.Module):
+    """With a buffer of truths and an empty one, as attention has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+        self.register_buffer("kept", torch.tensor([True, False, True, True, True, True]))
+        self.register_buffer("nothing", torch.empty(0))
+
+    def forward(self, x):
+        return self.net(x * self.kept)
+
+
 @pytest.fixture
 def steps(monkeypatch):
     """How many steps were replayed; and a way to forbid it."""
@@ -79,6 +92,7 @@ PROBLEMS = {
     "float64": partial(tiny64, batchnorm64, **LONG),
     "batch norm": partial(tiny, batchnorm, **LONG),
     "pictures": partial(tiny, Pictures, **LONG),
+    "buffers of truths": partial(tiny, Masking, **LONG),
     "tied": partial(tiny, Tied, **LONG),
     "half frozen": partial(tiny, half_frozen, **LONG),
     "Adam": partial(tiny, mlp, optimizer=ADAM, **LONG),
@@ -255,3 +269,9 @@ def test_an_objective_that_changes_later_is_refused():
         steps.append(step)
     with pytest.raises(BadInput, match="wrong at step 4 after that.*pure=False"):
         gradient(models, objective, batch(5), replays=replays)
+
+
+def test_a_training_that_diverges_is_told_by_its_weights():
+    wild = partial(torch.optim.SGD, lr=1e30)
+    with pytest.raises(BadInput, match="became NaN or infinite.*lower the learning rate"):
+        train(tiny(mlp, forget=(), optimizer=wild, **LONG), "original", range(3), seed=0, group=3)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from expunge.audit.views import View
+from expunge.errors import BadInput
 
 
 def filed(path: Path) -> dict[str, "Filed"]:
@@ -21,15 +22,32 @@ def filed(path: Path) -> dict[str, "Filed"]:
     Raises:
         SafetensorError: the file is damaged or cut short.
     """
-    with safe_open(path, "pt") as file:  # checks that the file is whole
-        known = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    with path.open("rb") as file:
+    whole = path.stat().st_size
+    with path.open("rb") as file:  # not by `safe_open`, which maps it
         size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    return {
-        name: Filed(path, 8 + size + header[name]["data_offsets"][0], like.shape, like.dtype)
-        for name, like in known.items()
-    }
+        header = file.read(min(size, whole))
+    start, end, found = 8 + size, 0, {}
+    try:
+        told = json.loads(header)
+        told.pop("__metadata__", None)
+        for name, one in sorted(told.items(), key=lambda entry: entry[1]["data_offsets"]):
+            shape, dtype = torch.Size(one["shape"]), DTYPES[one["dtype"]]
+            if one["data_offsets"] != [end, end + shape.numel() * dtype.itemsize]:
+                raise ValueError(f"{name} is not where it should be")
+            found[name] = Filed(path, start + end, shape, dtype)
+            end = one["data_offsets"][1]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SafetensorError(f"its header cannot be read: {error}") from error
+    if start + end != whole:
+        raise SafetensorError(f"it has {whole} bytes where its header tells of {start + end}")
+    return found
+
+
+DTYPES = {  # by the names of the format
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U8": torch.uint8, "BOOL": torch.bool},
+}
 
 
 class Filed(View):
@@ -65,5 +83,9 @@ def _fill(file: Any, own: Tensor, path: Path) -> None:
     while room:
         count = file.readinto(room)
         if not count:
-            raise EOFError(f"{path} is shorter than when it was opened")
+            raise BadInput(
+                f"{path} is shorter than when it was opened",
+                expected="evidence that stays as it is while it is read",
+                cure="run the command again when nothing else writes there",
+            )
         room = room[count:]

@@ -112,20 +112,22 @@ class Cluster:
         """Raise BadInput where no task could ever begin: Ray itself would wait without end."""
         import ray
 
-        has = ray.cluster_resources()
-        for kind, needed in (("CPU", 1.0), ("GPU", self.gpus)):
-            if has.get(kind, 0.0) < needed:
-                raise BadInput(
-                    f"a task takes {needed:g} {kind}, and the Ray cluster has "
-                    f"{has.get(kind, 0.0):g}",
-                    expected="a cluster with room for one task",
-                    cure="start a machine that has it, or choose another --device",
-                )
+        needed = {"CPU": 1.0, "GPU": self.gpus}
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(has.get(k, 0.0) >= n for k, n in needed.items()) for has in machines):
+            most = {k: max((has.get(k, 0.0) for has in machines), default=0.0) for k in needed}
+            raise BadInput(
+                f"a task takes 1 CPU and {self.gpus:g} GPU, and no machine of the Ray cluster has "
+                f"both (the largest {most['CPU']:g} and {most['GPU']:g})",
+                expected="a cluster with a machine that has room for one task",
+                cure="start a machine that has it, or choose another --device",
+            )
 
     @contextmanager
     def _place(self) -> Iterator[Place]:
         """Where this process works, with a mark in the shared folder that workers must see."""
-        mark = self.shared.resolve() / "locks" / f"shared-{uuid4().hex}.lock"
+        # named as the tasks name the store: a worker looks where it would write
+        mark = self.shared / "locks" / f"shared-{uuid4().hex}.lock"
         require_writable(mark.parent)
         with FileLock(mark):  # so that `store prune` removes what a killed command left, only
             try:

@@ -89,7 +89,7 @@ def _require_seen(mark: Path) -> None:
     while not mark.is_file():
         if monotonic() - start > PATIENCE:
             raise BadInput(
-                f"machine {platform.node()} does not see the store {mark.parents[1]}",
+                f"machine {platform.node()} does not see the store {mark.parents[1].absolute()}",
                 expected="a folder that every machine of the cluster sees under the same path",
                 cure="put --store on a shared disk",
             )

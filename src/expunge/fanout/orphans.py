@@ -21,6 +21,18 @@ def end_with(parent: int) -> None:
     """
     if os.getppid() == parent:
         Thread(target=_watch, args=(parent,), daemon=True).start()
+    elif os.name == "posix" and not _lives(parent):  # killed while this process began
+        os._exit(1)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _watch(parent: int) -> None:

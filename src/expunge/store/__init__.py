@@ -27,6 +27,8 @@ from expunge.store.disk import writable
 from expunge.store.locks import sign, taken
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
+UMASK = os.umask(0)  # which can be read only by setting it
+os.umask(UMASK)
 FORMAT = 1
 PARTIAL = ".partial-"  # how names begin of files that are being written
 
@@ -197,7 +199,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
-            os.chmod(temporary, 0o644)  # mkstemp's own is for the owner alone
+            os.chmod(temporary, 0o666 & ~UMASK)  # mkstemp's own is for the owner alone
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import BadInput
-from expunge.store import Store, Stored
+from expunge.store import Store
 
 EVERY = 60.0  # seconds; shorter trainings keep nothing
 SHARE = 0.02  # of the time that keeping may take: large models are kept more rarely
@@ -52,9 +52,11 @@ class Halfway:
         self._last, self._pause = perf_counter(), self.every
 
     @cached_property
-    def _found(self) -> Stored | None:
-        kept = [found for place in self._places if (found := self.store.load(place))]
-        return max(kept, key=lambda found: found.facts["steps"], default=None)
+    def _latest(self) -> tuple[str, Spent] | None:
+        """Where the latest keeping lies, and what was done by then."""
+        told = {place: found.facts for place in self._places if (found := self.store.load(place))}
+        place = max(told, key=lambda place: told[place]["steps"], default=None)
+        return None if place is None else (place, Spent(**told[place]))
 
     @property
     def _places(self) -> tuple[str, str]:
@@ -64,13 +66,14 @@ class Halfway:
     @property
     def spent(self) -> Spent:
         """What was done before; nothing where nothing is kept."""
-        return Spent(**self._found.facts) if self._found else Spent()
+        return self._latest[1] if self._latest else Spent()
 
     def resume(self, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Spent:
         """Put tensors and the optimizer's state back as they were; returns what was done."""
-        if self._found is None:
+        found = self._latest and self.store.load(self._latest[0])
+        if not found:
             return Spent()
-        kept = self._found.tensors
+        kept = found.tensors
         with torch.no_grad():
             for name, tensor in self.live.items():
                 tensor.copy_(kept[f"live/{name}"])
@@ -94,9 +97,12 @@ class Halfway:
             for part, value in optimizer.state[weight].items():
                 if value is not None:
                     tensors[f"optimizer/{name}/{part}"] = torch.as_tensor(value)
-        old, new = sorted(self._places, key=self.store.has, reverse=True)
+        old, new = self._places
+        if self._latest and self._latest[0] == new:
+            old, new = new, old
         try:
             self.store.save(new, tensors, spent._asdict())
+            self._latest = new, spent
             self.store.remove(old)
         except BadInput as error:  # a full disk may have room again by the end
             warnings.warn(f"the half-done training is not kept: {error}", stacklevel=2)

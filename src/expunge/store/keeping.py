@@ -1,11 +1,13 @@
 """What a store holds, what of it is damaged, and what can go."""
 
+import os
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from expunge.errors import BadInput, nearest
 from expunge.store import PARTIAL, Store
@@ -40,16 +42,25 @@ class Held(NamedTuple):
 
 def held(store: Store) -> list[Held]:
     """Every result, by kind and key; results of which a file is missing are none."""
-    found = []
-    for kind in kinds(store):
-        for key in store.keys(kind):
-            files = [path for path in store.paths(key) if path.is_file()]
-            if len(files) == len(store.paths(key)):
-                stats = [path.stat() for path in files]
-                found.append(
-                    Held(key, sum(s.st_size for s in stats), max(s.st_mtime for s in stats))
-                )
-    return found
+    keys = (key for kind in kinds(store) for key in store.keys(kind))
+    return [one for key in keys if (one := _held(store, key))]
+
+
+def _held(store: Store, key: str) -> Held | None:
+    """One result as it is now; None where a file of it is missing."""
+    stats = [_stat(path) for path in store.paths(key)]
+    there = [s for s in stats if s is not None]
+    if len(there) < len(stats):
+        return None
+    return Held(key, sum(s.st_size for s in there), max(s.st_mtime for s in there))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """None where the file is gone: another run may have taken it away a moment ago."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def kinds(store: Store) -> list[str]:
@@ -85,7 +96,7 @@ def leftovers(store: Store) -> list[Path]:
         if path not in whole and path.suffix in (".json", ".safetensors", "")
         if path.name.startswith(PARTIAL) or path.suffix
     ]
-    found = [path for path in found if path.stat().st_mtime < old]
+    found = [path for path in found if (s := _stat(path)) and s.st_mtime < old]
     return found + [lock for lock in sorted((store.root / LOCKS).glob("*.lock")) if _free(lock)]
 
 
@@ -106,23 +117,31 @@ def chosen(store: Store, which: Collection[str], days: float | None) -> list[Hel
         raise BadInput(
             f"results older than {days} days", expected="at least 0 days", cure="correct the number"
         )
-    latest = time.time() - (days or 0.0) * DAY
+    now = time.time()
+    latest = now - (days or 0.0) * DAY
     return [
         one
         for one in held(store)
         if not which or one.key.partition("/")[0] in which
         if days is None or one.changed < latest
+        # a training that was kept a moment ago may be running
+        if not one.key.startswith("halfway/") or not now - WRITING < one.changed < now + WRITING
     ]
 
 
 def drop(store: Store, results: Collection[Held], files: Collection[Path] = ()) -> None:
-    """Remove results, each while nobody makes it, and files."""
+    """Remove results, each while nobody makes it and if it is as it was found, and files."""
     for one in results:
         with store.making(one.key):
-            store.remove(one.key)
+            if one == _held(store, one.key):
+                store.remove(one.key)
     for path in files:
         with writable(path, "remove"):
-            path.unlink(missing_ok=True)
+            if path.suffix != ".lock":
+                path.unlink(missing_ok=True)
+            elif path.is_file():
+                with suppress(Timeout), FileLock(path, timeout=0):  # or somebody took it since
+                    path.unlink(missing_ok=True)
 
 
 def _free(lock: Path) -> bool:

@@ -81,5 +81,6 @@ def test_forgetting_from_mapped_files_holds_no_copy_of_them(tmp_path, way):
     words = [sys.executable, "-c", WORK, str(tmp_path), way]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     megabytes = json.loads(done.stdout.splitlines()[-1])
-    # batches, permutations of the rows, curvature of a layer of 784: 7 MB, of data of 188
-    assert megabytes < 30
+    # batches, permutations of the rows, curvature of a layer of 784: 7 MB alone on a machine, up
+    # to 80 beside others, which give memory back later; a copy would be 188
+    assert megabytes < 130

@@ -4,12 +4,14 @@ import itertools
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from expunge.audit import pieces
 from expunge.audit.filed import filed
 from expunge.audit.margin import margins
 from expunge.audit.views import Joined, Margined, Part, beside
+from expunge.errors import BadInput
 
 G = torch.Generator().manual_seed(0)
 VALUES = torch.randn(7, 11, 3, generator=G)
@@ -48,7 +50,7 @@ def test_a_file_that_was_cut_since_is_not_read_as_if_whole(tmp_path):
     found = filed(path)["forget"]
     path.write_bytes(path.read_bytes()[:-4])
     assert torch.equal(found[:6], VALUES[:6])
-    with pytest.raises(EOFError, match="shorter than when it was opened"):
+    with pytest.raises(BadInput, match="shorter than when it was opened"):
         found[:]
 
 
@@ -82,3 +84,22 @@ def test_a_part_of_a_part_is_a_part():
 def test_groups_side_by_side():
     for part, table in zip(beside(VALUES, [4, 0, 7]), VALUES.split([4, 0, 7], 1), strict=True):
         same(part, table)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda content: content[:-4], "bytes where its header tells of"),
+        (lambda content: content + b"more", "bytes where its header tells of"),
+        (lambda content: content[:40], "header cannot be read"),
+        (lambda content: b"", "header cannot be read"),
+        (lambda content: content.replace(b'"F64"', b'"F99"'), "header cannot be read"),
+        (lambda content: content.replace(b"[6,", b"[7,"), "not where it should be"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused(tmp_path, damage, told):
+    path = tmp_path / "x.safetensors"
+    save_file({"forget": torch.zeros(6, 5, dtype=torch.float64)}, path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SafetensorError, match=told):
+        filed(path)

@@ -296,7 +296,7 @@ def test_ctrl_c_ends_the_tasks(tmp_path):
 
 @pytest.mark.slow
 def test_a_task_that_finds_no_room_is_refused_and_not_waited_for(tmp_path, two_workers):
-    with pytest.raises(BadInput, match="takes 0.5 GPU, and the Ray cluster has 0"):
+    with pytest.raises(BadInput, match="1 CPU and 0.5 GPU, and no machine .*the largest 2 and 0"):
         list(Cluster(None, tmp_path, 2, gpus=0.5).run(divide, [()], ["one"]))
 
 

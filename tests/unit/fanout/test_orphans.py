@@ -74,3 +74,12 @@ def test_what_is_no_child_is_left_alone():
     child.start()
     child.join(60)
     assert child.exitcode == 0
+
+
+def test_a_process_whose_parent_was_killed_while_it_began_ends():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(gone.pid,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 1

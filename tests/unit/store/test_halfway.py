@@ -21,6 +21,9 @@ from expunge.train import train
 ALWAYS = {"every": 0.0, "share": float("inf")}  # after each step
 
 
+DONE = Spent()._asdict()
+
+
 class Killed(Exception):
     """In the place of a signal."""
 
@@ -104,6 +107,21 @@ def test_killed_while_it_is_kept_the_last_keeping_is_there(tmp_path, monkeypatch
         kept_at(store, 9)
     monkeypatch.undo()
     assert resumed(store) == ((5, [5.0, 5.0]) if written < 2 else (9, [9.0, 9.0]))
+
+
+def test_of_two_keepings_the_older_is_overwritten(tmp_path, monkeypatch):
+    """As a kill before the older one's removal leaves them, in either order."""
+    for first, second in (("a", "b"), ("b", "a")):
+        store = Store(tmp_path / first)
+        for place, step in ((first, 4), (second, 7)):
+            store.save(
+                f"halfway/x-{place}", {"live/w": torch.full((2,), step)}, {**DONE, "steps": step}
+            )
+        taken = []
+        monkeypatch.setattr(Store, "save", lambda self, key, *_, taken=taken: taken.append(key))
+        kept_at(store, 9)
+        monkeypatch.undo()
+        assert taken == [f"halfway/x-{first}"]
 
 
 def test_only_the_last_keeping_takes_room(tmp_path):

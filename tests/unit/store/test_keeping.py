@@ -112,6 +112,34 @@ def test_only_what_was_chosen_is_dropped(store):
     assert store.load("unlearned/a").facts == {"n": 2}
 
 
+def test_what_was_made_anew_since_it_was_found_is_not_dropped(store):
+    one, *_ = before = keeping.held(store)
+    kept = store.load(one.key)
+    store.save(one.key, {name: t.clone() for name, t in kept.tensors.items()}, {"made": "anew"})
+    keeping.drop(store, before[:1])
+    assert store.facts(one.key) == {"made": "anew"}
+
+
+def test_a_training_that_was_kept_a_moment_ago_is_not_chosen(store):
+    store.save("halfway/x-a", {}, {"steps": 1})
+    assert not [one for one in keeping.chosen(store, ["halfway"], None) if "x-a" in one.key]
+    for path in store.paths("halfway/x-a"):
+        os.utime(path, (time.time() - 2 * keeping.WRITING,) * 2)
+    assert [one.key for one in keeping.chosen(store, ["halfway"], None)] == ["halfway/x-a"]
+
+
+def test_a_lock_that_was_taken_since_stays(store):
+    lock = store.root / "locks" / "models-x.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()
+    assert lock in keeping.leftovers(store)
+    with FileLock(lock):
+        keeping.drop(store, [], [lock])
+        assert lock.exists()
+    keeping.drop(store, [], [lock])
+    assert not lock.exists()
+
+
 def test_what_cannot_be_asked(store, tmp_path):
     with pytest.raises(BadInput, match=r"unknown kind 'model' \(did you mean 'models'\?\)"):
         keeping.chosen(store, ["model"], None)
