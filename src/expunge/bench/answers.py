@@ -5,7 +5,7 @@ The margin m = log(p / (1 - p)) holds the confidence in the true class, p = sigm
 loss, softplus(-m).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,19 +70,20 @@ Cell = dict[str, Answers]  # by group
 def answers(
     outputs: Iterable[Mapping[str, Tensor]],
     targets: Mapping[str, Tensor],
-    untrained: Tensor | None,
+    untrained: Callable[[range], Tensor] | None,
 ) -> Cell:
     """Reduce outputs, block by block.
 
     Args:
         outputs: blocks of models, group -> (members, rows, C).
         targets: group -> (rows,), and `<group>_rows`, as `Panel.targets` gives them.
-        untrained: (members, rows, C) of untrained models on the forgotten rows.
+        untrained: of some members' places, what as many untrained models say on the forgotten
+            rows, (members, rows, C).
     """
     found, start = [], 0
     for block in outputs:
         members = len(block["forget"])
-        blank = None if untrained is None else untrained[start : start + members]
+        blank = None if untrained is None else untrained(range(start, start + members))
         found.append(_reduced(block, targets, blank))
         start += members
     return {group: _joined([cell[group] for cell in found]) for group in found[0]}

@@ -92,15 +92,11 @@ class Round:
         """True classes and row numbers on the panel."""
         return self.panel.targets(self.problem)
 
-    @cached_property
-    def blank(self) -> Tensor | None:
-        """Outputs of untrained models on the forgotten rows, (members, rows, C), if asked for."""
-        if "ZRF" not in self.config.metrics:
-            return None
+    def blank(self, members: range) -> Tensor:
+        """Outputs of untrained models on the forgotten rows, (members, rows, C)."""
         device = self.maker.workshop.device
-        seeds = Draws((self.seed, "untrained")).of(range(self.config.members)).seeds()
         found = []
-        for seed in seeds:
+        for seed in Draws((self.seed, "untrained")).of(members).seeds():
             module = untrained(self.problem, self.maker.template, seed)
             models = Ensemble.of(module).to(device)
             found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
@@ -109,7 +105,13 @@ class Round:
     def judged(self, outputs: Said) -> Cell:
         """Answers as they are judged: the test rows are test rows."""
         blocks = ({group: block[group] for group in GROUPS} for block in outputs)
-        return answers(blocks, self.targets, self.blank)
+        untrained = self.blank if "ZRF" in self.config.metrics else None
+        return answers(blocks, self.targets, untrained)
+
+    @cached_property
+    def tuning(self) -> dict[str, Cell]:
+        """What trials are compared with: of originals and oracles, as settings are chosen by."""
+        return {role: self.tuned(said) for role, said in self.seen.items()}
 
     def tuned(self, outputs: Said) -> Cell:
         """Answers as settings are chosen by: validation rows stand in the place of test rows."""

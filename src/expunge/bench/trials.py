@@ -97,10 +97,10 @@ def _score(here: Round, trial: Trial) -> None:
         trial.why = result.why
         return
     trial.cost = cost_facts(result.cost, here.problem)
-    cell, original = here.tuned(result.outputs), here.tuned(here.seen["original"])
+    cell, original = here.tuned(result.outputs), here.tuning["original"]
     # of a judged seed the second group of oracles chooses, as the first one judges
     judged = here.seed in here.config.seeds and "null" in here.seen
-    oracle = here.tuned(here.seen["null" if judged else "oracle"])
+    oracle = here.tuning["null" if judged else "oracle"]
     trial.scores = {
         "oracle-free": oracle_free(cell, original, here.emptied),
         "oracle": with_oracles(cell, oracle, here.emptied),
