@@ -6,14 +6,14 @@ in memory, a permutation an epoch and batches by index. Each runs with one torch
 and as two processes at once with one thread each; ratios are against the best of the first two, the
 third is told beside it. This package trains the same recipe by `Maker.make`: groups of members by
 vmap, a process a core, every model written to a store, the choice of the group's size (made once a
-recipe and machine) told apart. Processes are started before a clock is. All are timed in turn, ROUNDS times; intervals are 95 %, by
-Student's t over the logarithms of the rounds' ratios.
+recipe and machine) told apart. Processes are started before a clock is. All are timed in turn,
+ROUNDS times; intervals are 95 %, by Student's t over the logarithms of the rounds' ratios.
 
 Claims: the time a model, relative to (a) and to (b); and that both train the same: the difference
 in mean test accuracy lies within its interval. Beside them stands the share of the processor's
 measured matrix-multiply rate (of both cores) that the training's own multiplications reach.
 
-Run: EXPUNGE_DATA=... python benchmarks/ensemble_speed.py (twenty minutes on two idle cores).
+Run: EXPUNGE_DATA=... python benchmarks/ensemble_speed.py (ten minutes on two idle cores).
 """
 
 from collections.abc import Callable, Iterator
