@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import joblib
@@ -152,12 +152,17 @@ def alone(
 
 def together(base: Problem, feed: Feed, count: int, turn: int) -> tuple[float, list[float]]:
     """The same in a process a core: seconds until the last is done, and the accuracies."""
-    joblib.Parallel(n_jobs=CORES)(joblib.delayed(abs)(k) for k in range(CORES))  # starts them
+    joblib.Parallel(n_jobs=CORES)(joblib.delayed(awake)() for _ in range(CORES))
     start = perf_counter()
     found: Any = joblib.Parallel(n_jobs=CORES)(
         joblib.delayed(alone)(base, feed, count, 10 + CORES * turn + k) for k in range(CORES)
     )
     return perf_counter() - start, [value for _, own in found for value in own]
+
+
+def awake() -> None:
+    """Each process has imported what this script imports, and waits until the others have."""
+    sleep(3)
 
 
 def plain(base: Problem, feed: Feed, seed: int) -> nn.Module:
@@ -200,7 +205,7 @@ def ours(base: Problem, count: int, turn: int) -> tuple[float, float, dict[str, 
         why = maker.choice._asdict()
         chose = perf_counter() - start
         # processes of another kind ran before: these are started, as those of the baseline are
-        fanout.spread(abs, [(k,) for k in range(CORES)], jobs=CORES, label="", progress=False)
+        fanout.spread(awake, [()] * CORES, jobs=CORES, label="", progress=False)
         start = perf_counter()
         maker.make({"original": count})
         took = perf_counter() - start
