@@ -28,11 +28,9 @@ def connect(address: str | None, jobs: int | None) -> None:
         BadInput: no cluster at the address, or one of another Ray; this process is connected to
             another one.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address in (None, "local"):  # Ray reads this once, when it is imported
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
+    address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         _require_there(address)
     elif address in (None, "local"):
