@@ -63,9 +63,9 @@ def tell(work: Callable[[], dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     warm = torch.randn(300, 300, dtype=torch.float64)
     torch.linalg.eigh(warm @ warm.T)
-    before, start = _mebibytes("VmRSS"), perf_counter()
+    before, start = mebibytes("VmRSS"), perf_counter()
     facts = work()
-    used = _mebibytes("VmHWM") - before
+    used = mebibytes("VmHWM") - before
     print(json.dumps({**facts, "seconds": perf_counter() - start, "mib": used}))
 
 
@@ -82,7 +82,7 @@ def peak_claim(name: str, values: list[float], target: float) -> dict:
     return result.claim(name, max(values), target, [min(values), max(values)])
 
 
-def _mebibytes(name: str) -> float:
+def mebibytes(name: str) -> float:
     """Of this process: resident now, or at most; `ru_maxrss` would count its parent, too."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name):

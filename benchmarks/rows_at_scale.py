@@ -23,7 +23,6 @@ folder). Killed, the same command goes on after the last case that was done.
 """
 
 import json
-import platform
 import subprocess
 import sys
 import threading
@@ -37,6 +36,7 @@ from typing import Any
 import numpy as np
 import result
 import torch
+from measured import mebibytes, where
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -212,9 +212,7 @@ class Memory:
         return {"resident": resident, "anonymous": self.most, "before": self.before["VmRSS"]}
 
     def _now(self) -> dict[str, float]:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return {n: int(fields[n].split()[0]) / 2**20 for n in ("VmRSS", "VmHWM", "RssAnon")}
+        return {name: mebibytes(name) / 1024 for name in ("VmRSS", "VmHWM", "RssAnon")}
 
     def _look(self) -> None:
         while not self.done:
@@ -264,8 +262,7 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
 def kept(known: expunge.Store, asked: dict[str, Any], rows: int) -> dict[str, Any]:
     """A case, or what an earlier run of this script found that was stopped later on."""
     told = {name: value for name, value in asked.items() if name != "folder"}
-    where = [result.commit(), platform.node(), torch.__version__]
-    key = store.key("rows_at_scale", rows=rows, case=told, where=where)
+    key = store.key("rows_at_scale", rows=rows, case=told, code=result.commit(), where=where())
     found = known.facts(key)
     if found is None:
         found = apart(asked)

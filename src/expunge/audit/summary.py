@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.audit.accuracy import absolute_error, accuracy
 from expunge.audit.distance import distance_null, require, without_blocks
-from expunge.audit.klom import klom, p95
+from expunge.audit.klom import divergences, p95
 from expunge.audit.margin import check_finite, check_margins
 from expunge.audit.pieces import Array
 from expunge.audit.resample import (
@@ -148,7 +148,8 @@ def error_table(margins: Array, sizes: Sequence[int]) -> Table:
 
 def _klom_statistic(sizes: Sequence[int]) -> Rowwise:
     def each(unlearned: Tensor, oracle: Tensor) -> Tensor:
-        return torch.stack([klom(unlearned, oracle), klom(unlearned, oracle, convention="paper")])
+        conventions = ("expunge", "paper")
+        return torch.stack([divergences(unlearned, oracle, convention=c) for c in conventions])
 
     def summary(rows: Tensor) -> Tensor:
         groups, paper = (one.split(list(sizes)) for one in rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def attribute(
@@ -54,21 +54,11 @@ def attribute(
     from expunge.api.evaluate import evaluate as judge
     from expunge.api.facts import replay
     from expunge.cli.inputs import load_problem
-    from expunge.maker import Workshop
-    from expunge.store import Store
     from expunge.train import retrain_units
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
-    workshop = Workshop(
-        Store(store),
-        seed=seed,
-        device=device,
-        jobs=jobs,
-        backend=backend,
-        address=address,
-        gpus_per_task=gpus_per_task,
-    )
+    workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if evaluate:
         folder = Path("attribution") if out is None else out
         size = ("--left-out", left_out) if count is None else ("--count", count)

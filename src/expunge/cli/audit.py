@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def audit(
@@ -36,9 +36,7 @@ def audit(
     from expunge.api.facts import replay
     from expunge.cli.inputs import load_problem, load_rows
     from expunge.errors import BadInput
-    from expunge.maker import Workshop
     from expunge.report import table
-    from expunge.store import Store
 
     if evidence is not None:
         command = replay("expunge", "audit", "--evidence", evidence, "--kind", kind, "--out", out)
@@ -60,15 +58,7 @@ def audit(
             *("--oracles", oracles, "--seed", seed, "--out", out, "--store", store),
             *("--device", device),
         )
-        workshop = Workshop(
-            Store(store),
-            seed=seed,
-            device=device,
-            jobs=jobs,
-            backend=backend,
-            address=address,
-            gpus_per_task=gpus_per_task,
-        )
+        workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
         judged = judge(
             asked,
             model,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def bench(
@@ -46,8 +46,6 @@ def bench(
     from expunge.bench.scored import load
     from expunge.cli.inputs import load_problem
     from expunge.errors import BadInput
-    from expunge.maker import Workshop
-    from expunge.store import Store
     from expunge.zoo.problems import problem
 
     start, console = perf_counter(), Console(highlight=False)
@@ -63,14 +61,8 @@ def bench(
             base, _ = load_problem(asked.problem)
         else:
             base = problem(asked.problem, data, **asked.options)
-        workshop = Workshop(
-            Store(store or out / "store"),
-            device=device,
-            jobs=jobs,
-            group=group,
-            backend=backend,
-            address=address,
-            gpus_per_task=gpus_per_task,
+        workshop = placed(
+            store or out / "store", device, jobs, backend, address, gpus_per_task, group=group
         )
         command = replay(
             *("expunge", "bench", config, "--out", out),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def demo(
@@ -32,21 +32,12 @@ def demo(
     from rich.console import Console
 
     from expunge.api.facts import replay
-    from expunge.maker import Workshop
     from expunge.report import table
-    from expunge.store import Store
     from expunge.zoo.demo import run_demo
 
     start, console = perf_counter(), Console()
-    workshop = Workshop(
-        Store(out / "store"),
-        seed=seed,
-        device=device,
-        jobs=jobs,
-        group=group,
-        backend=backend,
-        address=address,
-        gpus_per_task=gpus_per_task,
+    workshop = placed(
+        out / "store", device, jobs, backend, address, gpus_per_task, seed=seed, group=group
     )
     command = replay(
         *("expunge", "demo", "--out", out, "--members", members, "--seed", seed),

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def forget(
@@ -50,24 +50,14 @@ def forget(
     from expunge.api.forget import as_module
     from expunge.api.forget import forget as run
     from expunge.cli.inputs import load_problem, load_rows, method_settings
-    from expunge.maker import Workshop
     from expunge.methods import masked
     from expunge.methods import method as choose
-    from expunge.store import Store
 
     console = Console(highlight=False)
     asked, build = load_problem(problem)
     chosen = method_settings(context.args)
     numbers = load_rows(rows, asked)
-    workshop = Workshop(
-        Store(store),
-        seed=seed,
-        device=device,
-        jobs=jobs,
-        backend=backend,
-        address=address,
-        gpus_per_task=gpus_per_task,
-    )
+    workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if estimate:
         module, card = as_module(model, asked, build)
         question = after_card(asked, card).forgetting(numbers)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from expunge.cli.where import Address, Backend, GpusPerTask, Jobs
+from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def unrolling(
@@ -35,8 +35,6 @@ def unrolling(
     from expunge.api.facts import replay
     from expunge.api.unrolling import unrolling as measure
     from expunge.cli.inputs import load_problem, load_rows
-    from expunge.maker import Workshop
-    from expunge.store import Store
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
@@ -47,15 +45,7 @@ def unrolling(
     )
     found = measure(
         asked.forgetting(load_rows(rows, asked)),
-        workshop=Workshop(
-            Store(store),
-            seed=seed,
-            device=device,
-            jobs=jobs,
-            backend=backend,
-            address=address,
-            gpus_per_task=gpus_per_task,
-        ),
+        workshop=placed(store, device, jobs, backend, address, gpus_per_task, seed=seed),
         members=members,
         looks=looks,
         hessian_rows=hessian_rows,

@@ -1,8 +1,12 @@
 """Where the work of a command is done: the options of every command that makes models."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from expunge.maker import Workshop
 
 Jobs = Annotated[
     int | None, typer.Option(help="Processes, or tasks of a cluster at once; default one a core.")
@@ -18,3 +22,20 @@ GpusPerTask = Annotated[
     float | None,
     typer.Option(help="With --backend ray and cuda: share of a GPU of each task; default 1."),
 ]
+
+
+def placed(
+    store: Path,
+    device: str,
+    jobs: int | None,
+    backend: str,
+    address: str | None,
+    gpus_per_task: float | None,
+    **more: Any,
+) -> "Workshop":
+    """The workshop that these options describe, and `more` of its settings."""
+    from expunge.maker import Workshop
+    from expunge.store import Store
+
+    where = {"backend": backend, "address": address, "gpus_per_task": gpus_per_task}
+    return Workshop(Store(store), device=device, jobs=jobs, **where, **more)
