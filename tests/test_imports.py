@@ -16,7 +16,7 @@ SUITE = [path for path in FILES if path.parent.name == "contract" and path.name[
 
 # A module imports modules of a lower rank, of its own rank, or of its own room.
 RANKS = [
-    {"errors", "rng", "store", "fanout", "kernels", "trimming"},
+    {"errors", "rng", "store", "fanout", "kernels"} | {"tracing", "trimming"},
     {"padding", "reading", "data", "mapped", "meter", "task", "recipe"}
     | {"fingerprints", "penalised", "penalty"},
     {"problem"},

@@ -77,7 +77,7 @@ class TensorData:
         for rows in plan:
             inputs, targets = self._on(rows.device)
             self._require_usable(rows)
-            yield Batch(tree_map(lambda t, r=rows: t[r], inputs), targets[rows], rows)
+            yield Batch(tree_map(lambda t, r=rows: _take(t, r), inputs), _take(targets, rows), rows)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_copies": {}}
@@ -235,6 +235,11 @@ def _not_finite(content: Tensor) -> Tensor:
     if not content.is_floating_point():
         return torch.zeros(len(content), dtype=torch.bool)
     return ~content.flatten(1).isfinite().all(-1) if content.ndim > 1 else ~content.isfinite()
+
+
+def _take(tensor: Tensor, rows: Tensor) -> Tensor:
+    """`tensor[rows]`, which on a CPU takes five times as long."""
+    return tensor.index_select(0, rows.reshape(-1)).view(*rows.shape, *tensor.shape[1:])
 
 
 def _refuse(rows: Tensor, unusable: Tensor) -> None:

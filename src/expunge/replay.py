@@ -2,7 +2,7 @@
 
 vmap and autograd find out at every step which operations to run, which for small models takes as
 long as the operations. Batches of a training have one shape, so a step runs what the step before
-ran; traced by `make_fx` it is a flat list of operations on plain tensors, with the same bits.
+ran; traced, it is a flat list of operations on plain tensors, with the same bits.
 Source of the technique: Reed et al. 2021, torch.fx, arXiv 2112.08429.
 
 A trace knows nothing of Python that ran beside it: a counter, a branch on numbers. So it is made
@@ -11,19 +11,19 @@ next step, on other rows, it gave what the objective gave, to the last bit. Ever
 step is computed both ways too, and whoever promised too much is told.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.tracing import traced
 from expunge.trimming import trimmed
 
-LEAST = 100  # steps of a run; with fewer the trace takes as long as it spares
+LEAST = 40  # steps of a run; with fewer the trace takes as long as it spares
 
 
 class Gradients:
@@ -59,43 +59,45 @@ class Gradients:
         rehearsed = None
         if self._hopeful and not self._trusted:
             if self._graph is None:
-                self._trace(leaves, spec)
+                self._record(feed, leaves)
                 self._shapes = shapes
-            elif shapes == self._shapes:
+                return
+            if shapes == self._shapes:
                 rehearsed = self._rehearse(leaves)
         self.models.each(self.objective, *feed).sum().backward()
         if rehearsed is not None:
             self._trusted = self._same(*rehearsed)
             self._hopeful = self._trusted
 
-    def _trace(self, leaves: list[Any], spec: TreeSpec) -> None:
-        # imports sympy, which takes a second
-        from torch.fx.experimental.proxy_tensor import make_fx
+    def _record(self, feed: tuple[Any, ...], leaves: list[Any]) -> None:
+        """One step, computed and written down."""
+        weights = self.models.weights()
+        values = [w.detach() for w in weights.values()]
 
-        weights, state = list(self.models.weights()), self._state
-        template = copy.deepcopy(self.models.template)  # whatever Python does beside is done twice
-
-        def gradient(values: list[Tensor], buffers: list[Tensor], leaves: list[Any]) -> Any:
+        def gradient() -> tuple[Tensor | None, ...]:
             with torch.enable_grad():
-                own = [w.detach().requires_grad_() for w in values]
-                stacked = dict(zip([*weights, *state], [*own, *buffers], strict=True))
-                twin = Ensemble(template, stacked, ids=self.models.ids, group=self.models.group)
-                losses = twin.each(self.objective, *tree_unflatten(leaves, spec))
+                own = [value.requires_grad_() for value in values]
+                stacked = {**dict(zip(weights, own, strict=True)), **self._state}
+                ids, group = self.models.ids, self.models.group
+                twin = Ensemble(self.models.template, stacked, ids=ids, group=group)
+                losses = twin.each(self.objective, *feed)
                 return torch.autograd.grad(losses.sum(), own, allow_unused=True)
 
-        copies = [t.clone() for t in state.values()]
-        try:
-            values = [w.detach() for w in self._weights]
-            self._graph = trimmed(make_fx(gradient)(values, copies, leaves))
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
-            self._hopeful = False  # what cannot be traced is computed
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        found, trace = traced(gradient, [*values, *self._state.values(), *tensors])
+        self._hopeful = trace is not None
+        if trace is not None:
+            self._graph = trimmed(trace).compiled().forward
+        for weight, grad in zip(self._weights, found, strict=True):
+            weight.grad = None if grad is None else grad.clone()
 
     def _run(self, leaves: list[Any], state: list[Tensor] | None = None) -> list[Tensor | None]:
         assert self._graph is not None
         values = [w.detach() for w in self._weights]
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         with torch.no_grad():
             return self._graph(
-                values, list(self._state.values()) if state is None else state, leaves
+                *values, *(self._state.values() if state is None else state), *tensors
             )
 
     def _rehearse(self, leaves: list[Any]) -> tuple[list[Tensor | None], list[Tensor]]:
@@ -125,8 +127,8 @@ class Gradients:
         return list(zip([*grads, *self._state.values()], [*found, *state], strict=True))
 
     def _require_close(self, found: list[Tensor | None], state: list[Tensor]) -> None:
-        for now, traced in self._pairs(found, state):
-            if not _close(now, traced):
+        for now, again in self._pairs(found, state):
+            if not _close(now, again):
                 raise BadInput(
                     "the trace of the objective, which was right before, is wrong at step "
                     f"{self._replayed} after that",

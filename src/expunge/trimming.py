@@ -1,14 +1,19 @@
 """A traced step without what it does in vain: the same bits from fewer and smaller operations.
 
 vmap and autograd leave many operations that give their input as it is (a view of the same shape, a
-product with 1), which cost Python as much as others; and a sum, a relu or its derivative may be
-written over an input that nobody reads again, which spares memory. No order of any sum changes.
+product with 1) or the same at every step (zeros to scatter into, the gradient of a mean), which
+cost Python as much as others; and a sum, a relu or its derivative may be written over an input that
+nobody reads again, which spares memory. No order of any sum changes.
 """
 
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch import Tensor
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from expunge.tracing import Layout, Trace
 
 aten = torch.ops.aten
 
@@ -20,29 +25,64 @@ FRESH = {  # what they give lies in memory of its own
     *(aten.bmm.default, aten.mm.default, aten.convolution.default),
     *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor),
 }
+OVER: dict[Any, Any] = {  # elementwise, and their twins that write over their first argument
+    aten.add.Tensor: aten.add_.Tensor,
+    aten.sub.Tensor: aten.sub_.Tensor,
+    aten.mul.Tensor: aten.mul_.Tensor,
+    aten.div.Tensor: aten.div_.Tensor,
+    aten.relu.default: aten.relu_.default,
+}
+SHAPED = {  # read the shape of their first argument only
+    *(aten.ones_like.default, aten.zeros_like.default, aten.full_like.default),
+    *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
+}
+MADE = {  # of numbers only
+    *(aten.scalar_tensor.default, aten.full.default, aten.zeros.default, aten.ones.default),
+    aten._to_copy.default,
+}
+LARGEST = 2**16  # numbers of a constant that is kept and not made again at every step
 
 
-def trimmed(traced: GraphModule) -> GraphModule:
-    """The same module, changed in place."""
-    nodes = traced.graph.nodes
+def trimmed(trace: Trace) -> Trace:
+    """The same trace, changed in place."""
+    nodes = trace.graph.nodes
+    returned = {one for node in nodes if node.op == "output" for one in node.all_input_nodes}
     for node in list(nodes):
-        if _idle(node):
+        if _idle(node, returned):
             node.replace_all_uses_with(node.args[0])
-            traced.graph.erase_node(node)
-    traced.graph.eliminate_dead_code()
+            trace.graph.erase_node(node)
+    _keep_constants(trace)
+    trace.graph.eliminate_dead_code()
     fresh = {node for node in nodes if node.target in FRESH}  # and so it stays
     for node in nodes:
         _over_an_input(node, fresh)
-    traced.recompile()
-    return traced
+    return trace
 
 
-def _idle(node: Node) -> bool:
+def _idle(node: Node, returned: set[Node]) -> bool:
     """Whether a node gives its first argument as it is."""
-    if node.target is aten.mul.Scalar and node.args[1] == 1:
-        made = node.args[0]
-        return isinstance(made, Node) and _root(made).op == "call_function" and _alike(node, made)
-    return node.target in SAME_MEMORY and _alike(node, node.args[0])
+    given = node.args[0] if node.args else None
+    if not isinstance(given, Node) or not _alike(node, given):
+        return False
+    if node.target is aten.mul.Scalar and node.args[1] == 1:  # a copy, unless nobody can tell
+        return _root(given).op == "call_function" or _only_read(node, returned)
+    return node.target in SAME_MEMORY
+
+
+def _only_read(node: Node, returned: set[Node]) -> bool:
+    """Whether nobody writes into the memory of a node or keeps it after the step."""
+    return node not in returned and not any(
+        _writes(user) or (_views(user) and not _only_read(user, returned)) for user in node.users
+    )
+
+
+def _writes(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is None or schema.is_mutable
+
+
+def _views(node: Node) -> bool:
+    return node.target in SAME_MEMORY or getattr(node.target, "is_view", True)
 
 
 def _root(node: Node) -> Node:
@@ -54,22 +94,70 @@ def _root(node: Node) -> Node:
 
 def _alike(one: Any, other: Any) -> bool:
     """Whether both are tensors of one shape, layout and type."""
-    metas = [n.meta.get("tensor_meta") if isinstance(n, Node) else None for n in (one, other)]
-    a, b = metas
-    if a is None or b is None or not hasattr(a, "shape") or not hasattr(b, "shape"):
-        return False
-    return (a.shape, a.stride, a.dtype) == (b.shape, b.stride, b.dtype)
+    layouts = [n.meta.get("layout") if isinstance(n, Node) else None for n in (one, other)]
+    return layouts[0] is not None and layouts[0] == layouts[1]
+
+
+def _keep_constants(trace: Trace) -> None:
+    """Replace what is the same at every step by a tensor that is kept."""
+    nodes, values, written = list(trace.graph.nodes), dict[Node, Tensor](), set[int]()
+    for node in nodes:
+        if node.op != "call_function":
+            continue
+        if _writes(node):
+            written |= {_memory(values[one]) for one in node.all_input_nodes if one in values}
+        elif (found := _constant(node, values)) is not None:
+            values[node] = found
+    for node, value in list(values.items()):  # nor is constant what is read out of such memory
+        if _memory(value) in written or any(one not in values for one in _read(node)):
+            del values[node]
+    for node, value in values.items():
+        if all(user in values for user in node.users):
+            continue
+        name = f"kept_{node.name}"
+        trace.constants.register_buffer(name, value)
+        with trace.graph.inserting_before(node):
+            kept = trace.graph.get_attr(name)
+        kept.meta |= node.meta
+        node.replace_all_uses_with(kept)
+
+
+def _constant(node: Node, values: dict[Node, Tensor]) -> Tensor | None:
+    """What a node gives at every step, where it depends on no input."""
+    layout, target = node.meta.get("layout"), node.target
+    if not isinstance(layout, Layout) or layout.shape.numel() > LARGEST or not callable(target):
+        return None
+    read = _read(node)
+    random = torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+    if random or not (read or target in SHAPED | MADE) or any(one not in values for one in read):
+        return None
+
+    def value(one: Node) -> Tensor:
+        return values[one] if read else one.meta["layout"].empty()
+
+    args, kwargs = map_arg((node.args, node.kwargs), value)
+    return target(*args, **kwargs)
+
+
+def _read(node: Node) -> list[Node]:
+    """The nodes whose numbers a node depends on."""
+    return [] if node.target in SHAPED else node.all_input_nodes
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _over_an_input(node: Node, fresh: set[Node]) -> None:
     """Let an elementwise node write over an input that is fresh and that nobody else reads."""
     free = [a for a in node.args if _last_read(a, node, fresh)]
-    if node.target is aten.relu.default and free:
-        node.target = aten.relu_.default
-    elif node.target is aten.add.Tensor and free and not node.kwargs:
+    if node.target in OVER and free and not node.kwargs:
         others = [a for a in node.args if a is not free[0]]
-        node.args = (free[0], *others)
-        node.target = aten.add_.Tensor
+        if node.target is aten.add.Tensor:
+            node.args = (free[0], *others)
+        elif free[0] is not node.args[0]:
+            return
+        node.target = OVER[node.target]
     elif node.target is aten.threshold_backward.default and free and free[0] is node.args[0]:
         node.target = aten.threshold_backward.grad_input
         node.kwargs = {"grad_input": free[0]}
