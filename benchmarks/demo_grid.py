@@ -23,10 +23,11 @@ from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins
 from expunge.audit.verdict import GROUPS
 from expunge.errors import BadInput
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import method, settings
 from expunge.store import Store
 from expunge.train import retrain_units
+from expunge.workshop import Workshop
 from expunge.zoo.demo import demo_problem
 
 BUDGET = 0.25

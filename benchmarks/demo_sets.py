@@ -22,8 +22,9 @@ from expunge.audit.klom import hidden, klom
 from expunge.audit.margin import margins
 from expunge.audit.verdict import GROUPS
 from expunge.forget_sets import principal_end
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.demo import demo_methods
 from expunge.zoo.digits import digits
 

@@ -33,10 +33,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from expunge import fanout
 from expunge.data import TensorData
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 ROUNDS = 4

@@ -16,11 +16,11 @@ from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import load
-from expunge.maker import Workshop
 from expunge.methods import method
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 Content = dict[str, Any]

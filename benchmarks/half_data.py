@@ -26,9 +26,10 @@ from expunge.attribution.fit import fit
 from expunge.attribution.halves import Halves
 from expunge.attribution.repeats import Estimates, Repeats, weightings
 from expunge.forget_sets import build
-from expunge.maker import Maker, Workshop, make_all
+from expunge.maker import Maker, make_all
 from expunge.problem import Problem
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 TENTHS = 10

@@ -29,7 +29,7 @@ from expunge.data import TensorData
 from expunge.ensemble import Ensemble
 from expunge.fanout import one_thread
 from expunge.fingerprints import fingerprints
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import Given
 from expunge.methods.tuning import tune
 from expunge.problem import Problem
@@ -38,6 +38,7 @@ from expunge.rng import Draws
 from expunge.store import Store
 from expunge.store.halfway import Halfway, Spent
 from expunge.task import Classification
+from expunge.workshop import Workshop
 from expunge.zoo.digits import build as digits_network
 from expunge.zoo.digits import digits
 from expunge.zoo.resnet import resnet9

@@ -28,9 +28,10 @@ from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.ensemble import Ensemble
 from expunge.fanout import one_thread
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import Given, Method, method
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.digits import digits, unusual_handwriting
 
 ROUNDS = 4

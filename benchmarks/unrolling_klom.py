@@ -29,12 +29,12 @@ from expunge.api.compare import compare
 from expunge.api.unrolling import unrolling
 from expunge.audit.correlation import correlation
 from expunge.forget_sets import build
-from expunge.maker import Workshop
 from expunge.methods import method
 from expunge.penalty import SDPenalty
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.store import Store
+from expunge.workshop import Workshop
 from expunge.zoo.digits import unusual_handwriting
 from expunge.zoo.problems import problem
 

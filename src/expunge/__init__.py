@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from expunge.data import DatasetData as DatasetData
     from expunge.data import TensorData as TensorData
     from expunge.errors import BadInput as BadInput
-    from expunge.maker import Workshop as Workshop
     from expunge.mapped import MappedData as MappedData
     from expunge.methods import METHODS as METHODS
     from expunge.methods import method as method
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from expunge.task import Classification as Classification
     from expunge.task import Regression as Regression
     from expunge.task import TextClassification as TextClassification
+    from expunge.workshop import Workshop as Workshop
 
 # Imported when first used, so that `expunge --help` need not wait for torch.
 _WHERE = {
@@ -62,7 +62,7 @@ _WHERE = {
     "Classification": "expunge.task",
     "Regression": "expunge.task",
     "TextClassification": "expunge.task",
-    "Workshop": "expunge.maker",
+    "Workshop": "expunge.workshop",
 }
 __all__ = ["__version__", "audit", *_WHERE]  # pyright: ignore
 

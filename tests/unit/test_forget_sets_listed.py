@@ -10,8 +10,8 @@ from expunge.bench.rounds import rounds
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.forget_sets import listed
-from expunge.maker import Workshop
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 
 @pytest.fixture

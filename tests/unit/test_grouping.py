@@ -21,9 +21,10 @@ from expunge.contract.problems import (
 from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.grouping import ChannelsLast, Choice, bears_layout, choose_group, refusal, timed_sizes
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store
 from expunge.train import train
+from expunge.workshop import Workshop
 
 
 class Items(torch.utils.data.Dataset):

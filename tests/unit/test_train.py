@@ -9,9 +9,10 @@ from torch import nn
 from expunge.contract.problems import ROWS, mlp, tiny
 from expunge.data import DatasetData
 from expunge.errors import BadInput
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store
 from expunge.train import retrain_units, rows_of, subset_rows, train
+from expunge.workshop import Workshop
 
 
 def script(data, rows, *, seed, device):

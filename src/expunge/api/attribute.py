@@ -8,9 +8,10 @@ from expunge.attribution.file import write
 from expunge.attribution.fit import Fit, fit
 from expunge.attribution.kinds import from_halves, parse
 from expunge.errors import BadInput
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.problem import Problem
 from expunge.train import require_recipe
+from expunge.workshop import Workshop
 
 
 def attribute(

@@ -22,10 +22,11 @@ from expunge.audit.manifest import evidence_files
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
 from expunge.store.locks import alone
+from expunge.workshop import Workshop
 
 FEWEST_ORACLES = 10  # below, `distance` has no meaning
 

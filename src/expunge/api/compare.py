@@ -21,10 +21,11 @@ from expunge.audit.document import document
 from expunge.audit.evidence import read
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import Method, settings
 from expunge.problem import Problem
 from expunge.store.locks import alone
+from expunge.workshop import Workshop
 
 
 def compare(

@@ -17,13 +17,14 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.loop import Cost, descend, endless
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import METHODS, Method
 from expunge.methods import method as method_named
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import Draws
 from expunge.train import retrain_units
+from expunge.workshop import Workshop
 
 TIMED_STEPS, TIMED_ROWS = 5, 64
 # For a budget below one retraining: what came nearest to it in our benchmarks, then those that

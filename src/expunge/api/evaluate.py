@@ -19,11 +19,11 @@ from expunge.audit.calibration import calibration
 from expunge.audit.ceiling import ceiling
 from expunge.audit.lds import lds
 from expunge.errors import BadInput
-from expunge.maker import Workshop
 from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
 from expunge.train import require_recipe
+from expunge.workshop import Workshop
 
 FEWEST_SETS = 10
 PANELS = 6  # rows of the last set whose distributions are drawn

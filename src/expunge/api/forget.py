@@ -22,7 +22,7 @@ from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.history import History
 from expunge.loop import Cost
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.meter import metered
 from expunge.methods import Given, Method, masked, method, settings
 from expunge.methods.method import Claim
@@ -30,6 +30,7 @@ from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.rng import seeded
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
 

@@ -14,12 +14,13 @@ from expunge.api.facts import as_list
 from expunge.api.observing import row_digest
 from expunge.errors import BadInput
 from expunge.history import History
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.recognise import recognise
 from expunge.recording import Recording
 from expunge.store.sealed import read_sealed, write_sealed
+from expunge.workshop import Workshop
 
 SCHEMA = "expunge.history/1"
 FILE, UPDATES = "model.history.json", "updates"

@@ -9,9 +9,10 @@ from torch import Tensor
 from expunge.attribution.attribution import Attribution
 from expunge.audit.margin import margins
 from expunge.ensemble import Ensemble
-from expunge.maker import Maker, Workshop, make_all
+from expunge.maker import Maker, make_all
 from expunge.problem import Problem
 from expunge.rng import Draws
+from expunge.workshop import Workshop
 
 
 def random_sets(problem: Problem, seed: int, sets: int, count: int) -> list[Tensor]:

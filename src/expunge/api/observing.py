@@ -19,8 +19,9 @@ from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
 from expunge.loop import Cost
-from expunge.maker import Maker, Workshop, named
+from expunge.maker import Maker
 from expunge.methods import Given, Method, settings
+from expunge.workshop import Workshop, named
 
 
 class Failed(NamedTuple):

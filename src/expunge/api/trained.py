@@ -19,7 +19,7 @@ from expunge.api.tracking import Told, Tracker
 from expunge.ensemble import Ensemble
 from expunge.fanout import bar, one_thread
 from expunge.history import History
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.problem import Problem
 from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
@@ -27,6 +27,7 @@ from expunge.store.halfway import Halfway
 from expunge.store.locks import alone
 from expunge.store.sealed import write_checked
 from expunge.train import train_group
+from expunge.workshop import Workshop
 
 
 @dataclass(frozen=True)

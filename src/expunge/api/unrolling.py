@@ -21,10 +21,11 @@ from expunge.audit.correlation import correlation
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.history import History
-from expunge.maker import Maker, Workshop, named
+from expunge.maker import Maker
 from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
+from expunge.workshop import Workshop, named
 
 LOOKS = 8
 

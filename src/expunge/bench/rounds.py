@@ -18,11 +18,12 @@ from expunge.bench.config import SECOND, Config, ForgetSet
 from expunge.ensemble import Ensemble
 from expunge.forget_sets import build
 from expunge.loop import Cost
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.train import untrained
+from expunge.workshop import Workshop
 from expunge.zoo.data_folder import data_file
 
 

@@ -21,11 +21,12 @@ from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.maker import Maker, Workshop, make_all
+from expunge.maker import Maker, make_all
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
 from expunge.store.locks import alone
 from expunge.store.sealed import write_sealed
+from expunge.workshop import Workshop
 
 
 def run(

@@ -50,8 +50,8 @@ def train(
     from expunge.api.facts import replay
     from expunge.api.trained import train_model
     from expunge.cli.inputs import load_problem, load_rows
-    from expunge.maker import Workshop
     from expunge.store import Store
+    from expunge.workshop import Workshop
 
     if track not in (None, "unlearning-error"):
         raise BadInput(

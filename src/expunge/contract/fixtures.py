@@ -8,8 +8,8 @@ import torch
 
 from expunge import grouping, report
 from expunge.contract import problems
-from expunge.maker import Workshop
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 
 def global_state() -> dict[str, object]:

@@ -6,8 +6,9 @@ from expunge.api.compare import compare
 from expunge.contract.cases import same_bits, short
 from expunge.contract.laws import law
 from expunge.contract.problems import tiny
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 ROLES = {"original": 5, "oracle": 4, "subset": 6}
 

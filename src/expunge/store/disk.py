@@ -30,11 +30,14 @@ def writable(path: Path, doing: str = "write") -> Iterator[None]:
         doing: what is tried there, as a verb.
 
     Raises:
-        BadInput: instead of any OSError inside.
+        BadInput: instead of an OSError inside, unless it names a file elsewhere: one that was read.
     """
     try:
         yield
     except OSError as error:
+        named = Path(error.filename or path)
+        if path.parent not in named.parents and named not in path.parents:
+            raise
         expected, cure = FAULTS.get(
             error.errno or 0,
             ("a folder that can be written and has room", CLOSED[1]),

@@ -10,8 +10,9 @@ from expunge import store
 from expunge.api.observing import observe
 from expunge.api.panel import Panel, write_evidence
 from expunge.contract.problems import tiny
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 COUNTS = {"original": 7, "oracle": 4}
 

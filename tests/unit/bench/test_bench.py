@@ -17,8 +17,8 @@ from expunge.bench.stopping import judged
 from expunge.bench.tables import _of_all, error_of, tables
 from expunge.contract.problems import ridge, tiny, tiny64
 from expunge.errors import BadInput
-from expunge.maker import Workshop
 from expunge.store import Store
+from expunge.workshop import Workshop
 
 CONTENT = {
     "name": "tiny",

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from expunge.contract.problems import tiny
-from expunge.maker import Maker, Workshop
+from expunge.maker import Maker
 from expunge.store import Store, halfway
 from expunge.store.halfway import Halfway, Spent
 from expunge.train import train
+from expunge.workshop import Workshop
 
 ALWAYS = {"every": 0.0, "share": float("inf")}  # after each step
 
