@@ -83,8 +83,7 @@ class Gradients:
                 losses = twin.each(self.objective, *feed)
                 return torch.autograd.grad(losses.sum(), own, allow_unused=True)
 
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        found, trace = traced(gradient, [*values, *self._state.values(), *tensors])
+        found, trace = traced(gradient, [*values, *self._state.values(), *_tensors(leaves)])
         self._hopeful = trace is not None
         if trace is not None:
             self._graph = trimmed(trace).compiled().forward
@@ -94,20 +93,17 @@ class Gradients:
     def _run(self, leaves: list[Any], state: list[Tensor] | None = None) -> list[Tensor | None]:
         assert self._graph is not None
         values = [w.detach() for w in self._weights]
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        buffers = self._state.values() if state is None else state
         with torch.no_grad():
-            return self._graph(
-                *values, *(self._state.values() if state is None else state), *tensors
-            )
+            return self._graph(*values, *buffers, *_tensors(leaves))
 
     def _rehearse(self, leaves: list[Any]) -> tuple[list[Tensor | None], list[Tensor]]:
         """What the trace says of this step, on copies of what it changes."""
         copies = [t.clone() for t in self._state.values()]
         found = self._run(leaves, copies)
-        inputs = [w.detach() for w in self._weights] + copies
-        inputs += [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         again = self._run(leaves, [t.clone() for t in self._state.values()])
-        inputs += [one for one in again if one is not None]  # constants are the same twice
+        constants = [one for one in again if one is not None]  # they are the same twice
+        inputs = [*self._weights, *copies, *_tensors(leaves), *constants]
         taken = {t.untyped_storage().data_ptr() for t in inputs}
         self._borrowed = [
             g is not None and (g.untyped_storage().data_ptr() in taken or not _dense(g))
@@ -151,6 +147,10 @@ def _close(one: Tensor | None, other: Tensor | None) -> bool:
     if not (one.isfinite().all() and other.isfinite().all()):
         return True  # a training that diverged, of which `descend` tells
     return torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
+
+
+def _tensors(leaves: list[Any]) -> list[Tensor]:
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _shape(leaf: Any) -> Any:
