@@ -82,7 +82,7 @@ class Writer(TorchDispatchMode):
         written = None if self.lost else map_aggregate(given, self._written)
         result = func(*args, **(kwargs or {}))
         self.lost |= not UNFORESEEN.isdisjoint(func.tags)
-        if written is not None and not self.lost:
+        if written is not None:
             self._made(result, self.graph.call_function(func, *written))
         return result
 

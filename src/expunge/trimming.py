@@ -46,9 +46,8 @@ LARGEST = 2**16  # numbers of a constant that is kept and not made again at ever
 def trimmed(trace: Trace) -> Trace:
     """The same trace, changed in place."""
     nodes = trace.graph.nodes
-    returned = {one for node in nodes if node.op == "output" for one in node.all_input_nodes}
     for node in list(nodes):
-        if _idle(node, returned):
+        if _idle(node):
             node.replace_all_uses_with(node.args[0])
             trace.graph.erase_node(node)
     _keep_constants(trace)
@@ -59,24 +58,23 @@ def trimmed(trace: Trace) -> Trace:
     return trace
 
 
-def _idle(node: Node, returned: set[Node]) -> bool:
+def _idle(node: Node) -> bool:
     """Whether a node gives its first argument as it is."""
     given = node.args[0] if node.args else None
     if not isinstance(given, Node) or not _alike(node, given):
         return False
     if node.target is aten.mul.Scalar and node.args[1] == 1:  # a copy, unless nobody can tell
-        return _root(given).op == "call_function" or _only_read(node, returned)
+        return _root(given).op == "call_function" or _only_read(node)
     return node.target in SAME_MEMORY
 
 
-def _only_read(node: Node, returned: set[Node]) -> bool:
-    """Whether nobody writes into the memory of a node or keeps it after the step."""
-    return node not in returned and not any(
-        _writes(user) or (_views(user) and not _only_read(user, returned)) for user in node.users
-    )
+def _only_read(node: Node) -> bool:
+    """Whether nobody writes into the memory of a node, or keeps it after the step."""
+    return not any(_writes(u) or (_views(u) and not _only_read(u)) for u in node.users)
 
 
 def _writes(node: Node) -> bool:
+    """Whether a node may write into what it reads; the trace's end hands it to whoever may."""
     schema = getattr(node.target, "_schema", None)
     return schema is None or schema.is_mutable
 

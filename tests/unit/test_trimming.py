@@ -69,6 +69,15 @@ def test_a_sum_is_written_over_the_product_it_adds_to():
     assert targets == [aten.bmm.default, aten.add_.Tensor]
 
 
+def test_a_product_that_is_added_to_itself():
+    def function(x, w):
+        product = x.bmm(w)
+        return product + product
+
+    a, b, _ = both(function, *tensors((2, 3, 4), (2, 4, 5)))
+    assert same(a, b)
+
+
 def test_what_is_read_again_is_not_overwritten():
     def function(x, w):
         product = x.bmm(w)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from expunge import store
 from expunge.errors import BadInput
 from expunge.store.disk import FAULTS, told, writable
 
@@ -45,3 +46,17 @@ def test_only_faults_of_a_disk_are_told_where_nobody_expected_them():
 def test_what_is_no_fault_of_the_system_passes(tmp_path):
     with pytest.raises(ZeroDivisionError), writable(tmp_path):
         raise ZeroDivisionError
+
+
+def test_a_fault_of_a_file_elsewhere_that_was_read_is_not_one_of_writing(tmp_path):
+    source = tmp_path / "elsewhere" / "rows"
+    with pytest.raises(FileNotFoundError), store.writing(tmp_path / "out" / "copy") as copy:
+        copy.write(source.read_bytes())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "below" / "copy"
+    with pytest.raises(BadInput, match="cannot write .*copy"), store.writing(place):
+        pass
