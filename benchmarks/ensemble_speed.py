@@ -85,7 +85,7 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
     started = perf_counter()
     joblib.Parallel(n_jobs=CORES)(joblib.delayed(alone)(base, loader, 0, 0) for _ in range(CORES))
     starting = perf_counter() - started
-    choosing, chosen = [], {}
+    choosing, groups = [], []
     for turn in range(2 if quick else ROUNDS):
         for kind, feed in (("a", loader), ("b", memory)):
             for threads in (1, 2):
@@ -98,6 +98,7 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
         took, chose, chosen, accuracy = ours(base, many, turn)
         seconds.setdefault("ours", []).append(took / many)
         choosing.append(chose)
+        groups.append(chosen)
         right["ours"] += accuracy
         print(case.name, {name: f"{times[-1]:.3g}" for name, times in seconds.items()}, flush=True)
     work, most = flops(base), peak()
@@ -108,7 +109,7 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
         "share of the peak": {way: work / mean / most for way, mean in means.items()},
         "starting processes, s": starting,
         "choosing the group, s": choosing,
-        "group": chosen,
+        "groups": groups,
         "accuracy": {name: spread(values) for name, values in right.items()},
         "models": {name: len(values) for name, values in right.items()},
         "flops a model": work,

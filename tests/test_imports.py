@@ -24,7 +24,7 @@ RANKS = [
     {"replay"},
     {"loop", "curvature"},
     {"trainer", "train", "plain_sgd", "recording", "history"},
-    {"recognise", "grouping", "workshop"},
+    {"recognise", "grouping", "pacing", "workshop"},
     {"maker"},
     {"methods", "attribution", "probes", "forget_sets"},
     {"api"},

@@ -68,7 +68,7 @@ def choose_group(problem: Problem, device: str) -> Choice:
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
         return Choice(1, refused="a Trainer trains one model at a time")
-    run = _runner(problem, recipe, device)
+    run = runner(problem, recipe, device)
     if augments_itself(problem.train):
         why = "the data set augments rows itself, with draws that a group would share"
     else:
@@ -78,7 +78,7 @@ def choose_group(problem: Problem, device: str) -> Choice:
     size = min(one for one, time in times.items() if time <= fast)
     tried = [f"{one}: {time * 1e6:.0f}" for one, time in times.items()]
     last = False
-    other = _runner(problem, replace(recipe, build=ChannelsLast(recipe.build)), device)
+    other = runner(problem, replace(recipe, build=ChannelsLast(recipe.build)), device)
     if bears_layout(problem, recipe, other, device):
         time = timed(other, 1)
         tried.append(f"1 with channels last: {time * 1e6:.0f}")
@@ -87,12 +87,12 @@ def choose_group(problem: Problem, device: str) -> Choice:
     return Choice(1 if last else size, last, why, said)
 
 
-def _runner(problem: Problem, recipe: Recipe, device: str) -> Run:
+def runner(problem: Problem, recipe: Recipe, device: str) -> Run:
     """Short trainings by a recipe on validation rows, which every model may see."""
+    probe = on_validation(problem)
 
     def run(ids: Sequence[int], steps: int, grouped: bool) -> tuple[list[Ensemble], float]:
-        rows = torch.arange(min(recipe.batch_size, len(problem.validation)))
-        probe = replace(problem, train=problem.validation, present=None, forget=rows[:0], ids=None)
+        rows = torch.arange(min(recipe.batch_size, len(probe.train)))
         short = replace(recipe, epochs=steps, batch_size=max(1, len(rows)), fit=None)
         blocks = [tuple(ids)] if grouped else [(i,) for i in ids]
         found, seconds = [], 0.0
@@ -103,13 +103,19 @@ def _runner(problem: Problem, recipe: Recipe, device: str) -> Run:
                 watch=lambda step, models, ends=ends: ends.append(_now(device)),
             )
             if steps == 1:  # a group must also be able to answer
-                part.outputs(problem.task, problem.validation, rows)
+                part.outputs(probe.task, probe.train, rows)
             found.append(part)
             late = ends[(len(ends) - 1) // 2 :]  # the first steps trace, compile and allocate
             seconds += median(after - before for before, after in pairwise(late))
         return found, seconds
 
     return run
+
+
+def on_validation(problem: Problem) -> Problem:
+    """The problem with its validation rows, which every model may see, in the place of others."""
+    gone = {"test": None, "present": None, "forget": problem.forget[:0], "ids": None}
+    return replace(problem, train=problem.validation, **gone)
 
 
 def refusal(run: Run) -> str:

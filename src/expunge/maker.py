@@ -17,6 +17,7 @@ from expunge.grouping import ChannelsLast, Choice, choose_group
 from expunge.history import History
 from expunge.loop import Cost
 from expunge.meter import metered
+from expunge.pacing import Processes, choose_processes
 from expunge.problem import Problem
 from expunge.recipe import Recipe
 from expunge.recognise import probe_trainer, recognise, require_seeded
@@ -91,6 +92,23 @@ class Maker:
                 fanout.say(f"{chosen.told()}, {self.workshop.spread_over}.", self.workshop.progress)
                 return chosen
         return Choice(**self.kept(key).facts)
+
+    def processes(self) -> int:
+        """How many at once: as asked, or chosen once per (recipe, machine, device) and kept."""
+        shop, most = self.workshop, self.workshop.processes
+        if shop.jobs is not None or shop.cluster or not isinstance(self.problem.recipe, Recipe):
+            return most
+        where = [platform.node(), torch.__version__, shop.device, most]
+        trained = [self.group, self.channels_last]
+        key = store.key("processes", recipe=self.recipe_id, where=where, trained=trained)
+        shop.missing({key: ()})  # what is damaged is dropped, and so made again
+        with shop.store.making(key) as needed:
+            if needed:
+                chosen = choose_processes(self.arranged, self.group, shop.device, most)
+                shop.store.save(key, {}, chosen._asdict())
+                fanout.say(f"Of {most} processes {chosen.told()}.", shop.progress)
+                return chosen.best
+        return Processes(**self.kept(key).facts).best
 
     @cached_property
     def channels_last(self) -> bool:
@@ -210,7 +228,10 @@ def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
     if tasks:
         sizes = {key: len(task[2]) for key, task in tasks.items()}
         names = {key: named(task[1], task[2]) for key, task in tasks.items()}
-        orders[0][0].workshop.make(_make_block, tasks, "Training models", sizes, names)
+        first = orders[0][0]
+        first.workshop.make(
+            *(_make_block, tasks, "Training models", sizes, names), jobs=first.processes
+        )
 
 
 def _make_block(

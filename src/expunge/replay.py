@@ -11,7 +11,8 @@ next step, on other rows, it gave what the objective gave, to the last bit. Ever
 step is computed both ways too, and whoever promised too much is told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,22 @@ from expunge.tracing import traced
 from expunge.trimming import trimmed
 
 LEAST = 40  # steps of a run; with fewer the trace takes as long as it spares
+SHAPES = 4  # kinds of batches that have a trace each; SCRUB has two
+
+
+REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
+
+
+@dataclass
+class Step:
+    """A step that was written down, for feeds of the same shapes."""
+
+    shapes: Any
+    graph: Callable[..., Any]
+    trusted: bool = False
+    borrowed: Sequence[bool] = ()  # gradients that lie in memory which is not theirs
+    replayed: int = 0
+    look: int = 4  # how many were replayed when one is looked at
 
 
 class Gradients:
@@ -36,40 +53,30 @@ class Gradients:
         weights = models.weights()
         self._weights = list(weights.values())
         self._state = {n: t for n, t in (models.stacked or {}).items() if n not in weights}
-        self._graph: Callable[..., Any] | None = None
-        self._trusted = False
-        self._replayed, self._looks = 0, 4  # steps; how many there are when one is looked at
-        self._shapes: Any = None
-        self._borrowed: list[bool] = []  # gradients that lie in memory which is not theirs
+        self._steps: list[Step] = []
 
     def __call__(self, *feed: Any) -> None:
         """One step: the weights' `grad` is set, buffers such as batch norm's are moved on."""
-        leaves, spec = tree_flatten(feed)
-        shapes = spec, [_shape(leaf) for leaf in leaves]
-        if self._trusted and shapes == self._shapes:
-            self._replayed += 1
-            if self._replayed < self._looks:
-                self._take(self._run(leaves))
-                return
-            self._looks *= 4
-            found = self._rehearse(leaves)
-            self.models.each(self.objective, *feed).sum().backward()
-            self._require_close(*found)
+        if not self._hopeful:
+            self._compute(feed)
             return
-        rehearsed = None
-        if self._hopeful and not self._trusted:
-            if self._graph is None:
-                self._record(feed, leaves)
-                self._shapes = shapes
-                return
-            if shapes == self._shapes:
-                rehearsed = self._rehearse(leaves)
-        self.models.each(self.objective, *feed).sum().backward()
-        if rehearsed is not None:
-            self._trusted = self._same(*rehearsed)
-            self._hopeful = self._trusted
+        leaves, spec = tree_flatten(feed)
+        shapes = spec, [_shape(leaf) for leaf in leaves], _repeated(leaves)
+        step = next((one for one in self._steps if one.shapes == shapes), None)
+        if step is None and len(self._steps) < SHAPES:
+            self._record(feed, leaves, shapes)
+        elif step is None:
+            self._compute(feed)
+        elif step.trusted and step.replayed + 1 < step.look:
+            step.replayed += 1
+            self._take(self._run(step, leaves), step.borrowed)
+        else:
+            self._look(step, feed, leaves)
 
-    def _record(self, feed: tuple[Any, ...], leaves: list[Any]) -> None:
+    def _compute(self, feed: tuple[Any, ...]) -> None:
+        self.models.each(self.objective, *feed).sum().backward()
+
+    def _record(self, feed: tuple[Any, ...], leaves: list[Any], shapes: Any) -> None:
         """One step, computed and written down."""
         weights = self.models.weights()
         values = [w.detach() for w in weights.values()]
@@ -83,32 +90,56 @@ class Gradients:
                 losses = twin.each(self.objective, *feed)
                 return torch.autograd.grad(losses.sum(), own, allow_unused=True)
 
-        found, trace = traced(gradient, [*values, *self._state.values(), *_tensors(leaves)])
+        before = [t.clone() for t in self._state.values()]
+        try:
+            found, trace = traced(gradient, [*values, *self._state.values(), *_tensors(leaves)])
+        except (
+            RuntimeError,
+            NotImplementedError,
+            TypeError,
+        ):  # `torch.cond` bears no dispatch mode
+            for tensor, value in zip(self._state.values(), before, strict=True):
+                tensor.copy_(value)
+            self._hopeful = False
+            self._compute(feed)  # and what is the objective's own error is raised again
+            return
         self._hopeful = trace is not None
         if trace is not None:
-            self._graph = trimmed(trace).compiled().forward
+            self._steps.append(Step(shapes, trimmed(trace).compiled().forward))
         for weight, grad in zip(self._weights, found, strict=True):
             weight.grad = None if grad is None else grad.clone()
 
-    def _run(self, leaves: list[Any], state: list[Tensor] | None = None) -> list[Tensor | None]:
-        assert self._graph is not None
+    def _look(self, step: Step, feed: tuple[Any, ...], leaves: list[Any]) -> None:
+        """One step, computed and replayed; the first of its shapes must agree to the last bit."""
+        found = self._rehearse(step, leaves)
+        self._compute(feed)
+        if not step.trusted:
+            self._hopeful = step.trusted = self._same(*found)
+            return
+        step.replayed += 1
+        step.look *= 4
+        self._require_close(step, *found)
+
+    def _run(
+        self, step: Step, leaves: list[Any], state: list[Tensor] | None = None
+    ) -> list[Tensor | None]:
         values = [w.detach() for w in self._weights]
         buffers = self._state.values() if state is None else state
         with torch.no_grad():
-            return self._graph(*values, *buffers, *_tensors(leaves))
+            return step.graph(*values, *buffers, *_tensors(leaves))
 
-    def _rehearse(self, leaves: list[Any]) -> tuple[list[Tensor | None], list[Tensor]]:
+    def _rehearse(self, step: Step, leaves: list[Any]) -> tuple[list[Tensor | None], list[Tensor]]:
         """What the trace says of this step, on copies of what it changes."""
         copies = [t.clone() for t in self._state.values()]
-        found = self._run(leaves, copies)
-        again = self._run(leaves, [t.clone() for t in self._state.values()])
+        found = self._run(step, leaves, copies)
+        again = self._run(step, leaves, [t.clone() for t in self._state.values()])
         constants = [one for one in again if one is not None]  # they are the same twice
-        inputs = [*self._weights, *copies, *_tensors(leaves), *constants]
-        taken = {t.untyped_storage().data_ptr() for t in inputs}
-        self._borrowed = [
-            g is not None and (g.untyped_storage().data_ptr() in taken or not _dense(g))
-            for g in found
-        ]
+        taken = {_memory(t) for t in (*self._weights, *copies, *_tensors(leaves), *constants)}
+        step.borrowed = []
+        for grad in found:  # weights that are added to one another have the same gradient
+            borrowed = grad is not None and (_memory(grad) in taken or not _dense(grad))
+            step.borrowed.append(borrowed)
+            taken |= {_memory(grad)} if grad is not None else set()
         return found, copies
 
     def _same(self, found: list[Tensor | None], state: list[Tensor]) -> bool:
@@ -122,20 +153,20 @@ class Gradients:
         grads = [w.grad for w in self._weights]
         return list(zip([*grads, *self._state.values()], [*found, *state], strict=True))
 
-    def _require_close(self, found: list[Tensor | None], state: list[Tensor]) -> None:
+    def _require_close(self, step: Step, found: list[Tensor | None], state: list[Tensor]) -> None:
         for now, again in self._pairs(found, state):
             if not _close(now, again):
                 raise BadInput(
                     "the trace of the objective, which was right before, is wrong at step "
-                    f"{self._replayed} after that",
+                    f"{step.replayed} after that",
                     expected="an objective that depends on nothing but the model and its batches",
                     cure="hand numbers that change from step to step over with the batches "
                     "(`feed`), or call `tune` with pure=False",
                 )
 
-    def _take(self, found: list[Tensor | None]) -> None:
-        for weight, grad, borrowed in zip(self._weights, found, self._borrowed, strict=True):
-            weight.grad = grad.clone() if grad is not None and borrowed else grad
+    def _take(self, found: Sequence[Tensor | None], borrowed: Sequence[bool]) -> None:
+        for weight, grad, copied in zip(self._weights, found, borrowed, strict=True):
+            weight.grad = grad.clone() if grad is not None and copied else grad
 
 
 def _close(one: Tensor | None, other: Tensor | None) -> bool:
@@ -153,11 +184,24 @@ def _tensors(leaves: list[Any]) -> list[Tensor]:
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
+def _repeated(leaves: list[Any]) -> list[int | None]:
+    """Where each tensor stands first: of one that is handed over twice a trace knows one place."""
+    places: dict[int, int] = {}
+    return [
+        places.setdefault(id(leaf), k) if isinstance(leaf, Tensor) else None
+        for k, leaf in enumerate(leaves)
+    ]
+
+
 def _shape(leaf: Any) -> Any:
     """What a trace takes for granted of a part of a feed; numbers are traced as they are."""
     if isinstance(leaf, Tensor):
         return leaf.shape, leaf.dtype, leaf.device, leaf.stride()
     return leaf
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _dense(tensor: Tensor) -> bool:

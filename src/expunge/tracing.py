@@ -14,9 +14,14 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+aten = torch.ops.aten
+
 UNFORESEEN = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+# write into statistics that they are handed, of which their schemas say nothing
+UNTOLD = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default}
 
 
 class Layout(NamedTuple):
@@ -51,8 +56,8 @@ def traced(
     """What a function of these tensors returns, and the operations that it did.
 
     The function runs once, with all that it changes. Tensors that are neither among the inputs nor
-    made by an operation are constants of the trace. There is none of a function that reads numbers
-    out of tensors, or that works with sparse ones.
+    made by an operation are constants of the trace. There is no trace of a function that decides by
+    numbers, that works with sparse tensors, or that writes into a constant: a counter of its own.
     """
     writer = Writer(inputs)
     with writer:
@@ -70,6 +75,7 @@ class Writer(TorchDispatchMode):
         super().__init__()
         self.graph, self.constants = Graph(), nn.Module()
         self.nodes: Any = WeakTensorKeyDictionary()  # of tensors; they may die meanwhile
+        self.outside = set[int]()  # memory of constants
         self.lost = False  # whether something was done that cannot be written down
         for k, tensor in enumerate(inputs):
             self._made(tensor, self.graph.placeholder(f"input_{k}"))
@@ -81,7 +87,7 @@ class Writer(TorchDispatchMode):
         given: Any = (args, kwargs or {})
         written = None if self.lost else map_aggregate(given, self._written)
         result = func(*args, **(kwargs or {}))
-        self.lost |= not UNFORESEEN.isdisjoint(func.tags)
+        self.lost |= unforeseen(func, args) or (writes(func) and self._reads_outside(given))
         if written is not None:
             self._made(result, self.graph.call_function(func, *written))
         return result
@@ -91,8 +97,17 @@ class Writer(TorchDispatchMode):
         if tensor not in self.nodes:
             name = f"constant_{len(list(self.constants.buffers()))}"
             self.constants.register_buffer(name, tensor)
-            self._made(tensor, self.graph.get_attr(name))
+            made = self.graph.get_attr(name)
+            self._made(tensor, made)
+            if self.lost:  # a sparse one
+                return made
+            self.outside.add(tensor.untyped_storage().data_ptr())
         return self.nodes[tensor]
+
+    def _reads_outside(self, given: Any) -> bool:
+        tensors = [t for t in tree_leaves(given) if isinstance(t, Tensor)]
+        strided = [t for t in tensors if t.layout is torch.strided]
+        return any(t.untyped_storage().data_ptr() in self.outside for t in strided)
 
     def _written(self, given: Any) -> Any:
         return self.node(given) if isinstance(given, Tensor) else given
@@ -107,3 +122,17 @@ class Writer(TorchDispatchMode):
         elif isinstance(result, tuple | list):
             for k, part in enumerate(result):
                 self._made(part, self.graph.call_function(operator.getitem, (node, k)))
+
+
+def unforeseen(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether numbers decide what an operation gives, or of what shape."""
+    if func is aten.index.Tensor:  # by truths they do, by row numbers they do not
+        kinds = {one.dtype for one in args[1] if one is not None}
+        return not kinds <= {torch.int32, torch.int64}
+    return not UNFORESEEN.isdisjoint(func.tags)
+
+
+def writes(func: Any) -> bool:
+    """Whether an operation may write into what it is handed, as far as it is known."""
+    schema = getattr(func, "_schema", None)
+    return schema is None or schema.is_mutable or func in UNTOLD

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from expunge.tracing import Layout, Trace
+from expunge.tracing import Layout, Trace, writes
 
 aten = torch.ops.aten
 
@@ -32,11 +32,11 @@ OVER: dict[Any, Any] = {  # elementwise, and their twins that write over their f
     aten.div.Tensor: aten.div_.Tensor,
     aten.relu.default: aten.relu_.default,
 }
-SHAPED = {  # read the shape of their first argument only
+LIKE = {  # of their first argument read the shape and type only, or the type only
     *(aten.ones_like.default, aten.zeros_like.default, aten.full_like.default),
     *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
 }
-MADE = {  # of numbers only
+MADE = {  # of numbers only; a copy to another type is made of a number, too: `_to_copy(1.0)`
     *(aten.scalar_tensor.default, aten.full.default, aten.zeros.default, aten.ones.default),
     aten._to_copy.default,
 }
@@ -70,13 +70,8 @@ def _idle(node: Node) -> bool:
 
 def _only_read(node: Node) -> bool:
     """Whether nobody writes into the memory of a node, or keeps it after the step."""
-    return not any(_writes(u) or (_views(u) and not _only_read(u)) for u in node.users)
-
-
-def _writes(node: Node) -> bool:
-    """Whether a node may write into what it reads; the trace's end hands it to whoever may."""
-    schema = getattr(node.target, "_schema", None)
-    return schema is None or schema.is_mutable
+    # the end of the trace, which is no operation, hands out what it reads
+    return not any(writes(u.target) or (_views(u) and not _only_read(u)) for u in node.users)
 
 
 def _views(node: Node) -> bool:
@@ -102,10 +97,12 @@ def _keep_constants(trace: Trace) -> None:
     for node in nodes:
         if node.op != "call_function":
             continue
-        if _writes(node):
+        if writes(node.target):
             written |= {_memory(values[one]) for one in node.all_input_nodes if one in values}
         elif (found := _constant(node, values)) is not None:
             values[node] = found
+        elif _views(node):  # of which it is not known who writes into it
+            written |= {_memory(values[one]) for one in node.all_input_nodes if one in values}
     for node, value in list(values.items()):  # nor is constant what is read out of such memory
         if _memory(value) in written or any(one not in values for one in _read(node)):
             del values[node]
@@ -127,7 +124,7 @@ def _constant(node: Node, values: dict[Node, Tensor]) -> Tensor | None:
         return None
     read = _read(node)
     random = torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
-    if random or not (read or target in SHAPED | MADE) or any(one not in values for one in read):
+    if random or not (read or target in LIKE | MADE) or any(one not in values for one in read):
         return None
 
     def value(one: Node) -> Tensor:
@@ -139,7 +136,7 @@ def _constant(node: Node, values: dict[Node, Tensor]) -> Tensor | None:
 
 def _read(node: Node) -> list[Node]:
     """The nodes whose numbers a node depends on."""
-    return [] if node.target in SHAPED else node.all_input_nodes
+    return [] if node.target in LIKE else node.all_input_nodes
 
 
 def _memory(tensor: Tensor) -> int:

@@ -19,7 +19,7 @@ class Workshop:
     store: Store
     seed: int = 0
     device: str = "cpu"
-    jobs: int | None = None  # None: one process a core, or one alone on an accelerator
+    jobs: int | None = None  # None: one process a core or fewer, or one alone on an accelerator
     group: int | None = None  # members a group; None: chosen by a short timing
     progress: bool = True
     backend: str = "processes"  # or "ray": tasks of a cluster, of which `jobs` at once
@@ -47,12 +47,16 @@ class Workshop:
         return Cluster(self.address, self.store.root, jobs, gpus)
 
     @property
+    def processes(self) -> int:
+        """How many processes there may be."""
+        return fanout.jobs_for(self.device, self.jobs)
+
+    @property
     def spread_over(self) -> str:
         """What does the work, in words."""
         if self.cluster is not None:
             return "as tasks of a Ray cluster"
-        jobs = fanout.jobs_for(self.device, self.jobs)
-        return f"by {jobs} processes" if jobs > 1 else "by one process"
+        return f"by {self.processes} processes" if self.processes > 1 else "by one process"
 
     def missing(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """Those whose key the store does not hold whole."""
@@ -65,6 +69,7 @@ class Workshop:
         label: str,
         sizes: Mapping[str, int],
         names: Mapping[str, str],
+        jobs: Callable[[], int] | None = None,
     ) -> None:
         """Fill the store, spread over processes: `function(*task)` for each key that it lacks.
 
@@ -74,12 +79,15 @@ class Workshop:
             label: what the progress bar says.
             sizes: by key, how much of the bar a task fills.
             names: by key, which members of what a task makes, for messages.
+            jobs: how many processes are best, asked only of more work than all do at once.
         """
         if missing := self.missing(tasks):
+            most = self.processes
+            best = jobs() if jobs is not None and len(missing) > most else most
             fanout.spread(
                 _make_once,
                 [(self.store, key, function, task) for key, task in missing.items()],
-                jobs=fanout.jobs_for(self.device, self.jobs),
+                jobs=best,
                 label=label,
                 sizes=[sizes[key] for key in missing],
                 names=[names[key] for key in missing],

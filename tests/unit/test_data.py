@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.contract.problems import generator
 from expunge.data import CHUNK, DatasetData, TensorData, walk
 from expunge.errors import BadInput
 from expunge.fingerprints import fingerprints
@@ -270,3 +271,15 @@ def test_items_that_cannot_be_joined_are_named_with_the_cure():
     for items in ([(None, 0), (None, 1)], [({"a": 1}, 0), ({"b": 1}, 1)], [([1], 0), ([1, 2], 1)]):
         with pytest.raises(BadInput, match=r"rows 0.* cannot be joined .*what is no number"):
             list(DatasetData(items).batches([torch.tensor([0, 1])]))
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (0,), (2, 0)])
+def test_rows_in_memory_lie_as_the_data_do(shape):
+    rows = torch.randint(0, 7, shape, generator=generator(0))
+    pictures = torch.randn(7, 2, 4, 4, generator=generator(1))
+    last = pictures.to(memory_format=torch.channels_last)
+    for inputs in (pictures, last, pictures.to(torch.uint8), pictures.transpose(1, 2)):
+        (found,) = TensorData(inputs, torch.arange(7)).batches([rows])
+        assert torch.equal(found.inputs, inputs[rows])
+        assert found.inputs.stride() == inputs[rows].stride()
+        assert torch.equal(found.targets, rows)

@@ -23,7 +23,7 @@ from expunge.data import Batch
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.penalty import SDPenalty
-from expunge.replay import LEAST, Gradients
+from expunge.replay import LEAST, SHAPES, Gradients
 from expunge.rng import seeded
 from expunge.train import train
 
@@ -54,6 +54,30 @@ class Counting(nn.Module):
         return self.net(x) * (1 + 0.01 * self.asked)
 
 
+class Warming(nn.Module):
+    """It counts in a tensor that is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.asked = mlp(), torch.zeros(())
+
+    def forward(self, x):
+        self.asked += 1
+        return self.net(x) * (1 - 0.5**self.asked)
+
+
+class Twice(nn.Module):
+    """Two weights that are added to one another have one gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+        self.a, self.b = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, x):
+        return self.net(x + (self.a + self.b))
+
+
 class Masking(nn.Module):
     """With a buffer of truths and an empty one, as attention has them."""
 
@@ -73,9 +97,9 @@ def steps(monkeypatch):
     replayed = []
 
     class Watched(Gradients):
-        def _take(self, found):
+        def _take(self, *found):
             replayed.append(1)
-            super()._take(found)
+            super()._take(*found)
 
     monkeypatch.setattr(loop, "Gradients", Watched)
     return replayed
@@ -97,6 +121,7 @@ PROBLEMS = {
     "half frozen": partial(tiny, half_frozen, **LONG),
     "Adam": partial(tiny, mlp, optimizer=ADAM, **LONG),
     "penalty": partial(tiny, mlp, penalty=SDPenalty(0.5), **LONG),
+    "one gradient of two weights": partial(tiny, Twice, clip=0.1, l2=0.1, **LONG),
     "clip and l2": partial(tiny, mlp, clip=0.1, l2=0.1, **LONG),
     "ema": partial(tiny, batchnorm, ema=0.9, **LONG),
 }
@@ -124,8 +149,9 @@ def test_one_model_alone_is_not_traced(monkeypatch, steps, group):
     assert bool(steps) == (group > 1)
 
 
-def test_what_python_does_beside_the_model_is_found(monkeypatch, steps):
-    problem = tiny(Counting, forget=(), **LONG)
+@pytest.mark.parametrize("build", [Counting, Warming])
+def test_what_is_counted_beside_the_model_is_found(monkeypatch, steps, build):
+    problem = tiny(build, forget=(), **LONG)
     fast = trained(problem, monkeypatch)
     assert not steps
     assert same_bits(fast, trained(problem, monkeypatch, least=10**9))
@@ -161,6 +187,10 @@ def alike(one, two):
     )
 
 
+def trusted(replays):
+    return bool(replays._steps) and all(step.trusted for step in replays._steps)
+
+
 def cross_entropy(model, batch):
     return nn.functional.cross_entropy(model(batch.inputs), batch.targets)
 
@@ -175,10 +205,36 @@ def check(objective, feeds, build=mlp):
     return replays, found
 
 
-def test_feeds_of_another_shape_are_computed():
-    sizes = [8, 8, 8, 5, 8]
+def test_every_shape_of_feeds_has_a_trace_of_its_own():
+    sizes = [8, 5, 8, 5, 8, 8, 5, 5]
     replays, _ = check(cross_entropy, [(batch(k, size),) for k, size in enumerate(sizes)])
-    assert replays._trusted
+    assert trusted(replays)
+    assert [step.replayed for step in replays._steps] == [2, 2]
+
+
+def test_feeds_of_too_many_shapes_are_computed():
+    sizes = 2 * [*range(2, 4 + SHAPES)]
+    replays, _ = check(cross_entropy, [(batch(k, size),) for k, size in enumerate(sizes)])
+    assert len(replays._steps) == SHAPES
+
+
+def test_a_tensor_that_is_handed_over_twice_is_another_feed_than_two():
+    def objective(model, one, other):
+        return cross_entropy(model, one) - 0.1 * cross_entropy(model, other)
+
+    twice = [(one, one) for one in map(batch, range(4))]
+    apart = [(batch(k), batch(100 + k)) for k in range(4)]
+    replays, _ = check(objective, [*twice, *apart, *twice])
+    assert len(replays._steps) == 2
+    assert trusted(replays)
+
+
+def test_rows_that_are_looked_up_by_number_are_replayed():
+    def objective(model, batch):
+        return (model(batch.inputs)[order] * weights).square().mean()
+
+    order, weights = torch.tensor([3, 1, 0, 0]), torch.rand(4, 3, generator=generator(0))
+    assert trusted(check(objective, [(batch(k),) for k in range(4)])[0])
 
 
 def test_a_factor_for_each_member_is_part_of_the_feed():
@@ -186,7 +242,7 @@ def test_a_factor_for_each_member_is_part_of_the_feed():
         return cross_entropy(model, batch) * factor
 
     feeds = [(batch(k), torch.rand(MEMBERS, generator=generator(k))) for k in range(5)]
-    assert check(objective, feeds)[0]._trusted
+    assert check(objective, feeds)[0]._steps[0].trusted
 
 
 def test_a_weight_that_plays_no_part_has_no_gradient():
@@ -199,7 +255,7 @@ def test_a_weight_that_plays_no_part_has_no_gradient():
             return self.net(x)
 
     replays, found = check(cross_entropy, [(batch(k),) for k in range(4)], Idle)
-    assert replays._trusted
+    assert trusted(replays)
     assert found[-1]["idle.weight"] is None
 
 
@@ -229,7 +285,7 @@ def test_gradients_may_be_changed_in_place():
         for weight in models.weights().values():
             weight.grad.mul_(3)
         assert torch.equal(given.inputs, before)
-    assert replays._trusted
+    assert trusted(replays)
 
 
 def test_what_cannot_be_written_down_is_computed():
@@ -243,6 +299,21 @@ def test_what_cannot_be_written_down_is_computed():
         found = gradient(models, objective, batch(k), replays=replays)
         assert alike(found, gradient(group(), cross_entropy, batch(k)))
         assert not replays._hopeful  # so nothing is written down again
+
+
+def test_what_refuses_to_be_watched_is_computed_once(monkeypatch):
+    """A model with `torch.cond`, say; what moved meanwhile, such as batch norm's mean, goes back."""
+
+    def refusing(function, inputs):
+        function()
+        raise NotImplementedError("no rule for this mode")
+
+    monkeypatch.setattr("expunge.replay.traced", refusing)
+    check(cross_entropy, [(batch(k),) for k in range(3)], batchnorm)
+    models, twin = group(batchnorm), group(batchnorm)
+    gradient(models, None, batch(0), replays=Gradients(models, cross_entropy, True))
+    gradient(twin, cross_entropy, batch(0))
+    assert alike(models.stacked, twin.stacked)
 
 
 def test_the_step_that_is_written_down_is_done_once():
@@ -273,7 +344,7 @@ def test_an_objective_that_looks_at_numbers_outside_is_not_replayed():
         scale[0] = 1.0 + k
         found = gradient(models, objective, batch(k), replays=replays)
         assert alike(found, gradient(group(), objective, batch(k)))
-    assert not replays._trusted
+    assert not trusted(replays)
 
 
 def test_an_objective_that_changes_later_is_refused():

@@ -8,6 +8,8 @@ from torch import nn
 from expunge.contract.problems import generator
 from expunge.tracing import traced
 
+SPARSE, COUNTER = torch.eye(4).to_sparse(), torch.zeros(())
+
 
 def trace(function, *given):
     return traced(lambda: (function(*given),), given)[1]
@@ -31,6 +33,7 @@ FUNCTIONS = {
     "several results": lambda x: x.max(dim=1).values + x.max(dim=1).indices,
     "lists": lambda x: torch.cat([*x.split(1), x.unbind()[0][None]]),
     "in place": lambda x: x.mul_(2).t().add_(1).relu(),
+    "rows by number": lambda x: x[torch.tensor([2, 0, 0])] + x[:, [1]],
     "a constant": lambda x: x * torch.tensor([1.0, 2.0, 3.0, 4.0]),
     "sums by name": lambda x: torch.add(x, x, alpha=3).softmax(dim=-1),
     "questions of shape and type": lambda x: x.to(torch.promote_types(x.dtype, torch.float64)),
@@ -78,13 +81,22 @@ def test_gradients_are_part_of_the_trace():
         lambda x: x + len(x.nonzero()),
         lambda x: x[x > 0].sum(),
         lambda x: x.to_sparse().to_dense(),
+        lambda x: x + torch.eye(4)[:3].to_sparse().to_dense(),
+        lambda x: x @ SPARSE.to_dense(),
+        lambda x: COUNTER.add_(1) + x,
+        lambda x: COUNTER[None].add_(1) + x,
     ],
-    ids=["a number", "a question", "a count", "a selection", "sparse"],
+    ids=[
+        *("a number", "a question", "a count", "a selection", "sparse", "a sparse row"),
+        *("a sparse constant", "a counter", "a view of a counter"),
+    ],
 )
 def test_there_is_no_trace_of_what_numbers_decide(function):
     x = numbers(0, 3, 4)
+    COUNTER.zero_()
     (found,), made = traced(lambda: (function(x),), [x])
     assert made is None
+    COUNTER.zero_()
     assert torch.equal(found, function(x))
 
 

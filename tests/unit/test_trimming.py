@@ -204,6 +204,31 @@ def test_a_constant_that_is_written_to_is_made_anew():
         assert same(twin(x), [function(x)])
 
 
+def test_a_constant_that_is_written_to_through_one_of_its_parts_is_made_anew():
+    def function(x):
+        total = torch.zeros_like(x)
+        for part, own in zip(total.chunk(2), x.chunk(2), strict=True):
+            part.add_(own)
+        return total.relu()
+
+    (x,) = tensors((4, 4))
+    twin = trimmed(trace(function, x)).compiled()
+    for _ in range(2):
+        assert same(twin(x), [function(x)])
+
+
+def test_statistics_that_batch_norm_writes_into_are_made_anew():
+    def function(x):
+        mean, variance = x.new_zeros(4), x.new_ones(4)
+        z = torch.native_batch_norm(x, None, None, mean, variance, True, 0.1, 1e-5)[0]
+        return z + mean + variance
+
+    (x,) = tensors((3, 4))
+    twin = trimmed(trace(function, x)).compiled()
+    for _ in range(2):
+        assert same(twin(x), [function(x)])
+
+
 def test_draws_are_no_constants():
     def function(x):
         return x + torch.rand_like(torch.zeros_like(x)) + torch.bernoulli(torch.full((4,), 0.5))

@@ -145,7 +145,8 @@ def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False)
     tasks = {job.key: (job, tolerant) for job in todo}
     sizes = {job.key: len(job.ids) for job in todo}
     names = {job.key: f"{job.method.name} of {named('original', job.ids)}" for job in todo}
-    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes, names)
+    best = todo[0].maker.processes if todo else None
+    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes, names, best)
 
 
 def result_of(done: Sequence[Job]) -> Observed | Failed:

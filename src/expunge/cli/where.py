@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from expunge.workshop import Workshop
 
 Jobs = Annotated[
-    int | None, typer.Option(help="Processes, or tasks of a cluster at once; default one a core.")
+    int | None,
+    typer.Option(help="Processes, or tasks of a cluster at once; default one a core at most."),
 ]
 Backend = Annotated[
     str, typer.Option(help="processes of this machine, or ray: tasks of a cluster (docs/ray.md).")

@@ -1,6 +1,7 @@
 """What the system says of a place that cannot be written, in words and with its cure."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +36,9 @@ def writable(path: Path, doing: str = "write") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = Path(error.filename or path)
-        if path.parent not in named.parents and named not in path.parents:
+        name = error.filename if isinstance(error.filename, str | bytes) else str(path)
+        named, place = Path(os.path.abspath(os.fsdecode(name))), Path(os.path.abspath(path))
+        if place.parent not in named.parents and named not in place.parents:
             raise
         expected, cure = FAULTS.get(
             error.errno or 0,

@@ -16,6 +16,7 @@ from expunge.store.disk import writable
 KINDS = {  # of results; everything but "attributions" is made again when it is missing
     "recipes": "names of recipes, by what they do",
     "groups": "how many members of a recipe train at once, and why",
+    "processes": "how many processes train a recipe's models fastest",
     "models": "trained models, a block each",
     "outputs": "what half-data models answer, a block each",
     "attributions": "which half-data models belong together",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     place = tmp_path / "file" / "below" / "copy"
     with pytest.raises(BadInput, match="cannot write .*copy"), store.writing(place):
         pass
+
+
+@pytest.mark.parametrize("place", ["out/copy", "out/../out/copy"])
+def test_a_relative_path_is_no_other_place(tmp_path, monkeypatch, place):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "denied", str(tmp_path / "out" / "x"))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with pytest.raises(BadInput, match="cannot write out/.*denied"), store.writing(Path(place)):
+        pass
+
+
+def test_a_fault_that_names_a_number_in_the_place_of_a_file(tmp_path):
+    with pytest.raises(BadInput, match="cannot write .*x "), writable(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "no space", 7)
