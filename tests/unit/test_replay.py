@@ -302,7 +302,7 @@ def test_what_cannot_be_written_down_is_computed():
 
 
 def test_what_refuses_to_be_watched_is_computed_once(monkeypatch):
-    """A model with `torch.cond`, say; what moved meanwhile, such as batch norm's mean, goes back."""
+    """A model with `torch.cond`, say; batch norm's mean, which moved meanwhile, goes back."""
 
     def refusing(function, inputs):
         function()
