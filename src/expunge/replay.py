@@ -26,8 +26,7 @@ from expunge.trimming import trimmed
 
 LEAST = 40  # steps of a run; with fewer the trace takes as long as it spares
 SHAPES = 4  # kinds of batches that have a trace each; SCRUB has two
-
-
+# of what bears no dispatch mode; whatever else goes wrong is raised again when it is computed
 REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
 
 
@@ -93,15 +92,11 @@ class Gradients:
         before = [t.clone() for t in self._state.values()]
         try:
             found, trace = traced(gradient, [*values, *self._state.values(), *_tensors(leaves)])
-        except (
-            RuntimeError,
-            NotImplementedError,
-            TypeError,
-        ):  # `torch.cond` bears no dispatch mode
+        except REFUSALS:
             for tensor, value in zip(self._state.values(), before, strict=True):
                 tensor.copy_(value)
             self._hopeful = False
-            self._compute(feed)  # and what is the objective's own error is raised again
+            self._compute(feed)
             return
         self._hopeful = trace is not None
         if trace is not None:
