@@ -106,7 +106,7 @@ class Maker:
             if needed:
                 chosen = choose_processes(self.arranged, self.group, shop.device, most)
                 shop.store.save(key, {}, chosen._asdict())
-                fanout.say(f"Of {most} processes {chosen.told()}.", shop.progress)
+                fanout.say(f"{chosen.told()}.", shop.progress)
                 return chosen.best
         return Processes(**self.kept(key).facts).best
 

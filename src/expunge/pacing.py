@@ -24,7 +24,8 @@ class Processes(NamedTuple):
 
     def told(self) -> str:
         """In words."""
-        return f"{self.best} at once train fastest ({self.timings})"
+        many = f"{self.best} processes" if self.best > 1 else "one process"
+        return f"Work is spread over {many} ({self.timings})"
 
 
 def choose_processes(problem: Problem, group: int, device: str, most: int) -> Processes:
