@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from expunge.audit.filed import filed
+from expunge.audit.filed import filed, require_same, stamp
 from expunge.audit.fitting import check_models, check_pictures, check_targets, check_texts
 from expunge.audit.manifest import TEXTS, array_files, checksums, file_sha256
 from expunge.audit.manifest import manifest as manifest
@@ -139,15 +139,18 @@ def _names(folder: Path) -> list[str]:
 
 
 def _opened(path: Path, promised: dict[str, str] | None, how: Callable[[Path], Any]) -> Any:
+    seen = stamp(path)
     _check(path, promised)
     try:
-        return how(path)
+        found = how(path)
     except SafetensorError as error:
         raise BadInput(
             f"{path.name} is damaged ({error})",
             expected="a whole safetensors file",
             cure="write or fetch it again",
         ) from error
+    require_same(path, stamp(path), seen)  # else another file was checked than was read
+    return found
 
 
 def _loaded(path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ the file where the system caches it in large pages.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from expunge.audit.views import View
 from expunge.errors import BadInput
 
+Stamp = tuple[int, int, int]
+
 
 def filed(path: Path) -> dict[str, "Filed"]:
     """The tensors of a safetensors file by name, unread.
@@ -22,6 +25,7 @@ def filed(path: Path) -> dict[str, "Filed"]:
     Raises:
         SafetensorError: the file is damaged or cut short.
     """
+    seen = stamp(path)
     whole = path.stat().st_size
     with path.open("rb") as file:  # not by `safe_open`, which maps it
         size = int.from_bytes(file.read(8), "little")
@@ -34,7 +38,7 @@ def filed(path: Path) -> dict[str, "Filed"]:
             shape, dtype = torch.Size(one["shape"]), DTYPES[one["dtype"]]
             if one["data_offsets"] != [end, end + shape.numel() * dtype.itemsize]:
                 raise ValueError(f"{name} is not where it should be")
-            found[name] = Filed(path, start + end, shape, dtype)
+            found[name] = Filed(path, start + end, shape, dtype, seen)
             end = one["data_offsets"][1]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SafetensorError(f"its header cannot be read: {error}") from error
@@ -58,10 +62,14 @@ class Filed(View):
         start: byte at which the tensor begins.
         shape: (members, rows, ...).
         dtype: of its numbers.
+        seen: the file's `stamp` when its header, and perhaps its checksum, was read.
     """
 
-    def __init__(self, path: Path, start: int, shape: torch.Size, dtype: torch.dtype) -> None:
+    def __init__(
+        self, path: Path, start: int, shape: torch.Size, dtype: torch.dtype, seen: Stamp
+    ) -> None:
         self.path, self.start, self.shape, self.dtype = path, start, shape, dtype
+        self.seen = seen
 
     def read(self, members: range, rows: range) -> Tensor:
         """See `View`."""
@@ -71,6 +79,7 @@ class Filed(View):
         of_row = found[0, 0].numel() * found.element_size()
         of_member = self.shape[1] * of_row
         with self.path.open("rb", buffering=0) as file:
+            require_same(self.path, stamp(file.fileno()), self.seen)
             for member, own in zip(members, found, strict=True):
                 file.seek(self.start + member * of_member + rows.start * of_row)
                 _fill(file, own, self.path)
@@ -83,9 +92,25 @@ def _fill(file: Any, own: Tensor, path: Path) -> None:
     while room:
         count = file.readinto(room)
         if not count:
-            raise BadInput(
-                f"{path} is shorter than when it was opened",
-                expected="evidence that stays as it is while it is read",
-                cure="run the command again when nothing else writes there",
-            )
+            raise _changed(path)
         room = room[count:]
+
+
+def stamp(file: Path | int) -> Stamp:
+    """What tells a file, by path or open, from another at its place and from itself changed."""
+    found = os.stat(file)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def require_same(path: Path, now: Stamp, seen: Stamp) -> None:
+    """Raise BadInput where a file is not what it was when it was looked at."""
+    if now != seen:
+        raise _changed(path)
+
+
+def _changed(path: Path) -> BadInput:
+    return BadInput(
+        f"{path} has changed since it was opened",
+        expected="evidence that stays as it is while it is read",
+        cure="run the command again when nothing else writes there",
+    )

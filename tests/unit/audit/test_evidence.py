@@ -1,10 +1,12 @@
 import json
 import math
+import os
 from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
 
+from expunge.audit import evidence
 from expunge.audit.evidence import manifest, read
 from expunge.audit.margin import margins
 from expunge.errors import BadInput
@@ -252,6 +254,22 @@ def test_a_changed_byte_is_found_and_the_file_named(tmp_path):
     spoil(tmp_path / "oracle.safetensors")
     with pytest.raises(BadInput, match="oracle.safetensors has another SHA-256"):
         read(tmp_path, "classification", verify_manifest=True)
+
+
+@pytest.mark.parametrize("name", ["oracle", "targets"])
+def test_a_file_that_is_exchanged_after_its_check_is_not_read(tmp_path, monkeypatch, name):
+    def exchanging(path):
+        found = checked(path)
+        if path.name == f"{name}.safetensors":
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content[:-1] + b"x")
+            os.utime(path, ns=(0, 0))
+        return found
+
+    checked = evidence.file_sha256
+    monkeypatch.setattr(evidence, "file_sha256", exchanging)
+    refused(tmp_path, files(), f"{name}.safetensors has changed since", sealed=True)
 
 
 def test_without_verification_a_manifest_is_not_looked_at(tmp_path):

@@ -1,6 +1,7 @@
 """Views: whatever piece is looked at is that of the table in memory."""
 
 import itertools
+import os
 
 import pytest
 import torch
@@ -44,14 +45,33 @@ def test_pieces_of_a_file(tmp_path, values, dtype):
     same(found["z"], others["z"])
 
 
-def test_a_file_that_was_cut_since_is_not_read_as_if_whole(tmp_path):
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def exchange(path):
+    other = path.with_name("other")
+    save_file({"forget": VALUES + 1}, other)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+
+
+def overwrite(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(0, 0))  # the clock of a file system may be coarse
+
+
+@pytest.mark.parametrize("change", [cut, exchange, overwrite])
+def test_a_file_that_has_changed_since_is_not_read_as_the_same(tmp_path, change):
     path = tmp_path / "x.safetensors"
     save_file({"forget": VALUES}, path)
     found = filed(path)["forget"]
-    path.write_bytes(path.read_bytes()[:-4])
     assert torch.equal(found[:6], VALUES[:6])
-    with pytest.raises(BadInput, match="shorter than when it was opened"):
-        found[:]
+    change(path)
+    with pytest.raises(BadInput, match="x.safetensors has changed since it was opened"):
+        found[:6]
 
 
 @pytest.mark.parametrize("numbers", [1, 50, 1 << 22])
