@@ -267,10 +267,13 @@ def gone(pid):
 
 
 INTERRUPTED = """
-import os, time
+import os, signal, time
 from pathlib import Path
 from expunge.fanout.cluster import Cluster
 from expunge.fanout import spread
+
+# whoever runs the tests in the background may have had it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def nap(n):
     Path(f"pid-{n}").write_text(str(os.getpid()))
