@@ -20,7 +20,15 @@ from expunge.contract.problems import (
 )
 from expunge.data import DatasetData
 from expunge.errors import BadInput
-from expunge.grouping import ChannelsLast, Choice, bears_layout, choose_group, refusal, timed_sizes
+from expunge.grouping import (
+    ChannelsLast,
+    Choice,
+    bears_layout,
+    choose_group,
+    on_validation,
+    refusal,
+    timed_sizes,
+)
 from expunge.maker import Maker
 from expunge.store import Store
 from expunge.train import train
@@ -141,6 +149,15 @@ class Broken(nn.Module):
 def test_a_model_that_does_not_run_at_all_is_an_error():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         choose_group(tiny(Broken), "cpu")
+
+
+def test_rows_that_are_gone_do_not_matter_to_a_trial():
+    problem = replace(tiny(mlp), ids=[f"row {n}" for n in range(len(tiny(mlp).train))])
+    present = torch.ones(len(problem.train), dtype=torch.bool)
+    present[problem.forget] = False
+    probe = on_validation(replace(problem, forget=problem.forget[:0], present=present))
+    assert len(probe.present_rows) == len(probe.train) == len(problem.validation)
+    assert not len(probe.forget)
 
 
 def test_the_choice_is_kept_and_used_by_every_later_command(tmp_path, monkeypatch):

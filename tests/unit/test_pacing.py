@@ -53,6 +53,17 @@ def test_a_trial_reads_validation_rows_alone(monkeypatch):
     assert len(seen) == 3
 
 
+def test_so_many_processes_work_as_are_asked_of(monkeypatch):
+    def spread(function, tasks, *, jobs, **_):
+        used.append((len(tasks), jobs))
+        return [10.0] * len(tasks)
+
+    used = []
+    monkeypatch.setattr(fanout, "spread", spread)
+    assert pacing.together(tiny(mlp), 2, "cpu", 3, 4) == 30.0
+    assert used == [(3, 4)]  # of a pool that is not made anew
+
+
 def test_the_pace_of_one_process_counts_all_members(monkeypatch):
     def runner(*_):
         return lambda ids, steps, grouped: (asked.append(steps), 0.25)
