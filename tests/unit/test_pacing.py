@@ -49,7 +49,7 @@ def test_a_trial_reads_validation_rows_alone(monkeypatch):
     seen, base = [], tiny(mlp)
     monkeypatch.setattr(fanout, "spread", spread)
     monkeypatch.setattr(pacing, "SECONDS", 0.01)
-    assert choose_processes(base, 2, "cpu", 2).best == 2
+    assert choose_processes(base, 2, "cpu", 2).best in (1, 2)  # which is a matter of speed
     assert len(seen) == 3
 
 

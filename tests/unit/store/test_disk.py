@@ -64,9 +64,11 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["out/copy", "out/../out/copy"])
-def test_a_relative_path_is_no_other_place(tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_relative_path_is_no_other_place(tmp_path, monkeypatch, place, absolute):
     def denied(*_, **__):
-        raise PermissionError(errno.EACCES, "denied", str(tmp_path / "out" / "x"))
+        folder = tmp_path / "out" if absolute else Path("out")
+        raise PermissionError(errno.EACCES, "denied", str(folder / "x"))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.mkstemp", denied)
