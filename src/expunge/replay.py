@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten
 
 from expunge.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.tracing import traced
+from expunge.tracing import memory, traced
 from expunge.trimming import trimmed
 
 LEAST = 40  # steps of a run; with fewer the trace takes as long as it spares
@@ -129,12 +129,14 @@ class Gradients:
         found = self._run(step, leaves, copies)
         again = self._run(step, leaves, [t.clone() for t in self._state.values()])
         constants = [one for one in again if one is not None]  # they are the same twice
-        taken = {_memory(t) for t in (*self._weights, *copies, *_tensors(leaves), *constants)}
+        taken: set[int | None] = {
+            memory(t) for t in (*self._weights, *copies, *_tensors(leaves), *constants)
+        }
         step.borrowed = []
         for grad in found:  # weights that are added to one another have the same gradient
-            borrowed = grad is not None and (_memory(grad) in taken or not _dense(grad))
-            step.borrowed.append(borrowed)
-            taken |= {_memory(grad)} if grad is not None else set()
+            place = None if grad is None else memory(grad)
+            step.borrowed.append(grad is not None and (place in taken or not _dense(grad)))
+            taken.add(place)
         return found, copies
 
     def _same(self, found: list[Tensor | None], state: list[Tensor]) -> bool:
@@ -193,10 +195,6 @@ def _shape(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         return leaf.shape, leaf.dtype, leaf.device, leaf.stride()
     return leaf
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _dense(tensor: Tensor) -> bool:

@@ -101,13 +101,13 @@ class Writer(TorchDispatchMode):
             self._made(tensor, made)
             if self.lost:  # a sparse one
                 return made
-            self.outside.add(tensor.untyped_storage().data_ptr())
+            self.outside.add(memory(tensor))
         return self.nodes[tensor]
 
     def _reads_outside(self, given: Any) -> bool:
         tensors = [t for t in tree_leaves(given) if isinstance(t, Tensor)]
         strided = [t for t in tensors if t.layout is torch.strided]
-        return any(t.untyped_storage().data_ptr() in self.outside for t in strided)
+        return any(memory(t) in self.outside for t in strided)
 
     def _written(self, given: Any) -> Any:
         return self.node(given) if isinstance(given, Tensor) else given
@@ -130,6 +130,11 @@ def unforeseen(func: Any, args: tuple[Any, ...]) -> bool:
         kinds = {one.dtype for one in args[1] if one is not None}
         return not kinds <= {torch.int32, torch.int64}
     return not UNFORESEEN.isdisjoint(func.tags)
+
+
+def memory(tensor: Tensor) -> int:
+    """Where a tensor's memory begins; that of its views, too."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def writes(func: Any) -> bool:

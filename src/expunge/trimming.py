@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from expunge.tracing import Layout, Trace, writes
+from expunge.tracing import Layout, Trace, memory, writes
 
 aten = torch.ops.aten
 
@@ -98,13 +98,13 @@ def _keep_constants(trace: Trace) -> None:
         if node.op != "call_function":
             continue
         if writes(node.target):
-            written |= {_memory(values[one]) for one in node.all_input_nodes if one in values}
+            written |= {memory(values[one]) for one in node.all_input_nodes if one in values}
         elif (found := _constant(node, values)) is not None:
             values[node] = found
         elif _views(node):  # of which it is not known who writes into it
-            written |= {_memory(values[one]) for one in node.all_input_nodes if one in values}
+            written |= {memory(values[one]) for one in node.all_input_nodes if one in values}
     for node, value in list(values.items()):  # nor is constant what is read out of such memory
-        if _memory(value) in written or any(one not in values for one in _read(node)):
+        if memory(value) in written or any(one not in values for one in _read(node)):
             del values[node]
     for node, value in values.items():
         if all(user in values for user in node.users):
@@ -137,10 +137,6 @@ def _constant(node: Node, values: dict[Node, Tensor]) -> Tensor | None:
 def _read(node: Node) -> list[Node]:
     """The nodes whose numbers a node depends on."""
     return [] if node.target in LIKE else node.all_input_nodes
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _over_an_input(node: Node, fresh: set[Node]) -> None:

@@ -4,7 +4,8 @@ The folder's layout is described in docs/audit_json.md.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,18 +140,15 @@ def _names(folder: Path) -> list[str]:
 
 
 def _opened(path: Path, promised: dict[str, str] | None, how: Callable[[Path], Any]) -> Any:
-    seen = stamp(path)
-    _check(path, promised)
     try:
-        found = how(path)
+        with _checked(path, promised):
+            return how(path)
     except SafetensorError as error:
         raise BadInput(
             f"{path.name} is damaged ({error})",
             expected="a whole safetensors file",
             cure="write or fetch it again",
         ) from error
-    require_same(path, stamp(path), seen)  # else another file was checked than was read
-    return found
 
 
 def _loaded(path: Path) -> dict[str, Tensor]:
@@ -158,9 +156,10 @@ def _loaded(path: Path) -> dict[str, Tensor]:
 
 
 def _texts(path: Path, promised: dict[str, str] | None) -> Any:
-    _check(path, promised)
+    with _checked(path, promised):
+        content = path.read_bytes()
     try:
-        return json.loads(path.read_bytes())["forget"]
+        return json.loads(content)["forget"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path.name} cannot be understood ({error!r})",
@@ -169,10 +168,15 @@ def _texts(path: Path, promised: dict[str, str] | None) -> Any:
         ) from error
 
 
-def _check(path: Path, promised: dict[str, str] | None) -> None:
+@contextmanager
+def _checked(path: Path, promised: dict[str, str] | None) -> Iterator[None]:
+    """Inside, a file is read that is the one whose checksum was looked at."""
+    seen = stamp(path)
     if promised is not None and file_sha256(path) != promised[path.name]:
         raise BadInput(
             f"{path.name} has another SHA-256 than the manifest says",
             expected=promised[path.name],
             cure="fetch the file again; if it was changed on purpose, the evidence is void",
         )
+    yield
+    require_same(path, stamp(path), seen)

@@ -8,6 +8,8 @@ of 100 from one normal: mean about 0.35, 95th percentile about 0.66), so a value
 without the null among oracles. The largest value is log(1 / floor), 11.51 nats.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -52,10 +54,7 @@ def klom(
             a margin that is not finite.
     """
     _check(unlearned, oracle, bins, floor, convention)
-
-    def each(p: Tensor, q: Tensor) -> Tensor:
-        return divergences(p, q, bins=bins, floor=floor, convention=convention)
-
+    each = partial(divergences, bins=bins, floor=floor, convention=convention)
     return by_rows(each, unlearned, oracle)
 
 
