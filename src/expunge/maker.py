@@ -2,9 +2,10 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from expunge.store.halfway import Halfway
 from expunge.train import require_recipe, rows_of, subset_rows, train
 from expunge.workshop import Workshop, named
 
+T = TypeVar("T", Choice, Processes)
 CHOICES = 2  # raised when more ways of training are tried
 
 
@@ -79,19 +81,17 @@ class Maker:
     @cached_property
     def choice(self) -> Choice:
         """How members are trained fastest here."""
-        where = [platform.node(), torch.__version__, self.workshop.device]
+        shop = self.workshop
+        where = [platform.node(), torch.__version__, shop.device]
         key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
-        self.workshop.missing({key: ()})  # what is damaged is dropped, and so made again
-        with self.workshop.store.making(key) as needed:
-            if needed:
-                if not isinstance(self.problem.recipe, Recipe):
-                    require_seeded(self.problem, self.workshop.device)
-                with fanout.one_thread():
-                    chosen = choose_group(self.problem, self.workshop.device)
-                self.workshop.store.save(key, {}, chosen._asdict())
-                fanout.say(f"{chosen.told()}, {self.workshop.spread_over}.", self.workshop.progress)
-                return chosen
-        return Choice(**self.kept(key).facts)
+
+        def choose() -> Choice:
+            if not isinstance(self.problem.recipe, Recipe):
+                require_seeded(self.problem, shop.device)
+            with fanout.one_thread():
+                return choose_group(self.problem, shop.device)
+
+        return self._chosen(key, Choice, choose, f", {shop.spread_over}")
 
     def processes(self) -> int:
         """How many at once: as asked, or chosen once per (recipe, machine, device) and kept."""
@@ -101,14 +101,20 @@ class Maker:
         where = [platform.node(), torch.__version__, shop.device, most]
         trained = [self.group, self.channels_last]
         key = store.key("processes", recipe=self.recipe_id, where=where, trained=trained)
+        choose = partial(choose_processes, self.arranged, self.group, shop.device, most)
+        return self._chosen(key, Processes, choose).best
+
+    def _chosen(self, key: str, kind: type[T], choose: Callable[[], T], more: str = "") -> T:
+        """What the store holds under a key, or what is chosen now, kept and told."""
+        shop = self.workshop
         shop.missing({key: ()})  # what is damaged is dropped, and so made again
         with shop.store.making(key) as needed:
             if needed:
-                chosen = choose_processes(self.arranged, self.group, shop.device, most)
+                chosen = choose()
                 shop.store.save(key, {}, chosen._asdict())
-                fanout.say(f"{chosen.told()}.", shop.progress)
-                return chosen.best
-        return Processes(**self.kept(key).facts).best
+                fanout.say(f"{chosen.told()}{more}.", shop.progress)
+                return chosen
+        return kind(**self.kept(key).facts)
 
     @cached_property
     def channels_last(self) -> bool:

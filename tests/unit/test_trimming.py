@@ -181,6 +181,13 @@ def test_a_copy_that_is_written_to_or_returned_through_a_view_stays():
 # ---- what is the same at every step
 
 
+def repeats(function, shape):
+    """Whether a trimmed twin gives at its first and second call what the function does."""
+    (x,) = tensors(shape)
+    twin = trimmed(trace(function, x)).compiled()
+    return all(same(twin(x), [function(x)]) for _ in range(2))
+
+
 def test_constants_are_made_once():
     def function(x):
         zeros = torch.zeros_like(x)
@@ -198,10 +205,7 @@ def test_a_constant_that_is_written_to_is_made_anew():
         total.view(12).add_(x.view(12))
         return total.relu()
 
-    (x,) = tensors((3, 4))
-    twin = trimmed(trace(function, x)).compiled()
-    for _ in range(2):
-        assert same(twin(x), [function(x)])
+    assert repeats(function, (3, 4))
 
 
 def test_a_constant_that_is_written_to_through_one_of_its_parts_is_made_anew():
@@ -211,10 +215,7 @@ def test_a_constant_that_is_written_to_through_one_of_its_parts_is_made_anew():
             part.add_(own)
         return total.relu()
 
-    (x,) = tensors((4, 4))
-    twin = trimmed(trace(function, x)).compiled()
-    for _ in range(2):
-        assert same(twin(x), [function(x)])
+    assert repeats(function, (4, 4))
 
 
 def test_statistics_that_batch_norm_writes_into_are_made_anew():
@@ -223,10 +224,7 @@ def test_statistics_that_batch_norm_writes_into_are_made_anew():
         z = torch.native_batch_norm(x, None, None, mean, variance, True, 0.1, 1e-5)[0]
         return z + mean + variance
 
-    (x,) = tensors((3, 4))
-    twin = trimmed(trace(function, x)).compiled()
-    for _ in range(2):
-        assert same(twin(x), [function(x)])
+    assert repeats(function, (3, 4))
 
 
 def test_draws_are_no_constants():

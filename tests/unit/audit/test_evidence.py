@@ -256,11 +256,11 @@ def test_a_changed_byte_is_found_and_the_file_named(tmp_path):
         read(tmp_path, "classification", verify_manifest=True)
 
 
-@pytest.mark.parametrize("name", ["oracle", "targets"])
+@pytest.mark.parametrize("name", ["oracle.safetensors", "targets.safetensors", "texts.json"])
 def test_a_file_that_is_exchanged_after_its_check_is_not_read(tmp_path, monkeypatch, name):
     def exchanging(path):
         found = checked(path)
-        if path.name == f"{name}.safetensors":
+        if path.name == name:
             content = path.read_bytes()
             path.unlink()
             path.write_bytes(content[:-1] + b"x")
@@ -269,7 +269,8 @@ def test_a_file_that_is_exchanged_after_its_check_is_not_read(tmp_path, monkeypa
 
     checked = evidence.file_sha256
     monkeypatch.setattr(evidence, "file_sha256", exchanging)
-    refused(tmp_path, files(), f"{name}.safetensors has changed since", sealed=True)
+    with_texts(tmp_path, json.dumps({"forget": TEXTS}))
+    refused(tmp_path, files(), f"{name} has changed since", sealed=True)
 
 
 def test_without_verification_a_manifest_is_not_looked_at(tmp_path):
