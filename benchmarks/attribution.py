@@ -41,8 +41,8 @@ from attribution_sets import families
 
 from expunge.api.left_out import LeftOut
 from expunge.attribution.fit import fit
+from expunge.fanout.runtime import Workshop
 from expunge.store import Store
-from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 PROBLEMS = ("digits", "fashion-mlp")

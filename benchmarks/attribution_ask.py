@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from expunge.api.left_out import LeftOut
 from expunge.attribution.damping import damping_of, travel
-from expunge.attribution.halves import Halves
-from expunge.attribution.kinds import attributor
+from expunge.attribution.half_data_models import Halves
+from expunge.attribution.registry import attributor
 from expunge.curvature.point import Point
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.problem import Problem
 from expunge.rng import Draws
 

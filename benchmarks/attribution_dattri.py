@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
-from expunge.audit.margin import classification_margin
+from expunge.audit.evidence.margin import classification_margin
 
 DIRECTIONS = 20  # of Arnoldi's iteration
 

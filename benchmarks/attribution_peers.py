@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from expunge.attribution.trak import SHARE
-from expunge.audit.margin import classification_margin
+from expunge.audit.evidence.margin import classification_margin
 
 BATCH = 256  # rows, of kronfluence; as ours
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from expunge.api.left_out import LeftOut
-from expunge.audit.calibration import calibration
-from expunge.audit.ceiling import ceiling
-from expunge.audit.lds import BLOCKS, rank_correlation
-from expunge.audit.resample import jackknife
+from expunge.audit.metrics.calibration import calibration
+from expunge.audit.metrics.ceiling import ceiling
+from expunge.audit.metrics.lds import BLOCKS, rank_correlation
+from expunge.audit.metrics.resample import jackknife
 
 PAIRS = {
     "traker TRAK": "trak",

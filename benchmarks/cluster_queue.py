@@ -4,7 +4,7 @@ G workers take N tasks from one queue. A task runs for d seconds on average, spr
 factor; a share of the tasks is slower by a factor. Workers fail as a Poisson process with mean M
 seconds between failures of one worker, and are back after R seconds. What a failed worker ran
 returns to the head of the queue, as in the Ray backend. Half-way checkpoints every T seconds, each
-c seconds of work lost, keep what was done before the last one (`expunge.store.halfway`); without
+c seconds of work lost, keep what was done before the last one (`expunge.store.checkpoint`); without
 them a task begins again.
 
 One task spends on a worker, on average, restarts of the worker included (the memory of a Poisson

@@ -29,15 +29,14 @@ from sklearn.linear_model import Lasso as SklearnLasso
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import Tensor
 
-from expunge.attribution.halves import ROWS, Block, Halves
+from expunge.attribution.half_data_models import ROWS, Block, Halves
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.ridge import Ridge
 from expunge.data import TensorData
-from expunge.problem import Problem
+from expunge.problem import Classification, Problem
 from expunge.rng import Draws
 from expunge.store import Store
-from expunge.task import Classification
-from expunge.train import subset_rows
+from expunge.training.from_recipe import subset_rows
 
 FULL = {"models": 2000, "rows": 10000, "tested": 2000, "classes": 10, "forget": 100}
 FULL |= {"group": 50, "sampled": 500, "few": 2000, "many": 12000, "lasso": 3, "times": 4}

@@ -15,19 +15,19 @@ from itertools import product
 
 import result
 
-from expunge.api.observing import Said, observe, unlearn
+from expunge.api.collect_outputs import Said, observe, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
-from expunge.audit.klom import hidden, klom
-from expunge.audit.margin import margins
-from expunge.audit.verdict import GROUPS
+from expunge.audit.evidence.groups import GROUPS
+from expunge.audit.evidence.margin import margins
+from expunge.audit.metrics.klom import hidden, klom
 from expunge.errors import BadInput
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import method, settings
 from expunge.store import Store
-from expunge.train import retrain_units
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import retrain_units
+from expunge.training.model_cache import Maker
 from expunge.zoo.demo import demo_problem
 
 BUDGET = 0.25

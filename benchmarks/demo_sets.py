@@ -14,17 +14,17 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.observing import Said, observe, unlearn
+from expunge.api.collect_outputs import Said, observe, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
-from expunge.audit.klom import hidden, klom
-from expunge.audit.margin import margins
-from expunge.audit.verdict import GROUPS
+from expunge.audit.evidence.groups import GROUPS
+from expunge.audit.evidence.margin import margins
+from expunge.audit.metrics.klom import hidden, klom
+from expunge.fanout.runtime import Workshop
 from expunge.forget_sets import principal_end
-from expunge.maker import Maker
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 from expunge.zoo.demo import demo_methods
 from expunge.zoo.digits import digits
 

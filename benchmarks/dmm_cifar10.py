@@ -25,7 +25,7 @@ import pieces
 import result
 
 from expunge import store
-from expunge.api.shared import shared_cost
+from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import Content
 from expunge.bench.drawn import draw
 from expunge.bench.scored import load

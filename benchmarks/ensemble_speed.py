@@ -33,11 +33,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from expunge import fanout
 from expunge.data import TensorData
-from expunge.maker import Maker
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.fanout.runtime import Workshop
+from expunge.problem import Problem, Recipe
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 from expunge.zoo.problems import problem
 
 ROUNDS = 4

@@ -10,17 +10,16 @@ from typing import Any
 
 import result
 
-from expunge.api.shared import shared_cost
+from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import cells_of
 from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import load
+from expunge.fanout.runtime import Workshop
 from expunge.methods import method
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.store import Store
-from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 Content = dict[str, Any]

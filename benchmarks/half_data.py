@@ -23,13 +23,13 @@ from torch import Tensor
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.fit import fit
-from expunge.attribution.halves import Halves
-from expunge.attribution.repeats import Estimates, Repeats, weightings
+from expunge.attribution.half_data_models import Halves
+from expunge.attribution.split_half import Estimates, Repeats, weightings
+from expunge.fanout.runtime import Workshop
 from expunge.forget_sets import build
-from expunge.maker import Maker, make_all
 from expunge.problem import Problem
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker, make_all
 from expunge.zoo.problems import problem
 
 TENTHS = 10

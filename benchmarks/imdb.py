@@ -24,11 +24,11 @@ from rivals import alone, best_rival, cheap, chosen, labels, less, table
 
 from expunge.api.compare import compare
 from expunge.bench.content import Content
+from expunge.fanout.runtime import Workshop
 from expunge.forget_sets import build
 from expunge.methods import Method, method
 from expunge.problem import Problem
 from expunge.store import Store
-from expunge.workshop import Workshop
 from expunge.zoo.imdb import texts
 
 TOLERANCE, BUDGET, RULE = 1.0, 0.1, "oracle"

@@ -20,13 +20,13 @@ import result
 import torch
 from safetensors.torch import load_file
 
-from expunge.audit import pieces
-from expunge.audit.filed import filed
-from expunge.audit.margin import margins
-from expunge.audit.summary import klom_table
-from expunge.audit.verdict import GROUPS
-from expunge.audit.views import Joined, Margined
-from expunge.store.growing import growing
+from expunge.audit.evidence import chunks as pieces
+from expunge.audit.evidence.groups import GROUPS
+from expunge.audit.evidence.margin import margins
+from expunge.audit.evidence.tensor_file import filed
+from expunge.audit.evidence.views import Joined, Margined
+from expunge.audit.verdict.summary import klom_table
+from expunge.store.streaming_writer import growing
 
 FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 3}
 QUICK = {"models": 60, "forget": 50, "retain": 300, "test": 100, "classes": 3, "times": 1}

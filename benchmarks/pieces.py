@@ -12,9 +12,9 @@ from typing import Any
 from expunge.bench.content import Content
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
+from expunge.fanout.runtime import Workshop
 from expunge.problem import Problem
 from expunge.store import Store
-from expunge.workshop import Workshop
 from expunge.zoo.problems import problem
 
 

@@ -43,10 +43,10 @@ from torch.utils.data import Dataset
 import expunge
 from expunge import store
 from expunge.api.forget import forget
-from expunge.audit.margin import classification_margin
+from expunge.audit.evidence.margin import classification_margin
 from expunge.data import Data
-from expunge.maker import Maker
-from expunge.recipe import linear
+from expunge.problem.recipe import linear
+from expunge.training.model_cache import Maker
 
 ROWS, QUICK, FORGET, TEST = 1_000_000, 20_000, 1000, 10_000
 PIECE = 50_000  # rows made at a time

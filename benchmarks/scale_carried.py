@@ -42,7 +42,7 @@ from scale_scenarios import (
     Setting,
 )
 
-from expunge.store.halfway import EVERY, SHARE
+from expunge.store.checkpoint import EVERY, SHARE
 
 Rates = dict[str, Rate]
 HALF_MODELS = 1000

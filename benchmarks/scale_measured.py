@@ -26,19 +26,17 @@ from expunge.curvature.leave_out import tangent
 from expunge.curvature.point import Point
 from expunge.curvature.products import gauss_newton_product
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.data.fingerprints import fingerprints
+from expunge.engine.ensemble import Ensemble
 from expunge.fanout import one_thread
-from expunge.fingerprints import fingerprints
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Given
-from expunge.methods.tuning import tune
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.methods.finetune import tune
+from expunge.problem import Classification, Problem, Recipe
 from expunge.rng import Draws
 from expunge.store import Store
-from expunge.store.halfway import Halfway, Spent
-from expunge.task import Classification
-from expunge.workshop import Workshop
+from expunge.store.checkpoint import Halfway, Spent
+from expunge.training.model_cache import Maker
 from expunge.zoo.digits import build as digits_network
 from expunge.zoo.digits import digits
 from expunge.zoo.resnet import resnet9

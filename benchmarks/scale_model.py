@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from expunge.api.attribution_cost import half_units
 from expunge.api.panel import LARGEST
-from expunge.api.shared import half_units
-from expunge.attribution import kinds
+from expunge.attribution import registry as kinds
 from expunge.curvature.bases import WIDE
 from expunge.curvature.layers import layers
 from expunge.methods import METHODS, Method
-from expunge.recipe import Recipe
-from expunge.train import retrain_units
+from expunge.problem import Recipe
+from expunge.training.from_recipe import retrain_units
 
 FLOAT, ROW = 4, 8  # bytes of a number of a model, and of a row's number
 VECTORS = 6  # shaped as the weights, that conjugate gradients hold at once

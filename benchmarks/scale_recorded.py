@@ -17,8 +17,7 @@ from ensemble_speed import CASES, CORES
 from scale_model import counted, trainings
 
 from expunge.errors import BadInput
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.zoo.problems import problem
 
 RUNS = ("dmm_digits", "dmm_fashion", "imdb", "matching", "pareto_digits", "pareto_fashion")

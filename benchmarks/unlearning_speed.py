@@ -23,15 +23,15 @@ import result
 import torch
 from torch import Tensor
 
-from expunge.api.observing import unlearn
+from expunge.api.collect_outputs import unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.fanout import one_thread
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Given, Method, method
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 from expunge.zoo.digits import digits, unusual_handwriting
 
 ROUNDS = 4

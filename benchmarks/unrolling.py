@@ -31,14 +31,14 @@ from torch import nn
 from unrolling_figure import draw
 
 from expunge.api.unrolling import unrolling
-from expunge.audit.correlation import correlation
-from expunge.history import History
-from expunge.maker import Maker
-from expunge.penalty import SDPenalty
-from expunge.problem import Problem
-from expunge.recipe import Recipe, constant
+from expunge.audit.metrics.correlation import correlation
+from expunge.fanout.runtime import Workshop
+from expunge.problem import Problem, Recipe
+from expunge.problem.recipe import constant
+from expunge.problem.sd_penalty import SDPenalty
 from expunge.store import Store, write_json
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
 from expunge.zoo.problems import problem
 
 GAMMAS = (0.0, 0.05, 0.2, 0.5)  # the paper's scaling: 0.5 to 4.7 in its code's, ten classes

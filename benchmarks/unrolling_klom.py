@@ -27,14 +27,13 @@ from unrolling_klom_figure import draw
 
 from expunge.api.compare import compare
 from expunge.api.unrolling import unrolling
-from expunge.audit.correlation import correlation
+from expunge.audit.metrics.correlation import correlation
+from expunge.fanout.runtime import Workshop
 from expunge.forget_sets import build
 from expunge.methods import method
-from expunge.penalty import SDPenalty
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
+from expunge.problem.sd_penalty import SDPenalty
 from expunge.store import Store
-from expunge.workshop import Workshop
 from expunge.zoo.digits import unusual_handwriting
 from expunge.zoo.problems import problem
 

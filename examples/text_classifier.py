@@ -17,7 +17,7 @@ from transformers import (
 )
 
 import expunge
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 THINGS = ["plot", "cast", "score", "script", "ending", "camera", "pace", "humour", "scenery"]
 WORDS = (["dull", "clumsy", "tired", "hollow"], ["lovely", "bright", "moving", "clever"])

@@ -36,10 +36,10 @@ Source: ourselves. Differs: nothing. Cost: 3 x epochs x |R| row units.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.loop import epochs
+from expunge.engine.batches import epochs
 from expunge.methods import Claim, Given
 from expunge.methods.setting import check, setting
-from expunge.methods.tuning import descent_cost, passes, penalty_of, tune
+from expunge.methods.finetune import descent_cost, passes, penalty_of, tune
 from expunge.rng import Draws
 
 

@@ -80,7 +80,7 @@ def _command(words, cwd, every, limit):
 
     from expunge.cli import main
     from expunge.errors import BadInput
-    from expunge.store.halfway import Halfway
+    from expunge.store.checkpoint import Halfway
 
     Halfway.__init__.__defaults__ = tuple(
         every if default == EVERY else default for default in Halfway.__init__.__defaults__

@@ -1,7 +1,8 @@
 """`expunge check-method` on strangers' classes: the good one passes, a broken one is told why."""
 
 import pytest
-from packages import METHOD, commands
+
+from tests.packages import METHOD, commands
 
 GOOD = METHOD.replace('"mine"', '"good"')
 CODE = {

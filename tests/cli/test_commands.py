@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from shell import run
+
+from tests.shell import run
 
 ROOT = Path(__file__).parents[2]
 PROBLEM = """

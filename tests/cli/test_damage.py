@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from killing import kept
-from shell import run
-from small import COMMANDS, TIMED, place
+
+from tests.cli.killing import kept
+from tests.cli.small import COMMANDS, TIMED, place
+from tests.shell import run
 
 ASK = ("--problem", "mine.py:problem", "--store", "store", "--jobs", 1)
 ASK = (*ASK, "--model", "trained/model.safetensors", "--rows", "rows.csv")

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from killing import begin, compare, ended, kept
-from shell import run
-from small import COMMANDS, TIMED, place
 from torch import nn
 
 from expunge.errors import BadInput
 from expunge.rng import seeded
+from tests.cli.killing import begin, compare, ended, kept
+from tests.cli.small import COMMANDS, TIMED, place
+from tests.shell import run
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NUMBERS = (*FULL, errno.EROFS, errno.EACCES, errno.EIO)

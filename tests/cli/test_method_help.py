@@ -7,15 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from packages import commands
 from rich.console import Console
 
 from expunge.cli.method_help import explain, shown
 from expunge.cli.method_pages import COMMAND, INDEX, page, pages, write_pages
 from expunge.contract.cases import exemptions
 from expunge.methods import METHODS
-from expunge.methods.about import about
+from expunge.methods.describe import about
 from expunge.methods.setting import described
+from tests.packages import commands
 
 PAGES = Path(__file__).parents[2] / "docs" / "methods"
 every = pytest.mark.parametrize("name", METHODS)

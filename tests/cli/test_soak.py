@@ -4,8 +4,9 @@ import random
 import time
 
 import pytest
-from killing import begin, ended, kept, kill
-from small import COMMANDS, TIMED, place
+
+from tests.cli.killing import begin, ended, kept, kill
+from tests.cli.small import COMMANDS, TIMED, place
 
 KILLS = {name: 8 for name in COMMANDS} | {"compared-by-two": 2}  # 50; workers import torch anew
 OFTEN = 0.1  # seconds: half-done trainings are kept so often here

@@ -5,9 +5,9 @@ import time
 
 import pytest
 import torch
-from shell import run
 
 from expunge.store import Store
+from tests.shell import run
 
 MODELS, UNLEARNED = "models/aa", "unlearned/bb"
 

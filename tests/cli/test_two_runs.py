@@ -1,9 +1,10 @@
 """Two runs at once, on one store and into one folder: each ends, and what lies there is of one."""
 
 import pytest
-from killing import begin, ended, kept
-from shell import run
-from small import COMMANDS, TIMED, place
+
+from tests.cli.killing import begin, ended, kept
+from tests.cli.small import COMMANDS, TIMED, place
+from tests.shell import run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import shlex
 from functools import partial
 
 import pytest
-from shell import run
+
+from tests.shell import run
 
 PROBLEM = """
 from dataclasses import replace

@@ -6,11 +6,11 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from shell import run
-from test_commands import ASK, folder  # noqa: F401 (pytest finds fixtures by their names here)
 from typer.main import get_command
 
 from expunge.cli import app
+from tests.cli.test_commands import ASK, folder  # noqa: F401 (pytest finds fixtures by their names here)
+from tests.shell import run
 
 
 def test_every_command_with_jobs_has_the_options_of_a_cluster():

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.datamodels import Datamodels
-from expunge.attribution.halves import ROWS, Block, Halves
-from expunge.attribution.two_sizes import Sizes
+from expunge.attribution.half_data_models import ROWS, Block, Halves
+from expunge.attribution.size_correction import Sizes
 from expunge.contract.problems import generator
-from expunge.ensemble import Change
+from expunge.engine.shifted import Change
 
 N, H = 12, 6
 TESTED = 7  # rows of the test split

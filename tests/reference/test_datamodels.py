@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.difference import Difference
-from expunge.attribution.halves import Halves
-from expunge.attribution.trust import Trust
+from expunge.attribution.half_data_models import Halves
+from expunge.attribution.shrinkage import Trust
 from expunge.contract.problems import generator
-from expunge.ensemble import Change
+from expunge.engine.shifted import Change
 
 from .linear_worlds import FORGET, TESTED, N, bold, halved, noisy, told, truth, world
 

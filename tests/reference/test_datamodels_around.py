@@ -7,7 +7,7 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.halves import Halves
+from expunge.attribution.half_data_models import Halves
 from expunge.contract.problems import generator
 
 from .linear_worlds import FORGET, N, Told, bold, halved, noisy, told, truth, world

@@ -5,8 +5,8 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import difference
-from expunge.attribution.halves import ROWS, Halves
-from expunge.attribution.repeats import weightings
+from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.split_half import weightings
 from expunge.contract.problems import generator
 
 from .linear_worlds import FORGET, N, bold, halves, noisy, told, world

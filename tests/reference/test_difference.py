@@ -7,7 +7,7 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import SURE, Difference, difference, enough
-from expunge.attribution.halves import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, Halves
 from expunge.contract.problems import generator
 from expunge.errors import BadInput
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.linear_model import Lasso as One
 
 from expunge.attribution import lasso
-from expunge.attribution.halves import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, Halves
 from expunge.attribution.lasso import HELD_OUT, Lasso, _path
 from expunge.contract.problems import generator
 from expunge.errors import BadInput

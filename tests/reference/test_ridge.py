@@ -20,11 +20,9 @@ from torch import nn
 from expunge.contract.problems import FORGET, at, generator, ridge, ridge_optimum
 from expunge.data import TensorData
 from expunge.methods import Given, matching, method
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe, Regression
 from expunge.rng import Draws
-from expunge.task import Regression
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 D, N = 20, 400
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expunge.attribution import ridge
-from expunge.attribution.halves import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, Halves
 from expunge.attribution.ridge import STRENGTHS, Ridge
 
 from .linear_worlds import ALL, EVERY, FORGET, TESTED, N, effects, onehot, truth, world

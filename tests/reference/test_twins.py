@@ -15,12 +15,11 @@ from torch import nn
 
 from expunge.contract.problems import FEATURES, generator
 from expunge.data import TensorData
-from expunge.ensemble import Change, Ensemble
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.shifted import Change
 from expunge.methods import METHODS, Given, method
-from expunge.problem import Problem
-from expunge.recipe import Recipe
-from expunge.task import Classification
-from expunge.train import train
+from expunge.problem import Classification, Problem, Recipe
+from expunge.training.from_recipe import train
 
 ALL = 1000  # batches that hold every row
 L2 = 0.05

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from expunge import store
-from expunge.api.fitting import require_recipe_fit
+from expunge.api.require_fit import require_recipe_fit
 from expunge.attribution.file import write
 from expunge.attribution.fit import Fit, fit
-from expunge.attribution.kinds import from_halves, parse
+from expunge.attribution.registry import from_halves, parse
 from expunge.errors import BadInput
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.problem import Problem
-from expunge.train import require_recipe
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import require_recipe
+from expunge.training.model_cache import Maker
 
 
 def attribute(

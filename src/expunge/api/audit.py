@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
+from expunge.api.collect_outputs import observe
 from expunge.api.compare import publish
-from expunge.api.facts import UNKNOWN_COST, as_list, problem_facts, run_facts
-from expunge.api.fitting import require_fit
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
-from expunge.api.observing import observe
 from expunge.api.panel import Panel, require_place, require_shown, swapped, write_evidence
-from expunge.audit.evidence import manifest, read
-from expunge.audit.manifest import evidence_files
-from expunge.ensemble import Ensemble
+from expunge.api.provenance import UNKNOWN_COST, as_list, problem_facts, run_facts
+from expunge.api.require_fit import require_fit
+from expunge.audit.evidence.folder import manifest, read
+from expunge.audit.evidence.manifest import evidence_files
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
 from expunge.store.locks import alone
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 
 FEWEST_ORACLES = 10  # below, `distance` has no meaning
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from expunge import store
 from expunge.errors import BadInput
 from expunge.problem import Problem
+from expunge.store.checksummed import read_checked, read_sealed, write_checked, write_sealed
 from expunge.store.locks import alone
-from expunge.store.sealed import read_checked, read_sealed, write_checked, write_sealed
 
 SCHEMA = "expunge.card/1"
 

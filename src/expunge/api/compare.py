@@ -9,23 +9,23 @@ from typing import Any
 from torch import Tensor
 
 from expunge import report, store
-from expunge.api.facts import cost_facts, problem_facts, run_facts
-from expunge.api.fitting import require_recipe_fit, require_trained_fit
+from expunge.api.attribution_cost import shared_cost
+from expunge.api.collect_outputs import observe, row_digest, unlearn
 from expunge.api.needs import HALF_MODELS, Needs, from_file
-from expunge.api.observing import observe, row_digest, unlearn
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
 from expunge.api.predictions import Predictions
-from expunge.api.shared import shared_cost
+from expunge.api.provenance import cost_facts, problem_facts, run_facts
+from expunge.api.require_fit import require_recipe_fit, require_trained_fit
 from expunge.attribution.fit import fit
-from expunge.audit.document import document
-from expunge.audit.evidence import read
+from expunge.audit.evidence.folder import read
+from expunge.audit.verdict.document import document
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Method, settings
 from expunge.problem import Problem
 from expunge.store.locks import alone
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 
 
 def compare(

@@ -8,23 +8,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from expunge.api.attribution_cost import shared_cost
 from expunge.api.history_file import untold
 from expunge.api.needs import HALF_MODELS, needs_halves
-from expunge.api.shared import shared_cost
 from expunge.attribution.fit import find
-from expunge.attribution.kinds import COMBINED
-from expunge.ensemble import Ensemble
+from expunge.attribution.registry import COMBINED
+from expunge.engine.batches import endless
+from expunge.engine.cost import Cost
+from expunge.engine.descend import descend
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.loop import Cost, descend, endless
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import METHODS, Method
 from expunge.methods import method as method_named
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
-from expunge.train import retrain_units
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import retrain_units
+from expunge.training.model_cache import Maker
 
 TIMED_STEPS, TIMED_ROWS = 5, 64
 # For a budget below one retraining: what came nearest to it in our benchmarks, then those that

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from expunge import store
-from expunge.api.facts import run_facts
 from expunge.api.left_out import LeftOut, random_sets
+from expunge.api.provenance import run_facts
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.fit import Fit, fit
-from expunge.attribution.kinds import attributor, damped, from_halves
-from expunge.audit.calibration import calibration
-from expunge.audit.ceiling import ceiling
-from expunge.audit.lds import lds
+from expunge.attribution.registry import attributor, damped, from_halves
+from expunge.audit.metrics.calibration import calibration
+from expunge.audit.metrics.ceiling import ceiling
+from expunge.audit.metrics.lds import lds
 from expunge.errors import BadInput
+from expunge.fanout.runtime import Workshop
 from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
-from expunge.train import require_recipe
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import require_recipe
 
 FEWEST_SETS = 10
 PANELS = 6  # rows of the last set whose distributions are drawn

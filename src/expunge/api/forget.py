@@ -7,30 +7,29 @@ from typing import Any
 
 from torch import nn
 
+from expunge.api.attribution_cost import shared_cost
 from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
 from expunge.api.estimate import choose
-from expunge.api.facts import as_list, cost_facts, run_facts
-from expunge.api.fitting import require_fit, require_weights
 from expunge.api.history_file import needs_recording, read_history, unknown_history
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
-from expunge.api.shared import shared_cost
+from expunge.api.provenance import as_list, cost_facts, run_facts
+from expunge.api.require_fit import require_fit, require_weights
 from expunge.api.trained import Trained
 from expunge.attribution.fit import fit
-from expunge.ensemble import Ensemble, independent
+from expunge.data.progress import metered
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble, independent
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.history import History
-from expunge.loop import Cost
-from expunge.maker import Maker
-from expunge.meter import metered
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Given, Method, masked, method, settings
 from expunge.methods.method import Claim
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
 

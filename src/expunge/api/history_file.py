@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.api.card import weights_digest
-from expunge.api.facts import as_list
-from expunge.api.observing import row_digest
+from expunge.api.collect_outputs import row_digest
+from expunge.api.provenance import as_list
 from expunge.errors import BadInput
-from expunge.history import History
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Method
 from expunge.problem import Problem
-from expunge.recognise import recognise
-from expunge.recording import Recording
-from expunge.store.sealed import read_sealed, write_sealed
-from expunge.workshop import Workshop
+from expunge.store.checksummed import read_sealed, write_sealed
+from expunge.training.model_cache import Maker
+from expunge.training.recipe_id import recognise
+from expunge.training.unrolled.history import History
+from expunge.training.unrolled.recording import Recording
 
 SCHEMA = "expunge.history/1"
 FILE, UPDATES = "model.history.json", "updates"

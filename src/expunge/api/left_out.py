@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.attribution import Attribution
-from expunge.audit.margin import margins
-from expunge.ensemble import Ensemble
-from expunge.maker import Maker, make_all
+from expunge.audit.evidence.margin import margins
+from expunge.engine.ensemble import Ensemble
+from expunge.fanout.runtime import Workshop
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker, make_all
 
 
 def random_sets(problem: Problem, seed: int, sets: int, count: int) -> list[Tensor]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.file import read
 from expunge.attribution.fit import Fit, find, require_models_for
-from expunge.attribution.kinds import KINDS, damped, from_halves
-from expunge.history import History
-from expunge.maker import Maker
+from expunge.attribution.registry import KINDS, damped, from_halves
 from expunge.methods import Method, settings
 from expunge.problem import Problem
-from expunge.train import require_recipe
+from expunge.training.from_recipe import require_recipe
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
 
 HALF_MODELS = 1000
 

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from expunge import store
-from expunge.audit.evidence import manifest
-from expunge.audit.fitting import check_pictures, check_texts
-from expunge.audit.manifest import TEXTS, checksums
+from expunge.audit.evidence.folder import manifest
+from expunge.audit.evidence.manifest import TEXTS, checksums
+from expunge.audit.evidence.validate import check_pictures, check_texts
 from expunge.data import Data, walk
-from expunge.ensemble import Ensemble, Models
+from expunge.data.fingerprints import fingerprints
+from expunge.engine.ensemble import Ensemble, Models
 from expunge.errors import BadInput
-from expunge.fingerprints import fingerprints
 from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.store.disk import writable
-from expunge.store.growing import growing
+from expunge.store.streaming_writer import growing
 
 LARGEST = 2000  # rows of retain and of test that are judged; all forgotten rows always are
 

@@ -11,7 +11,7 @@ from expunge import store
 from expunge.api.needs import attribution_name
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.fit import Fit
-from expunge.attribution.kinds import (
+from expunge.attribution.registry import (
     COMBINED,
     DATAMODELS,
     MODELS,
@@ -22,10 +22,11 @@ from expunge.attribution.kinds import (
     settings_of,
     whole_table,
 )
-from expunge.attribution.repeats import Repeats
-from expunge.attribution.stepped import Stepped
-from expunge.ensemble import Change, ChangeTable, Ensemble
-from expunge.meter import metered
+from expunge.attribution.split_half import Repeats
+from expunge.attribution.weight_step import Stepped
+from expunge.data.progress import metered
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.shifted import Change, ChangeTable
 from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.store import Store

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from expunge import store
-from expunge.audit.unlearning_error import unlearning_error
-from expunge.audit.verification import Verification, verification_error
+from expunge.audit.metrics.unlearning_error import unlearning_error
+from expunge.audit.metrics.verification_error import Verification, verification_error
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.spectrum import Spectrum
-from expunge.ensemble import Ensemble
-from expunge.history import History
-from expunge.maker import Maker
+from expunge.engine.ensemble import Ensemble
 from expunge.probes.unrolling import curvature, evenly
 from expunge.report.figure.unrolling import tracked
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
 
 VERSION = 2  # raised when what is measured changes
 FORMS = ("strict", "paper", "code")

@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.api.card import require_free, untied
-from expunge.api.facts import run_facts
-from expunge.api.fitting import require_recipe_fit
+from expunge.api.collect_outputs import row_digest
 from expunge.api.history_file import UPDATES, write_history
-from expunge.api.observing import row_digest
+from expunge.api.provenance import run_facts
+from expunge.api.require_fit import require_recipe_fit
 from expunge.api.tracking import Told, Tracker
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.fanout import bar, one_thread
-from expunge.history import History
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.problem import Problem
-from expunge.recording import Recorder, Recording
 from expunge.rng import Draws
-from expunge.store.halfway import Halfway
+from expunge.store.checkpoint import Halfway
+from expunge.store.checksummed import write_checked
 from expunge.store.locks import alone
-from expunge.store.sealed import write_checked
-from expunge.train import train_group
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import train_group
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
+from expunge.training.unrolled.recording import Recorder, Recording
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from expunge import store
-from expunge.api.facts import problem_facts, run_facts
-from expunge.api.fitting import require_recipe_fit
-from expunge.api.observing import row_digest
+from expunge.api.collect_outputs import row_digest
 from expunge.api.panel import Panel
+from expunge.api.provenance import problem_facts, run_facts
+from expunge.api.require_fit import require_recipe_fit
 from expunge.api.tracking import FORMS, VERSION, between, facts_of, mean_rates, with_forms
-from expunge.audit.correlation import correlation
-from expunge.ensemble import Ensemble
+from expunge.audit.metrics.correlation import correlation
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.history import History
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop, named
 from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
-from expunge.workshop import Workshop, named
+from expunge.training.model_cache import Maker
+from expunge.training.unrolled.history import History
 
 LOOKS = 8
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from expunge.audit.document import declared_part, differences, document
-from expunge.audit.evidence import read
+from expunge.audit.evidence.folder import read
+from expunge.audit.verdict.document import declared_part, differences, document
 from expunge.errors import BadInput
 
 

@@ -3,10 +3,10 @@
 from expunge.attribution.attribution import Attribution
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.halves import Halves
-from expunge.attribution.kinds import KINDS
+from expunge.attribution.half_data_models import Halves
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
+from expunge.attribution.registry import KINDS
 from expunge.attribution.ridge import Ridge
 from expunge.attribution.trak import Trak
 

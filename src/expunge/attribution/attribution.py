@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from expunge.ensemble import Change
+from expunge.engine.shifted import Change
 
 
 class Attribution(Protocol):

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from expunge.curvature.point import Point
 from expunge.errors import BadInput
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
 
 KNEE = 1 / (1 - exp(-1)) - 1  # 1 / (1 + KNEE) = 1 - exp(-1): equal at h = 1/t

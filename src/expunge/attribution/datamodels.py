@@ -37,11 +37,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from expunge.attribution.halves import Halves
-from expunge.attribution.repeats import Repeats, forgotten, repeats
-from expunge.attribution.trust import OTHERS, Trust, size_of, trust_in
-from expunge.attribution.two_sizes import Sizes
-from expunge.ensemble import Change
+from expunge.attribution.half_data_models import Halves
+from expunge.attribution.shrinkage import OTHERS, Trust, size_of, trust_in
+from expunge.attribution.size_correction import Sizes
+from expunge.attribution.split_half import Repeats, forgotten, repeats
+from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
 

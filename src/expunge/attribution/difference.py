@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from expunge.attribution.halves import Halves
-from expunge.ensemble import Change
+from expunge.attribution.half_data_models import Halves
+from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
 SURE = 0.01  # chance of too few models that is put up with

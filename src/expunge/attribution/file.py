@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from expunge import store
 from expunge.attribution.fit import Fit, find, fit
 from expunge.errors import BadInput, first_line
-from expunge.maker import Maker
+from expunge.training.model_cache import Maker
 
 MEMBER = re.compile(r"(recipes|attributions|outputs)/[0-9a-f]+\.(json|safetensors)")
 ABOUT, SCHEMA = "about.json", "expunge.attribution/1"

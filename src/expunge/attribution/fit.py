@@ -7,11 +7,11 @@ import torch
 
 from expunge import store
 from expunge.attribution.difference import require_enough
-from expunge.attribution.halves import Block, First, Halves
+from expunge.attribution.half_data_models import Block, First, Halves
+from expunge.engine.cost import Cost
 from expunge.errors import BadInput
-from expunge.loop import Cost
-from expunge.maker import Maker
-from expunge.train import subset_rows
+from expunge.training.from_recipe import subset_rows
+from expunge.training.model_cache import Maker
 
 FEWEST = 20  # half-data models below which nothing is predicted at all
 

@@ -18,8 +18,8 @@ import torch
 from sklearn.linear_model import lasso_path
 from torch import Tensor
 
-from expunge.attribution.halves import Halves
-from expunge.ensemble import Change
+from expunge.attribution.half_data_models import Halves
+from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
 HELD_OUT = 10  # every tenth model chooses the strength

@@ -18,14 +18,13 @@ from functools import cached_property
 from torch import Tensor
 
 from expunge.attribution.damping import Travel, damping_of, sample_of, travel
-from expunge.attribution.stepped import Stepped, following
+from expunge.attribution.weight_step import Stepped, following
 from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
+from expunge.engine.cost import Cost
+from expunge.engine.kernels import forward_derivative_needed
 from expunge.errors import BadInput
-from expunge.kernels import forward_derivative_needed
-from expunge.loop import Cost
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
 
 CURVATURES = ("retained", "all")

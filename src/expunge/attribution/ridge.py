@@ -14,8 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from expunge.attribution.halves import Halves
-from expunge.ensemble import Change
+from expunge.attribution.half_data_models import Halves
+from expunge.engine.shifted import Change
 from expunge.rng import Draws
 
 STRENGTHS = 25  # lambdas tried, from 1e-3 to 1e3 times the mean eigenvalue of K

@@ -31,12 +31,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from expunge.attribution.margin_features import MarginFeatures
-from expunge.attribution.stepped import Stepped, following
+from expunge.attribution.weight_step import Stepped, following
 from expunge.curvature.point import Point, Weights
+from expunge.engine.cost import Cost
 from expunge.errors import BadInput
-from expunge.loop import Cost
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
 
 SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe's l2 is more

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from expunge.audit.margin import classification_margin
-from expunge.audit.signals import entropy, modified_entropy
-from expunge.audit.zrf import js
+from expunge.audit.evidence.margin import classification_margin
+from expunge.audit.metrics.signals import entropy, modified_entropy
+from expunge.audit.metrics.zrf import js
 
 GROUPS = ("forget", "retain", "test")
 VALUES = ("margin", "correct", "entropy", "modified_entropy", "divergence")

@@ -10,7 +10,7 @@ where there are 50 of them, else the average gap in UA, RA, validation accuracy 
 
 import torch
 
-from expunge.audit.attack import auc
+from expunge.audit.metrics.attack import auc
 from expunge.bench.answers import Cell
 from expunge.bench.metrics import GAPPED, METRICS
 from expunge.bench.scores import Judge, klom_of, scores, unseen_like, without_emptied

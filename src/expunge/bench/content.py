@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from expunge.audit.gap import Gaps, gaps
+from expunge.audit.metrics.gap import Gaps, gaps
 from expunge.bench.metrics import GAPPED
 
 Content = dict[str, Any]

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.api.facts import cost_facts
-from expunge.api.observing import Failed, Observed, Said, jobs, result_of, run_jobs
+from expunge.api.collect_outputs import Failed, Observed, Said, jobs, result_of, run_jobs
+from expunge.api.provenance import cost_facts
 from expunge.bench.answers import Cell
 from expunge.bench.config import Config
 from expunge.bench.content import ORACLE, ORIGINAL, RETRAIN
 from expunge.bench.rounds import Round
 from expunge.bench.trials import Trials
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
 from expunge.methods import Method, settings
 
 Chosen = dict[tuple[str, str, str], Method | None]  # by forget set, label, rule

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.distance import MIN_ORACLES
+from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.bench.config import RULES, SECOND, Config, Contestant, ForgetSet, Stopping, Tuning
 from expunge.bench.metrics import METRICS
 from expunge.errors import BadInput, nearest

@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.api.observing import Said, observe
+from expunge.api.collect_outputs import Said, observe
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
-from expunge.audit.margin import margins
+from expunge.audit.evidence.margin import margins
 from expunge.bench.answers import GROUPS, Cell, answers
 from expunge.bench.config import SECOND, Config, ForgetSet
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
+from expunge.fanout.runtime import Workshop
 from expunge.forget_sets import build
-from expunge.loop import Cost
-from expunge.maker import Maker
 from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.train import untrained
-from expunge.workshop import Workshop
+from expunge.training.from_recipe import untrained
+from expunge.training.model_cache import Maker
 from expunge.zoo.data_folder import data_file
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from expunge import store
-from expunge.api.facts import problem_facts, run_facts
-from expunge.api.fitting import require_recipe_fit, require_trained_fit
 from expunge.api.needs import needs_halves
+from expunge.api.provenance import problem_facts, run_facts
+from expunge.api.require_fit import require_recipe_fit, require_trained_fit
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
 from expunge.bench.columns import Reader, Writer
@@ -21,12 +21,12 @@ from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.maker import Maker, make_all
+from expunge.fanout.runtime import Workshop
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
+from expunge.store.checksummed import write_sealed
 from expunge.store.locks import alone
-from expunge.store.sealed import write_sealed
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker, make_all
 
 
 def run(

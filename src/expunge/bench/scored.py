@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.audit.differences import differences
+from expunge.audit.verdict.differences import differences
 from expunge.bench import stopping
 from expunge.bench.columns import Reader
 from expunge.bench.content import ORACLE, ORIGINAL
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.store.sealed import read_sealed
+from expunge.store.checksummed import read_sealed
 
 KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 

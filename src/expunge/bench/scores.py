@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.audit.attack import auc
-from expunge.audit.class_threshold import called_members
-from expunge.audit.klom import hidden, klom
-from expunge.audit.relearn import relearn_time
-from expunge.audit.resample import jackknife
-from expunge.audit.risk import privacy_risk
-from expunge.audit.shadow import Shadow
-from expunge.audit.svc_mia import balanced_svc_mia, svc_mia
-from expunge.audit.ulira import pooled
+from expunge.audit.metrics.attack import auc
+from expunge.audit.metrics.class_threshold import called_members
+from expunge.audit.metrics.klom import hidden, klom
+from expunge.audit.metrics.relearn import relearn_time
+from expunge.audit.metrics.resample import jackknife
+from expunge.audit.metrics.risk import privacy_risk
+from expunge.audit.metrics.shadow import Shadow
+from expunge.audit.metrics.svc_mia import balanced_svc_mia, svc_mia
+from expunge.audit.metrics.ulira import pooled
 from expunge.bench.answers import GROUPS, Answers, Cell
 from expunge.bench.metrics import METRICS
 

@@ -15,12 +15,12 @@ from safetensors.torch import load
 from torch import Tensor
 
 from expunge import store
-from expunge.api.observing import Job, jobs
-from expunge.audit.margin import margins
-from expunge.audit.stopping import likelihood, oracle_band, overshoots
+from expunge.api.collect_outputs import Job, jobs
+from expunge.audit.evidence.margin import margins
+from expunge.audit.metrics.stopping import likelihood, oracle_band, overshoots
 from expunge.bench.answers import Cell
 from expunge.bench.rounds import Round
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, Method
 

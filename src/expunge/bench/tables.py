@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from expunge.audit.gap import gap
+from expunge.audit.metrics.gap import gap
 from expunge.bench.config import SECOND
 from expunge.bench.content import (
     ORACLE,

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from expunge.api.facts import cost_facts
-from expunge.api.observing import Failed, Job, jobs, result_of, run_jobs
+from expunge.api.collect_outputs import Failed, Job, jobs, result_of, run_jobs
+from expunge.api.provenance import cost_facts
 from expunge.bench.choice import oracle_free, with_oracles
 from expunge.bench.config import Contestant
 from expunge.bench.rounds import Round
 from expunge.methods import Method, settings
-from expunge.train import retrain_units
+from expunge.training.from_recipe import retrain_units
 
 
 @dataclass

@@ -52,9 +52,9 @@ def attribute(
 
     from expunge.api.attribute import attribute as fit
     from expunge.api.evaluate import evaluate as judge
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.cli.inputs import load_problem
-    from expunge.train import retrain_units
+    from expunge.training.from_recipe import retrain_units
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)

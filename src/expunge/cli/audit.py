@@ -33,7 +33,7 @@ def audit(
 
     from expunge.api.audit import audit as judge
     from expunge.api.audit import audit_evidence
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.cli.inputs import load_problem, load_rows
     from expunge.errors import BadInput
     from expunge.report import table

@@ -39,7 +39,7 @@ def bench(
 
     from rich.console import Console
 
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.bench.drawn import draw
     from expunge.bench.parsing import read
     from expunge.bench.run import run

@@ -22,7 +22,7 @@ def check_method(
     from rich.console import Console
 
     from expunge.errors import BadInput, nearest
-    from expunge.methods.form import faults
+    from expunge.methods.validate_class import faults
 
     for tool in ("pytest", "pytest_timeout"):
         if find_spec(tool) is None:
@@ -128,7 +128,7 @@ def unknown_laws(kind: Any) -> list[Any]:
     """What is wrong with the laws that a class says it is exempt from."""
     from expunge.contract.laws import LAWS
     from expunge.errors import nearest
-    from expunge.methods.form import Fault
+    from expunge.methods.validate_class import Fault
 
     return [
         Fault(f"its exempt names no law: '{law}'{nearest(law, LAWS)}", f"of {', '.join(LAWS)}")

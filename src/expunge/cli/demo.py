@@ -31,7 +31,7 @@ def demo(
 
     from rich.console import Console
 
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.report import table
     from expunge.zoo.demo import run_demo
 

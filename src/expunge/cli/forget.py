@@ -46,9 +46,9 @@ def forget(
 
     from expunge.api.card import after_card, require_free
     from expunge.api.estimate import estimate as price
-    from expunge.api.facts import replay
     from expunge.api.forget import as_module
     from expunge.api.forget import forget as run
+    from expunge.api.provenance import replay
     from expunge.cli.inputs import load_problem, load_rows, method_settings
     from expunge.methods import masked
     from expunge.methods import method as choose

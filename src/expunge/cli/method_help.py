@@ -29,7 +29,7 @@ class MethodHelp(TyperCommand):
         from rich.console import Console
 
         from expunge.methods import kind_of
-        from expunge.methods.about import about
+        from expunge.methods.describe import about
 
         chosen = about(kind_of(named))
         super().format_help(ctx, formatter)
@@ -71,7 +71,7 @@ def paragraphs(chosen: Any) -> list[tuple[str, str]]:
 
 def needs(chosen: Any) -> str:
     """What a method is handed besides the model and its data, in words."""
-    from expunge.methods.form import NEEDS
+    from expunge.methods.validate_class import NEEDS
 
     return ", ".join(NEEDS[need] for need in chosen.needs) or "nothing but the model and its data"
 

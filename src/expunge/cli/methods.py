@@ -25,7 +25,7 @@ def methods(
     from expunge.cli.method_help import needs, settings_table
     from expunge.contract.cases import exemptions
     from expunge.methods import METHODS
-    from expunge.methods.about import about
+    from expunge.methods.describe import about
 
     found = [(about(kind), exemptions(kind)) for kind in METHODS.values()]
     if json:

@@ -17,7 +17,8 @@ def ls(where: Path = WHERE, kind: list[str] = KIND) -> None:
     """List results: when they were written, how large they are, and what they are of."""
     from rich.console import Console
 
-    from expunge.store import Store, keeping
+    from expunge.store import Store
+    from expunge.store import maintenance as keeping
 
     console = Console(highlight=False, soft_wrap=True)
     here = Store(where)
@@ -34,7 +35,8 @@ def size(where: Path = WHERE) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from expunge.store import Store, keeping
+    from expunge.store import Store
+    from expunge.store import maintenance as keeping
 
     here = Store(where)
     found = keeping.held(here)
@@ -60,7 +62,8 @@ def check(where: Path = WHERE) -> None:
     that needs them; `expunge store prune` removes them.
     """
     from expunge.fanout import bar
-    from expunge.store import Store, keeping
+    from expunge.store import Store
+    from expunge.store import maintenance as keeping
 
     here, bad = Store(where), []
     with bar("Reading results", len(keeping.held(here)), True) as advance:
@@ -89,7 +92,8 @@ def prune(
     With --kind or --older also whole results, which are made again where they are needed; what that
     costs is your choice. What another run is writing is left alone.
     """
-    from expunge.store import Store, keeping
+    from expunge.store import Store
+    from expunge.store import maintenance as keeping
 
     here = Store(where)
     files = keeping.leftovers(here)

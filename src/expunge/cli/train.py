@@ -47,11 +47,11 @@ def train(
     import torch
     from rich.console import Console
 
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.api.trained import train_model
     from expunge.cli.inputs import load_problem, load_rows
+    from expunge.fanout.runtime import Workshop
     from expunge.store import Store
-    from expunge.workshop import Workshop
 
     if track not in (None, "unlearning-error"):
         raise BadInput(

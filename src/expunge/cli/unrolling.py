@@ -32,7 +32,7 @@ def unrolling(
     """
     from rich.console import Console
 
-    from expunge.api.facts import replay
+    from expunge.api.provenance import replay
     from expunge.api.unrolling import unrolling as measure
     from expunge.cli.inputs import load_problem, load_rows
 

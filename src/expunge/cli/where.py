@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from expunge.workshop import Workshop
+    from expunge.fanout.runtime import Workshop
 
 Jobs = Annotated[
     int | None,
@@ -35,8 +35,8 @@ def placed(
     **more: Any,
 ) -> "Workshop":
     """The workshop that these options describe, and `more` of its settings."""
+    from expunge.fanout.runtime import Workshop
     from expunge.store import Store
-    from expunge.workshop import Workshop
 
     where = {"backend": backend, "address": address, "gpus_per_task": gpus_per_task}
     return Workshop(Store(store), device=device, jobs=jobs, **where, **more)

@@ -15,12 +15,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._pytree import tree_leaves, tree_map
 
 from expunge.data import TensorData
-from expunge.ensemble import Change, Ensemble
-from expunge.history import History
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.shifted import Change
 from expunge.methods import Given, Method, Result
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
+from expunge.training.unrolled.history import History
 
 EXEMPT: dict[str, dict[str, str]] = {
     "retrain": {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from expunge import grouping, report
+from expunge import report
 from expunge.contract import problems
+from expunge.fanout.runtime import Workshop
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training import group_size as grouping
 
 
 def global_state() -> dict[str, object]:

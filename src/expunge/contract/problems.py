@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.engine.ensemble import Ensemble
+from expunge.problem import Classification, Problem, Recipe, Regression
 from expunge.rng import seeded
-from expunge.task import Classification, Regression
 
 ROWS, FEATURES, CLASSES = 60, 6, 3
 FORGET = (3, 7, 11, 19, 30, 58)

@@ -11,7 +11,7 @@ from expunge.contract.problems import ROWS, batchnorm, ridge, tiny, with_nan
 from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.methods import METHODS
-from expunge.train import ROLES, subset_rows, train
+from expunge.training.from_recipe import ROLES, subset_rows, train
 
 
 class Whitening(nn.Module):

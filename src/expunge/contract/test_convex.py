@@ -15,10 +15,11 @@ from expunge.contract.problems import (
     ridge_optimum,
     softmax_linear,
 )
-from expunge.ensemble import Change, Ensemble
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.shifted import Change
 from expunge.methods import Given, method
 from expunge.methods.method import Claim
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 PROBLEMS = {"ridge": (ridge, ridge_optimum), "logistic": (logistic, logistic_optimum)}
 SETTINGS = {  # descent on full batches, long enough to come near

@@ -9,7 +9,7 @@ from expunge.contract.counting import Counting
 from expunge.contract.laws import law
 from expunge.contract.problems import ROWS, batchnorm, tiny
 from expunge.methods import METHODS
-from expunge.train import retrain_units
+from expunge.training.from_recipe import retrain_units
 
 SIZES = {
     "as they come": {},

@@ -6,9 +6,9 @@ from expunge.api.compare import compare
 from expunge.contract.cases import same_bits, short
 from expunge.contract.laws import law
 from expunge.contract.problems import tiny
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 
 ROLES = {"original": 5, "oracle": 4, "subset": 6}
 

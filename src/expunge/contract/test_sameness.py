@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import torch
 
-from expunge import loop
 from expunge.contract.cases import (
     everywhere,
     gap,
@@ -20,9 +19,10 @@ from expunge.contract.cases import (
 )
 from expunge.contract.laws import law
 from expunge.contract.problems import ADAM, SGD, batchnorm, batchnorm64, mlp64, tiny, tiny64
-from expunge.ensemble import Ensemble
+from expunge.engine import descend as loop
+from expunge.engine.ensemble import Ensemble
 from expunge.methods import METHODS, Given
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 MOMENTUM = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
 

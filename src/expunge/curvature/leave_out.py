@@ -24,8 +24,8 @@ from expunge.curvature.ekfac import Ekfac, ekfac
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product, output_slope
 from expunge.data import Batch
-from expunge.kernels import stepwise_recurrence
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.kernels import stepwise_recurrence
 from expunge.rng import Draws
 
 Curved = tuple[tuple[Tensor, float], ...]

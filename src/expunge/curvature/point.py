@@ -12,9 +12,9 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
 from expunge.data import Batch, Data, walk
-from expunge.ensemble import JUDGING
-from expunge.kernels import stepwise_attention
-from expunge.task import Task
+from expunge.engine.ensemble import JUDGING
+from expunge.engine.kernels import stepwise_attention
+from expunge.problem import Task
 
 Weights = dict[str, Tensor]
 Score = Callable[[Tensor, Batch], Tensor]

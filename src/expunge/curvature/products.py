@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_map
 
 from expunge.curvature.point import NUMBERS, Point, Weights
 from expunge.data import Batch
-from expunge.kernels import stepwise_recurrence
-from expunge.task import Classification, Task
+from expunge.engine.kernels import stepwise_recurrence
+from expunge.problem import Classification, Task
 
 
 def gauss_newton_product(point: Point, rows: Tensor, vector: Weights) -> Weights:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from expunge.curvature.point import Point
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost
 from expunge.problem import Problem
 
 

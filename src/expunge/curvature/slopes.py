@@ -15,7 +15,7 @@ from expunge.curvature.layers import Layer, layers, recorded
 from expunge.curvature.point import NUMBERS, SIZE, Point, Weights, dense
 from expunge.curvature.products import output_root
 from expunge.data import Batch
-from expunge.padding import MASK
+from expunge.data.padding import MASK
 from expunge.rng import Draws
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from expunge.curvature.lanczos import Spectrum, largest
 from expunge.curvature.point import SIZE, Point, Score, Weights, unflattened
 from expunge.data import Batch
+from expunge.engine.kernels import stepwise_attention, stepwise_recurrence
 from expunge.errors import BadInput
-from expunge.kernels import stepwise_attention, stepwise_recurrence
 from expunge.rng import Draws
 
 

@@ -18,8 +18,8 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from torch import Tensor
 
 from expunge.data import Data, walk
+from expunge.data.padding import MASK, TOKENS
 from expunge.errors import BadInput
-from expunge.padding import MASK, TOKENS
 
 MOST = 256  # components
 

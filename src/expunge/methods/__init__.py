@@ -20,6 +20,7 @@ from expunge.methods.masked import Masked, masked
 from expunge.methods.method import Claim, Given, Method, Result
 from expunge.methods.oracle_matching import OracleMatching
 from expunge.methods.random_label import RandomLabel
+from expunge.methods.registry import Table
 from expunge.methods.retrain import Retrain
 from expunge.methods.salun import SalUn
 from expunge.methods.salun_soft import SalUnSoft
@@ -27,7 +28,6 @@ from expunge.methods.scrub import SCRUB
 from expunge.methods.setting import described
 from expunge.methods.single_gradient import SingleGradient
 from expunge.methods.ssd import SSD
-from expunge.methods.table import Table
 from expunge.methods.uniform_label import UniformLabel
 
 METHODS = Table(

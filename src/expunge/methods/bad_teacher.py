@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost, epochs
+from expunge.engine.batches import epochs
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
+from expunge.methods.finetune import descent_cost, passes, tune
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.setting import check, setting
 from expunge.methods.teaching import answers
-from expunge.methods.tuning import descent_cost, passes, tune
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.train import untrained
+from expunge.training.from_recipe import untrained
 
 
 @dataclass(frozen=True)

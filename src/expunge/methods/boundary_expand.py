@@ -16,17 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import Batch, Data
-from expunge.ensemble import Ensemble
+from expunge.engine.descend import frozen_weights
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import frozen_weights
+from expunge.methods.descent import OverForget
 from expunge.methods.method import Claim, Given, Result, largest_change, unchanged
-from expunge.methods.passing import OverForget
 from expunge.methods.setting import setting
-from expunge.penalised import penalised
-from expunge.problem import Problem
+from expunge.problem import Classification, Problem, Task
+from expunge.problem.penalised import penalised
 from expunge.rng import seeded
-from expunge.task import Classification, Task
-from expunge.train import training_loss
+from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from expunge.curvature.point import Point
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost
+from expunge.methods.descent import OverForget
 from expunge.methods.method import Claim, Given, Result, unchanged
-from expunge.methods.passing import OverForget
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.rng import Draws

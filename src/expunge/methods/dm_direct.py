@@ -8,8 +8,9 @@ rows' influence: the claim is "outputs only". Cost: no rows; the attribution is 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.ensemble import Ensemble, Shifted
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.shifted import Shifted
 from expunge.methods.method import Claim, Given, Result, unchanged
 from expunge.methods.predicted import Predicted
 from expunge.problem import Problem

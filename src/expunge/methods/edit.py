@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from expunge.curvature.point import Point, Weights
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost, frozen_weights, require_finite, restore
+from expunge.engine.cost import Cost
+from expunge.engine.descend import frozen_weights, require_finite, restore
+from expunge.engine.ensemble import Ensemble
+from expunge.methods.finetune import mask_of
 from expunge.methods.method import Given, Result, largest_change, unchanged
-from expunge.methods.tuning import mask_of
 from expunge.problem import Problem
 from expunge.rng import Draws
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from expunge.curvature.fisher import classes_of, expected_fisher
 from expunge.curvature.point import Point, Weights
 from expunge.data import walk
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.setting import check, setting

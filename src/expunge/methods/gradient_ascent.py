@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
+from expunge.methods.descent import OverForget
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverForget
 from expunge.problem import Problem
-from expunge.train import training_loss
+from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)

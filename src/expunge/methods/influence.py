@@ -24,14 +24,14 @@ from expunge.curvature.memory import free_bytes
 from expunge.curvature.point import Point, Weights, unflattened
 from expunge.curvature.products import conjugate_gradients, gauss_newton_product
 from expunge.curvature.woodfisher import running_woodfisher, woodfisher
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
+from expunge.engine.kernels import forward_derivative_needed
 from expunge.errors import BadInput
-from expunge.kernels import forward_derivative_needed
-from expunge.loop import Cost
 from expunge.methods.edit import edit, sample, sampled
+from expunge.methods.finetune import penalty_of
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.setting import check, setting
-from expunge.methods.tuning import penalty_of
 from expunge.problem import Problem
 from expunge.rng import Draws
 

@@ -10,13 +10,13 @@ left out. Cost: 3 x epochs x |R| row units.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.methods.descent import OverRetain
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverRetain
 from expunge.methods.setting import setting
 from expunge.problem import Problem
-from expunge.train import training_loss
+from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)

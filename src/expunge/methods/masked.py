@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from expunge.curvature.saliency import saliency_mask
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.descend import frozen_weights
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost, frozen_weights
 from expunge.methods.method import Claim, Given, Method, Result, unchanged
 from expunge.problem import Problem
 

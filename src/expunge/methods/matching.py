@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost, endless
+from expunge.engine.batches import endless
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
+from expunge.methods.finetune import descent_cost, tune
 from expunge.methods.method import Given, Result
 from expunge.methods.setting import check, setting
-from expunge.methods.tuning import descent_cost, tune
 from expunge.problem import Problem
-from expunge.recipe import linear
+from expunge.problem.recipe import linear
 from expunge.rng import Draws
 
 LOSSES = ("outputs", "distribution", "margin")

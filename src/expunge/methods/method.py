@@ -7,10 +7,11 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from expunge.ensemble import Change, Ensemble, Models
-from expunge.history import History
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble, Models
+from expunge.engine.shifted import Change
 from expunge.problem import Problem
+from expunge.training.unrolled.history import History
 
 
 class Claim(StrEnum):

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.methods.matching import Matching
 from expunge.methods.method import Claim, Given, Result
 from expunge.problem import Problem

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
+from expunge.engine.batches import epochs
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost, epochs
+from expunge.methods.descent import OverBoth
+from expunge.methods.finetune import descent_cost, passes
 from expunge.methods.method import Claim, Given, Result
-from expunge.methods.passing import OverBoth
 from expunge.methods.setting import setting
-from expunge.methods.tuning import descent_cost, passes
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.train import training_loss
+from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ Machine Unlearning". Differs: nothing. Cost: one retraining, 3 x epochs x |R| ro
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result, largest_change
-from expunge.problem import Problem
-from expunge.recipe import Recipe
-from expunge.train import train
+from expunge.problem import Problem, Recipe
+from expunge.training.from_recipe import train
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost, frozen_weights, restore
+from expunge.engine.cost import Cost
+from expunge.engine.descend import frozen_weights, restore
+from expunge.engine.ensemble import Ensemble
+from expunge.methods.finetune import mask_of
 from expunge.methods.masked import salient
 from expunge.methods.method import Claim, Given, Result, unchanged
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.setting import setting
-from expunge.methods.tuning import mask_of
 from expunge.problem import Problem
 
 

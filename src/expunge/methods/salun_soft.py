@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.setting import setting

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from expunge.curvature.point import Point, Weights
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
 from expunge.methods.method import Claim, Given, Result
 from expunge.methods.setting import check, setting

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from expunge.data import Batch
-from expunge.ensemble import Ensemble
-from expunge.task import Task
+from expunge.engine.ensemble import Ensemble
+from expunge.problem import Task
 
 
 def answers(teacher: Ensemble, task: Task, batch: Batch) -> Tensor:

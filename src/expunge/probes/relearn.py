@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from expunge.data import Batch, walk
-from expunge.ensemble import Ensemble
-from expunge.loop import descend
-from expunge.problem import Problem
+from expunge.engine.descend import descend
+from expunge.engine.ensemble import Ensemble
+from expunge.problem import Problem, Task
 from expunge.rng import Draws
-from expunge.task import Task
 
 ROWS, BATCH = 500, 100  # rows an epoch, and a step
 

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.spectrum import Spectrum, top_eigenvalue
-from expunge.ensemble import Ensemble
-from expunge.history import History
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.engine.ensemble import Ensemble
+from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
+from expunge.training.unrolled.history import History
 
 HESSIAN_ROWS = 512
 TOLERANCE = 1e-2  # relative: the other factors of the proxy are cruder

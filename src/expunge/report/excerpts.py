@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from unicodedata import category
 
-from expunge.audit.evidence import Evidence
+from expunge.audit.evidence.folder import Evidence
 from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.worst import forget_margins, worst_rows

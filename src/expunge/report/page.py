@@ -6,7 +6,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from expunge.audit.evidence import Evidence
+from expunge.audit.evidence.folder import Evidence
 from expunge.report import advice, sheets, summary
 from expunge.report import document as doc
 from expunge.report.choice import RETRAIN, cheapest, choice

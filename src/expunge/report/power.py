@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from expunge.audit.klom import klom, p95
+from expunge.audit.metrics.klom import klom, p95
 from expunge.report import document as doc
 from expunge.report.document import Document
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from expunge.audit.evidence import Evidence
-from expunge.audit.klom import klom
-from expunge.audit.pieces import Array, by_rows
-from expunge.audit.views import Margined, Part
+from expunge.audit.evidence.chunks import Array, by_rows
+from expunge.audit.evidence.folder import Evidence
+from expunge.audit.evidence.views import Margined, Part
+from expunge.audit.metrics.klom import klom
 from expunge.errors import BadInput
 from expunge.report import document as doc
 from expunge.report.document import Document

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import BadInput, nearest
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Classification, Problem, Recipe
 from expunge.rng import Draws
-from expunge.task import Classification
 from expunge.zoo.balanced import balanced, trial_rows
 from expunge.zoo.cifar10_files import TEST, TRAIN, published_rows, read
 from expunge.zoo.pictures import Normalise, crop_and_flip

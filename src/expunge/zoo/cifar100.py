@@ -12,10 +12,8 @@ import torch
 from torch import nn
 
 from expunge.errors import BadInput
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Classification, Problem, Recipe
 from expunge.rng import Draws
-from expunge.task import Classification
 from expunge.zoo.balanced import balanced, trial_rows
 from expunge.zoo.cifar_files import Records, read_cifar
 from expunge.zoo.small_conv import SMALL_RECIPE, small_conv

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from expunge.api.compare import compare
+from expunge.fanout.runtime import Workshop
 from expunge.methods import Method, method
 from expunge.problem import Problem
-from expunge.workshop import Workshop
 from expunge.zoo.digits import digits, pictures, unusual_handwriting
 
 METHODS = (

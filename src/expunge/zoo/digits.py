@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from expunge.data import TensorData
 from expunge.forget_sets import principal_end
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Classification, Problem, Recipe
 from expunge.rng import Draws
-from expunge.task import Classification
 
 SPLITS = {"train": 1437, "validation": 180, "test": 180}
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from expunge.data import TensorData
 from expunge.errors import BadInput, nearest
-from expunge.problem import Problem
-from expunge.recipe import Recipe, linear
+from expunge.problem import Classification, Problem, Recipe
+from expunge.problem.recipe import linear
 from expunge.rng import Draws
-from expunge.task import Classification
 from expunge.zoo.balanced import balanced, trial_rows
 from expunge.zoo.data_folder import damaged, data_file
 from expunge.zoo.pictures import Normalise, inputs_of

@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import TensorData
+from expunge.data.padding import MASK, TOKENS
 from expunge.errors import BadInput
-from expunge.padding import MASK, TOKENS
-from expunge.problem import Problem
-from expunge.recipe import Recipe, linear
+from expunge.problem import Problem, Recipe, TextClassification
+from expunge.problem.recipe import linear
 from expunge.rng import Draws
-from expunge.task import TextClassification
 from expunge.zoo.balanced import balanced, trial_rows
 from expunge.zoo.data_folder import damaged, data_file
 from expunge.zoo.parquet import columns, require_readers

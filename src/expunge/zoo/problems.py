@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import BadInput, nearest
-from expunge.penalty import SDPenalty
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe
+from expunge.problem.sd_penalty import SDPenalty
 from expunge.zoo.cifar10 import cifar10
 from expunge.zoo.cifar100 import cifar100
 from expunge.zoo.digits import digits

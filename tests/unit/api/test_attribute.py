@@ -15,10 +15,10 @@ from expunge.attribution.fit import fit
 from expunge.contract.problems import mlp, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
-from expunge.maker import Maker
 from expunge.methods import METHODS
 from expunge.rng import seeded
 from expunge.store import Store
+from expunge.training.model_cache import Maker
 
 ROWS = [3, 7, 11]
 

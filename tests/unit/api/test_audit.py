@@ -12,7 +12,7 @@ from expunge.api.forget import forget
 from expunge.api.verify import verify
 from expunge.contract.problems import FORGET, tiny
 from expunge.errors import BadInput
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 pytestmark = pytest.mark.usefixtures("no_page")
 ORACLES = 10

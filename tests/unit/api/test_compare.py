@@ -15,9 +15,9 @@ from expunge.api.verify import verify
 from expunge.contract.problems import CLASSES, FORGET, ROWS, blobs, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
+from expunge.fanout.runtime import Workshop
 from expunge.methods import METHODS, method
 from expunge.store import Store
-from expunge.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("no_page")
 MEMBERS, HALVES = 10, 24

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from expunge.api.attribution_cost import shared_cost
 from expunge.api.estimate import BECAUSE, PREFERRED, choose, estimate, seconds_per_unit
 from expunge.api.needs import needs_halves
-from expunge.api.shared import shared_cost
 from expunge.api.trained import train_model
 from expunge.attribution.fit import fit
 from expunge.contract.problems import mlp, tiny
 from expunge.errors import BadInput
-from expunge.maker import Maker
 from expunge.methods import METHODS
 from expunge.methods.method import Claim
 from expunge.rng import seeded
+from expunge.training.model_cache import Maker
 
 
 def module():

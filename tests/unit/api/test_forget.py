@@ -11,15 +11,15 @@ from torch import nn
 
 from expunge.api.card import read_card, weights_digest
 from expunge.api.forget import forget
-from expunge.attribution.kinds import price
+from expunge.attribution.registry import price
 from expunge.contract.problems import FORGET, Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
-from expunge.history import History
 from expunge.methods import METHODS
-from expunge.recording import Recording
 from expunge.rng import seeded
-from expunge.store.sealed import read_sealed
-from expunge.train import train
+from expunge.store.checksummed import read_sealed
+from expunge.training.from_recipe import train
+from expunge.training.unrolled.history import History
+from expunge.training.unrolled.recording import Recording
 
 QUICK = {"epochs": 1, "steps": 4}
 

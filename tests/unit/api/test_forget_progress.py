@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from expunge import meter
-from expunge.api.facts import duplicates
 from expunge.api.forget import forget
+from expunge.api.provenance import duplicates
 from expunge.contract.counting import Counting
 from expunge.contract.problems import FORGET, mlp, tiny
 from expunge.data import DatasetData
-from expunge.fingerprints import fingerprints
-from expunge.maker import Maker
+from expunge.data import progress as meter
+from expunge.data.fingerprints import fingerprints
 from expunge.methods import METHODS
 from expunge.rng import seeded
-from expunge.trainer import call_trainer
+from expunge.training.from_trainer import call_trainer
+from expunge.training.model_cache import Maker
 
 
 class Bars:

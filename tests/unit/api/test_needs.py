@@ -7,11 +7,11 @@ from torch import nn
 
 from expunge.api.needs import Needs, attribution_name, from_file
 from expunge.attribution.fit import fit
-from expunge.attribution.kinds import KINDS, whole_table
+from expunge.attribution.registry import KINDS, whole_table
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
-from expunge.maker import Maker
 from expunge.methods import METHODS
+from expunge.training.model_cache import Maker
 
 FINE, TEACHERS, RETRAIN = METHODS["fine-tune"](), METHODS["oracle-matching"](), METHODS["retrain"]()
 

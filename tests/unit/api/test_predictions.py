@@ -9,13 +9,13 @@ from expunge.api import predictions
 from expunge.api.predictions import Predictions
 from expunge.attribution import Halves
 from expunge.attribution.fit import Fit
-from expunge.attribution.halves import ROWS
-from expunge.attribution.kinds import attributor
+from expunge.attribution.half_data_models import ROWS
+from expunge.attribution.registry import attributor
 from expunge.contract.problems import CLASSES, Fused, generator, mlp, tiny, with_nan
 from expunge.curvature.leave_out import LeaveOut
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost
 from expunge.methods import METHODS
 from expunge.rng import seeded
 

@@ -5,8 +5,8 @@ import torch
 
 from expunge.api.tracking import mean_rates, with_forms
 from expunge.contract.problems import tiny
-from expunge.history import History
-from expunge.recipe import linear
+from expunge.problem.recipe import linear
+from expunge.training.unrolled.history import History
 
 
 def test_an_eigenvalue_below_zero_counts_by_its_size():

@@ -12,14 +12,14 @@ import torch
 from expunge.api import unrolling as room
 from expunge.api.tracking import FORMS
 from expunge.api.unrolling import unrolling
-from expunge.audit.correlation import correlation
-from expunge.audit.verification import verification_error
+from expunge.audit.metrics.correlation import correlation
+from expunge.audit.metrics.verification_error import verification_error
 from expunge.contract.problems import FORGET, ridge, softmax_linear, tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
-from expunge.history import History
 from expunge.probes.unrolling import curvature, unrolled
-from expunge.task import Classification
+from expunge.problem import Classification
+from expunge.training.unrolled.history import History
 
 AT = (2, 5, 9)
 BY_MEMBER = {"verification", "nothing", "distance", "eigenvalue", "residual", "products", "sigma"}

@@ -10,9 +10,9 @@ from expunge.api.compare import compare
 from expunge.api.verify import verify
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
+from expunge.fanout.runtime import Workshop
 from expunge.methods import method
 from expunge.store import Store
-from expunge.workshop import Workshop
 
 
 @pytest.fixture(scope="module")

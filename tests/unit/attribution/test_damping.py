@@ -10,10 +10,9 @@ from expunge.attribution.damping import BATCHES, KNEE, damping_of, sample_of, tr
 from expunge.contract.problems import CLASSES, batchnorm64, mlp64, tiny64, with_nan
 from expunge.curvature.point import Point
 from expunge.errors import BadInput
-from expunge.problem import Problem
-from expunge.recipe import linear
+from expunge.problem import Classification, Problem
+from expunge.problem.recipe import linear
 from expunge.rng import Draws, seeded
-from expunge.task import Classification
 
 DRAWS = Draws((0, "test"))
 STEPS = 10 * (60 // 16)  # 10 epochs of 60 rows in batches of 16

@@ -12,7 +12,7 @@ from expunge.attribution.damping import damping_of, travel
 from expunge.contract.problems import CLASSES, Fused, batchnorm64, mlp64, tiny, tiny64
 from expunge.curvature.leave_out import LeaveOut, moved
 from expunge.curvature.point import Point
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.problem import Problem
 from expunge.rng import seeded

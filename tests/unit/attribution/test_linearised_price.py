@@ -6,14 +6,16 @@ from functools import partial
 import pytest
 import torch
 
-from expunge.attribution import Halves, Linearised, kinds, repeats
-from expunge.attribution.halves import ROWS
-from expunge.attribution.kinds import attributor
-from expunge.attribution.two_sizes import TwoSizes
+from expunge.attribution import Halves, Linearised
+from expunge.attribution import registry as kinds
+from expunge.attribution import split_half as repeats
+from expunge.attribution.half_data_models import ROWS
+from expunge.attribution.registry import attributor
+from expunge.attribution.size_correction import TwoSizes
 from expunge.contract.counting import Counting, Passes
 from expunge.contract.problems import CLASSES, mlp64, tiny64
-from expunge.ensemble import Ensemble
-from expunge.loop import Cost
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.rng import seeded
 
 FORGET = torch.tensor([3, 7, 11, 19])

@@ -7,7 +7,7 @@ import torch
 
 from expunge.attribution import Linearised
 from expunge.contract.problems import at, ridge, ridge_optimum, tiny
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 
 def test_ridge_regression_is_predicted_exactly_from_all_retained_rows(monkeypatch):

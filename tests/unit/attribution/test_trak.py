@@ -30,10 +30,10 @@ from expunge.curvature import point
 from expunge.curvature.leave_out import moved
 from expunge.curvature.point import Point
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
+from expunge.problem import Classification
 from expunge.rng import seeded
-from expunge.task import Classification
 
 GONE = torch.tensor(FORGET)
 ALL = torch.arange(ROWS)

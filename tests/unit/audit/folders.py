@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from expunge.audit.evidence import Evidence, manifest, read
+from expunge.audit.evidence.folder import Evidence, manifest, read
 
 ROWS = {"forget": 8, "retain": 12, "test": 10}
 CLASSES = 3

@@ -17,8 +17,8 @@ from expunge.bench.stopping import judged
 from expunge.bench.tables import _of_all, error_of, tables
 from expunge.contract.problems import ridge, tiny, tiny64
 from expunge.errors import BadInput
+from expunge.fanout.runtime import Workshop
 from expunge.store import Store
-from expunge.workshop import Workshop
 
 CONTENT = {
     "name": "tiny",
@@ -108,8 +108,8 @@ def test_a_file_older_than_some_metric_still_follows_from_its_answers(done):
 
 def test_a_second_run_makes_nothing_again(done, monkeypatch):
     out, workshop, base, content = done
-    monkeypatch.setattr("expunge.maker._make_block", None)
-    monkeypatch.setattr("expunge.api.observing._unlearn_block", None)
+    monkeypatch.setattr("expunge.training.model_cache._make_block", None)
+    monkeypatch.setattr("expunge.api.collect_outputs._unlearn_block", None)
     again = run(parse(CONTENT), base, out, workshop)
     assert again["cells"] == content["cells"]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from expunge.audit.klom import klom
+from expunge.audit.metrics.klom import klom
 from expunge.bench.answers import GROUPS, answers
 from expunge.bench.scores import klom_of
 from expunge.contract.problems import generator

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from expunge.audit.class_threshold import called_members
-from expunge.audit.risk import privacy_risk
-from expunge.audit.shadow import Shadow
+from expunge.audit.metrics.class_threshold import called_members
+from expunge.audit.metrics.risk import privacy_risk
+from expunge.audit.metrics.shadow import Shadow
 from expunge.bench.answers import GROUPS, answers
 from expunge.bench.scores import Judge, scores
 from expunge.contract.problems import generator

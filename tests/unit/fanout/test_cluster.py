@@ -21,10 +21,10 @@ from expunge.errors import BadInput
 from expunge.fanout import cluster, cluster_worker, connecting, spread
 from expunge.fanout.cluster import Cluster, Tried, gpus_of, require_backend
 from expunge.fanout.cluster_worker import Failed
-from expunge.maker import Maker
+from expunge.fanout.runtime import Workshop
 from expunge.methods import method
 from expunge.store import Store
-from expunge.workshop import Workshop
+from expunge.training.model_cache import Maker
 
 HERE = os.getpid()
 ROLES = {"original": 5, "oracle": 4, "subset": 6}

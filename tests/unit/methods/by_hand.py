@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from expunge.contract.problems import CLASSES, FEATURES, FORGET, at, generator, logistic
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.methods import Given
-from expunge.problem import Problem
-from expunge.task import Classification
+from expunge.problem import Classification, Problem
 
 WHOLE = {"batch_size": 1000, "forget_batch_size": 1000}
 

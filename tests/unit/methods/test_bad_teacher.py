@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.contract.problems import logistic, mlp64, softmax_linear, tiny64
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import method
 from expunge.rng import Draws, seeded

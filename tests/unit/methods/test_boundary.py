@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from expunge.contract.problems import CLASSES, FEATURES, logistic, ridge
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
-from expunge.problem import Problem
+from expunge.problem import Classification, Problem
 from expunge.rng import seeded
-from expunge.task import Classification
 
 from .by_hand import (
     WHOLE,

@@ -14,7 +14,7 @@ from expunge.contract.problems import (
     ridge,
     tiny64,
 )
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
 from expunge.methods.boundary_expand import last_layer, narrowed, widened

@@ -15,12 +15,12 @@ from expunge.contract.problems import (
     logistic,
     tiny64,
 )
-from expunge.ensemble import Ensemble
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.loop import Cost
 from expunge.methods import Given, method
 from expunge.methods.edit import edit, sample, sampled
-from expunge.methods.tuning import mask_of
+from expunge.methods.finetune import mask_of
 from expunge.rng import Draws, seeded
 
 from .by_hand import model, models, rows_of, start, weight

@@ -16,7 +16,7 @@ from expunge.contract.problems import (
 )
 from expunge.curvature.fisher import expected_fisher
 from expunge.curvature.point import Point
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.methods import Given, method
 from expunge.methods.edit import sample
 from expunge.methods.fisher import emptied_classes

@@ -18,7 +18,7 @@ from expunge.contract.problems import (
     tiny64,
 )
 from expunge.curvature.point import Point
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
 from expunge.methods.edit import sample

@@ -8,13 +8,11 @@ from torch import nn
 
 from expunge.contract.problems import batchnorm64, logistic, tiny64
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import method
-from expunge.problem import Problem
-from expunge.recipe import Recipe
+from expunge.problem import Problem, Recipe, Regression
 from expunge.rng import seeded
-from expunge.task import Regression
 
 from .by_hand import WHOLE, Watching, descended, model, pull, rows_of, start, weight
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expunge.contract.problems import CLASSES, FORGET, at, linear, logistic, ridge, tiny64
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import method
 from expunge.rng import seeded

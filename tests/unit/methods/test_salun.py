@@ -8,7 +8,7 @@ import torch
 from expunge.contract.problems import CLASSES, FEATURES, generator, logistic, mlp64, tiny64
 from expunge.curvature.point import Point
 from expunge.curvature.saliency import saliency_mask
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
 from expunge.methods.masked import masked

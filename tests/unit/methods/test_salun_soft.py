@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.contract.problems import CLASSES, FEATURES, generator, logistic, mlp64, tiny64
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.methods import Given, method
 from expunge.methods.salun_soft import pull_back
 from expunge.rng import seeded

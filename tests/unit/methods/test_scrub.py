@@ -16,7 +16,7 @@ from expunge.contract.problems import (
     tiny64,
 )
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Given, method
 from expunge.methods.scrub import forget_error, put_back, unseen_error, unseen_weight
@@ -219,7 +219,7 @@ def test_errors_are_counted_by_member_and_weighted_by_class():
 
 
 def test_rewinding_needs_classes_and_unseen_rows_of_them_before_any_step(monkeypatch):
-    monkeypatch.setattr("expunge.methods.tuning.descend", None)
+    monkeypatch.setattr("expunge.methods.finetune.descend", None)
     theta = torch.ones(1, 6).double()
     with pytest.raises(BadInput, match="scrub with rewind on a regression.*without --rewind"):
         method("scrub", rewind=True)(ridge(), model(theta), seed=0)

@@ -8,12 +8,11 @@ import torch
 
 from expunge.contract.cases import same_bits, weights
 from expunge.contract.problems import ROWS, blobs, mlp64, softmax_linear, tiny, tiny64
-from expunge.history import History
 from expunge.methods import Given, method
-from expunge.problem import Problem
-from expunge.recipe import Recipe, cosine
-from expunge.task import Classification
-from expunge.train import train
+from expunge.problem import Classification, Problem, Recipe
+from expunge.problem.recipe import cosine
+from expunge.training.from_recipe import train
+from expunge.training.unrolled.history import History
 
 IDS = (0, 1)
 

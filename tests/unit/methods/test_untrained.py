@@ -9,7 +9,7 @@ from torch import nn
 from expunge.contract.problems import Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
 from expunge.rng import seeded
-from expunge.train import untrained
+from expunge.training.from_recipe import untrained
 
 
 def state(module):

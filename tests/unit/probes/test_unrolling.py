@@ -8,12 +8,12 @@ import torch
 from expunge.contract.cases import weights
 from expunge.contract.problems import FORGET, ROWS, softmax_linear, tiny, tiny64, with_nan
 from expunge.curvature.point import Point
-from expunge.history import History
 from expunge.methods import Given, method
-from expunge.penalty import SDPenalty
 from expunge.probes.unrolling import curvature, evenly, unrolled
-from expunge.recipe import cosine
-from expunge.train import train
+from expunge.problem.recipe import cosine
+from expunge.problem.sd_penalty import SDPenalty
+from expunge.training.from_recipe import train
+from expunge.training.unrolled.history import History
 
 AT = (1, 4, 9)
 SEED = 3

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from expunge.audit.evidence import Evidence
+from expunge.audit.evidence.folder import Evidence
 
 GROUPS = ("forget", "retain", "test")
 NULL = {"forget": 0.66, "retain": 0.65, "test": 0.64}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from expunge.audit.calibration import calibration as calibrate
+from expunge.audit.metrics.calibration import calibration as calibrate
 from expunge.errors import BadInput
 from expunge.report.figure.calibration import MOST, _drawn, calibration
 

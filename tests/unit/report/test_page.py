@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from expunge.audit.document import document as audit
+from expunge.audit.verdict.document import document as audit
 from expunge.report import page
 from expunge.report.page import exemplar
 

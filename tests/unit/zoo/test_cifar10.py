@@ -9,7 +9,7 @@ import torch
 
 from expunge.errors import BadInput
 from expunge.rng import seeded
-from expunge.train import train
+from expunge.training.from_recipe import train
 from expunge.zoo.cifar10 import cifar10, of_official, steps_down, triangle
 from expunge.zoo.cifar10_files import TEST, TRAIN, published_rows, read
 from expunge.zoo.pictures import crop_and_flip

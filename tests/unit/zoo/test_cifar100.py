@@ -5,7 +5,7 @@ import torch
 
 from expunge.errors import BadInput
 from expunge.rng import seeded
-from expunge.train import train
+from expunge.training.from_recipe import train
 from expunge.zoo.cifar10 import cifar10
 from expunge.zoo.cifar100 import CLASSES, TRAIN, cifar100
 from expunge.zoo.small_conv import small_conv

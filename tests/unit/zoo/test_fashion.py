@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.errors import BadInput
 from expunge.rng import seeded
-from expunge.train import train
+from expunge.training.from_recipe import train
 from expunge.zoo.fashion import fashion
 
 from .files import fashion_arrays, needs, write_fashion

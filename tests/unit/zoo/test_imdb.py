@@ -9,9 +9,9 @@ import torch
 
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
-from expunge.grouping import refusal
 from expunge.rng import Draws, seeded
-from expunge.train import train, train_group
+from expunge.training.from_recipe import train, train_group
+from expunge.training.group_size import refusal
 from expunge.zoo.imdb import BUCKETS, LONGEST, WordBag, imdb, texts, tokens
 
 from .files import imdb_columns, needs, write_imdb

@@ -6,9 +6,8 @@ import torch.nn.functional as F
 
 from expunge.contract.problems import generator
 from expunge.data import Batch, TensorData
-from expunge.problem import Problem
+from expunge.problem import Classification, Problem
 from expunge.rng import Draws
-from expunge.task import Classification
 from expunge.zoo.pictures import Normalise, crop_and_flip, inputs_of, pictures_of
 
 DRAWS = Draws((0, "train"))

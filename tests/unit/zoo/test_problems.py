@@ -3,7 +3,7 @@
 import pytest
 
 from expunge.errors import BadInput
-from expunge.penalty import SDPenalty
+from expunge.problem.sd_penalty import SDPenalty
 from expunge.zoo.problems import PROBLEMS, problem
 
 from .files import write_cifar10, write_cifar100, write_fashion, write_imdb

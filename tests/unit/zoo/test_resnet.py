@@ -5,9 +5,9 @@ import torch
 
 from expunge.contract.problems import generator
 from expunge.data import TensorData
-from expunge.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble
+from expunge.problem import Classification
 from expunge.rng import seeded
-from expunge.task import Classification
 from expunge.zoo.resnet import Block, resnet9, resnet18
 
 X = torch.rand(4, 3, 32, 32, generator=generator(0))

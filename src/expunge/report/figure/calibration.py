@@ -17,7 +17,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from expunge.audit.calibration import Calibration, Estimate
+from expunge.audit.metrics.calibration import Calibration, Estimate
 from expunge.errors import BadInput
 from expunge.report.figure.canvas import COLOURS, FAINT, INK, MUTED, look, shorten, svg
 from expunge.report.words import NOT_MEASURED, number

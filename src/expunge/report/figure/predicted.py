@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from expunge.audit.margin import check_margins
+from expunge.audit.evidence.margin import check_margins
 from expunge.errors import BadInput
 from expunge.report.figure.canvas import AFTER, BEFORE, ORACLE, look, panel_title, shorten, svg
 from expunge.report.figure.distributions import FEWEST_FOR_CURVE, GRID, density

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from expunge.audit.evidence import Evidence
+from expunge.audit.evidence.folder import Evidence
 from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.figure.canvas import (

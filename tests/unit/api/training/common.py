@@ -4,7 +4,7 @@ import json
 
 from expunge.contract.cases import weights
 from expunge.store.locks import LOCK
-from expunge.train import train
+from expunge.training.from_recipe import train
 
 SEED, MEMBER = 4, 3
 FIRST, SECOND = [3, 7], [11, 19, 58]

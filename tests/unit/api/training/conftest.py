@@ -7,9 +7,9 @@ import pytest
 from expunge.api import trained as room
 from expunge.api.trained import train_model
 from expunge.contract.problems import tiny64
+from expunge.fanout.runtime import Workshop
 from expunge.store import Store
-from expunge.store.halfway import Halfway
-from expunge.workshop import Workshop
+from expunge.store.checkpoint import Halfway
 
 from .common import MEMBER, SEED, Killed
 

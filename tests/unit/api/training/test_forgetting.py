@@ -9,10 +9,10 @@ import torch
 from expunge.api.forget import forget
 from expunge.contract.problems import mlp, tiny, tiny64
 from expunge.errors import BadInput
-from expunge.history import History
 from expunge.methods import Given, method
 from expunge.rng import seeded
-from expunge.train import train
+from expunge.training.from_recipe import train
+from expunge.training.unrolled.history import History
 
 from .common import FIRST, MEMBER, SECOND, SEED, gap
 

@@ -12,9 +12,9 @@ from expunge.api.history_file import read_history
 from expunge.contract.problems import tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
-from expunge.recording import Recording
 from expunge.store import Store
-from expunge.store.sealed import read_sealed, write_sealed
+from expunge.store.checksummed import read_sealed, write_sealed
+from expunge.training.unrolled.recording import Recording
 
 from .common import FIRST, MEMBER, SECOND, SEED
 

@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from expunge.api.tracking import FORMS
-from expunge.audit.unlearning_error import unlearning_error
+from expunge.audit.metrics.unlearning_error import unlearning_error
 from expunge.contract.cases import same_bits, weights
 from expunge.contract.problems import FORGET, batchnorm, mlp, tiny, tiny64
 from expunge.errors import BadInput
-from expunge.history import History
 from expunge.probes.unrolling import curvature
-from expunge.recipe import cosine
+from expunge.problem.recipe import cosine
 from expunge.rng import seeded
 from expunge.store import Store
+from expunge.training.unrolled.history import History
 
 from .common import FIRST, MEMBER, SECOND, SEED, files, jitter, original, state
 

@@ -1,0 +1,3 @@
+"""The groups of rows on which models are judged."""
+
+GROUPS = ("forget", "retain", "test")

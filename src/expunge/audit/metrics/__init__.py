@@ -1,0 +1,1 @@
+"""Numbers of models: arrays in, numbers out, one file a metric."""

@@ -1,0 +1,1 @@
+"""Many models at once: stacked members, one gradient loop, and its replay."""

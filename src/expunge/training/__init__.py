@@ -1,0 +1,1 @@
+"""Models from scratch, kept: by a Recipe or a Trainer, and how each arose."""

@@ -1,0 +1,258 @@
+"""The only maker of many models: originals, oracles, retrained and half-data models."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.data import Batch, augments_itself
+from expunge.engine.batches import epochs
+from expunge.engine.cost import Cost
+from expunge.engine.descend import descend
+from expunge.engine.ensemble import Ensemble
+from expunge.errors import BadInput, nearest
+from expunge.problem import Problem, Recipe, Task
+from expunge.problem.penalised import penalised
+from expunge.rng import Draws, seeded
+from expunge.store.checkpoint import Halfway
+from expunge.training.from_trainer import train_by_trainer
+
+Watch = Callable[[int, Ensemble], None]  # looks on with the number of steps done; see `descend`
+ON_ALL = ("original", "subset")  # roles that train on S (or on halves of it); all others on R
+ROLES = (*ON_ALL, "oracle", "null", "teacher", "retrain")  # each has its own stream of draws
+
+
+def train(
+    problem: Problem,
+    role: str,
+    ids: Sequence[int],
+    *,
+    seed: int,
+    group: int = 1,
+    device: str = "cpu",
+    halfway: Halfway | None = None,
+) -> tuple[Ensemble, Cost]:
+    """Train the members `ids` of a role from scratch.
+
+    Args:
+        problem: its recipe or Trainer is run on S for "original", on halves of S for "subset",
+            on R for every other role.
+        role: one of ROLES.
+        ids: member numbers; every draw of a member depends on (seed, role, number) alone.
+        seed: the seed of the whole evidence.
+        group: members trained at once.
+        device: e.g. "cpu" or "cuda".
+        halfway: keeps and resumes a training by a recipe of a single group.
+
+    Returns:
+        The members, and what was spent on each.
+
+    Raises:
+        BadInput: the problem has no recipe; training became NaN; a Trainer that ignores its seed.
+    """
+    if role not in ROLES:
+        raise BadInput(
+            f"unknown role '{role}'{nearest(role, ROLES)}",
+            expected=f"one of {', '.join(ROLES)}",
+            cure="correct the name; it decides which rows are trained on",
+        )
+    recipe = require_recipe(problem, f"train {role} models")
+    draws = Draws((seed, "train", role))
+    rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
+    if not isinstance(recipe, Recipe):
+        return train_by_trainer(problem, rows, ids, draws, device)
+    group = 1 if augments_itself(problem.train) else group
+    parts, cost = [], Cost()
+    for start in range(0, len(ids), group):
+        block = tuple(ids[start : start + group])
+        own = rows[start : start + group] if role == "subset" else rows
+        single = halfway if len(ids) <= group else None
+        part, spent = train_group(problem, recipe, own, block, draws, group, device, single)
+        parts.append(part)
+        cost = replace(spent, seconds=cost.seconds + spent.seconds)
+    return Ensemble.concat(parts), replace(cost, seconds=cost.seconds / len(ids))
+
+
+def rows_of(problem: Problem, role: str) -> Tensor:
+    """The rows that a role may train on: S, or R = S without F."""
+    return problem.present_rows if role in ON_ALL else problem.retain
+
+
+def subset_rows(problem: Problem, ids: Sequence[int], seed: int) -> Tensor:
+    """The half of S that each of these half-data models trains on, int64, (members, |S| // 2)."""
+    present = problem.present_rows
+    order = Draws((seed, "half")).of(ids).permutation(len(present))
+    return present[order[:, : len(present) // 2].sort(dim=1).values]
+
+
+def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
+    """A model as it is before any training, from this seed.
+
+    Built by the recipe; for a Trainer, or without a recipe, a copy of the template with every
+    submodule's `reset_parameters` called.
+
+    Raises:
+        BadInput: no recipe, and a parameter that no `reset_parameters` draws again.
+    """
+    with seeded(seed):
+        if isinstance(problem.recipe, Recipe):
+            return problem.recipe.build()
+        module = copy.deepcopy(template)
+        before = {name: p.detach().clone() for name, p in module.named_parameters()}
+        with torch.no_grad():
+            for part in module.modules():
+                if callable(reset := getattr(part, "reset_parameters", None)):
+                    reset()
+    kept = [n for n, p in module.named_parameters() if p.ndim > 1 and torch.equal(p, before[n])]
+    if kept:
+        raise BadInput(
+            f"'{kept[0]}' cannot be drawn again for an untrained model",
+            expected="a Recipe, or submodules with reset_parameters",
+            cure="add Problem(..., recipe=Recipe(build=...)), or choose another method",
+        )
+    return module
+
+
+def require_recipe(problem: Problem, purpose: str) -> Any:
+    """The problem's recipe or Trainer, or BadInput that says what it was needed for."""
+    if problem.recipe is None:
+        raise BadInput(
+            f"the problem has no recipe, which is needed to {purpose}",
+            expected="Problem(..., recipe=Recipe(...)) or a Trainer",
+            cure="add the recipe, or choose a method that does not retrain",
+        )
+    return problem.recipe
+
+
+def retrain_units(problem: Problem) -> int | None:
+    """Row units of one retraining, 3 x epochs x |R|; None where a Trainer has no `epochs`."""
+    passes = getattr(problem.recipe, "epochs", None)
+    return None if passes is None else 3 * passes * len(problem.retain)
+
+
+def train_group(
+    problem: Problem,
+    recipe: Recipe,
+    rows: Tensor,
+    ids: Sequence[int],
+    draws: Draws,
+    group: int,
+    device: str,
+    halfway: Halfway | None = None,
+    watch: Watch | None = None,
+) -> tuple[Ensemble, Cost]:
+    """Train one group by a recipe on `rows`, (n,) or (members, n); see `train` and `descend`."""
+    models = fresh(problem, recipe, rows, ids, draws, group, device)
+    done = halfway.spent.steps if halfway else 0
+    plan = islice(planned(recipe, rows, draws.of(ids)), done, None)
+    feeds = training_feeds(problem, recipe, plan, draws.of(ids), device, done)
+    cost = descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws, halfway, watch)
+    return models, cost
+
+
+def fresh(
+    problem: Problem,
+    recipe: Recipe,
+    rows: Tensor,
+    ids: Sequence[int],
+    draws: Draws,
+    group: int,
+    device: str,
+) -> Ensemble:
+    """What the training of one group begins with: built, and fitted on its rows, from its seeds."""
+    modules = []
+    for k, member in enumerate(ids):
+        with seeded(draws.of([member]).at("build").seeds()[0]):
+            module = recipe.build()
+            if recipe.fit is not None:
+                recipe.fit(module, problem.train, rows if rows.ndim == 1 else rows[k])
+        modules.append(module.to(device))
+    return Ensemble.stack(modules, ids, group)
+
+
+def planned(recipe: Recipe, rows: Tensor, draws: Draws) -> Iterator[Tensor]:
+    """The row numbers of each step, (members, B), of a training with the draws of some members."""
+    order, again = draws.at("order"), recipe.reshuffle
+    return epochs(rows, recipe.batch_size, recipe.epochs, order, reshuffle=again)
+
+
+def training_feeds(
+    problem: Problem,
+    recipe: Recipe,
+    plan: Iterable[Tensor],
+    draws: Draws,
+    device: str,
+    first: int = 0,
+) -> Iterator[tuple[Batch]]:
+    """The batches of a plan as the recipe trains on them from step `first`: prepared, augmented."""
+    planned = (rows.to(device) for rows in plan)
+    for step, batch in enumerate(problem.train.batches(planned, training=True), start=first):
+        ready = problem.task.prepare(batch, draws.at("prepare", step), training=True)
+        yield (
+            ready if recipe.augment is None else recipe.augment(ready, draws.at("augment", step)),
+        )
+
+
+def descend_by_recipe(
+    models: Ensemble,
+    problem: Problem,
+    recipe: Recipe,
+    feeds: Iterable[tuple[Any, ...] | None],
+    rows: int,
+    draws: Draws,
+    halfway: Halfway | None = None,
+    watch: Watch | None = None,
+) -> Cost:
+    """Train one group in place as the recipe says, its moving average of weights included.
+
+    A feed is a batch, perhaps with a factor on its mean loss for each member.
+    """
+    average = {name: w.detach().clone() for name, w in models.weights().items()}
+
+    if halfway is not None:
+        own = models.tensors() if models.stacked is None else models.stacked
+        halfway.live |= {f"model/{name}": tensor.detach() for name, tensor in own.items()}
+        halfway.live |= {f"average/{name}": tensor for name, tensor in average.items()}
+
+    def follow(step: int, models: Ensemble) -> None:
+        for name, weight in models.weights().items():
+            average[name].lerp_(weight.detach(), 1.0 - (recipe.ema or 0.0))
+
+    cost = descend(
+        models,
+        training_loss(penalised(problem.task, recipe.penalty)),
+        feeds,
+        steps=recipe.steps(rows),
+        optimizer=recipe.optimizer,
+        draws=draws,
+        schedule=recipe.schedule,
+        l2=recipe.l2,
+        clip=recipe.clip,
+        precision=recipe.precision,
+        after=None if recipe.ema is None else follow,
+        watch=watch,
+        halfway=halfway,
+        pure=True,
+    )
+    if recipe.ema is not None:
+        with torch.no_grad():
+            for name, weight in models.weights().items():
+                weight.copy_(average[name])
+    return cost
+
+
+def training_loss(task: Task) -> Callable[..., Tensor]:
+    """The mean loss of one batch, perhaps times a factor: an objective of one model for `descend`.
+
+    Args:
+        task: with the recipe's penalty in its loss, see `Problem.training_task`.
+    """
+
+    def objective(model: Any, batch: Batch, factor: float | Tensor = 1.0) -> Tensor:
+        return task.loss(task.outputs(model, batch), batch).mean() * factor
+
+    return objective

@@ -1,0 +1,266 @@
+"""Models that are made once and kept: a role's members come out of the store, or go into it."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from expunge import fanout, store
+from expunge.data.fingerprints import fingerprints
+from expunge.data.progress import metered
+from expunge.engine.cost import Cost
+from expunge.engine.ensemble import LARGEST_GROUP, Ensemble
+from expunge.errors import BadInput
+from expunge.fanout.runtime import Workshop, named
+from expunge.problem import Problem, Recipe
+from expunge.rng import seeded
+from expunge.store.checkpoint import Halfway
+from expunge.training.from_recipe import require_recipe, rows_of, subset_rows, train
+from expunge.training.group_size import ChannelsLast, Choice, choose_group
+from expunge.training.process_count import Processes, choose_processes
+from expunge.training.recipe_id import probe_trainer, recognise, require_seeded
+from expunge.training.unrolled.history import History
+
+T = TypeVar("T", Choice, Processes)
+CHOICES = 2  # raised when more ways of training are tried
+
+
+class Maker:
+    """Makes and keeps models of one problem; what a store already holds is not made again."""
+
+    def __init__(self, problem: Problem, workshop: Workshop) -> None:
+        self.problem, self.workshop = problem, workshop
+
+    @cached_property
+    def recipe_id(self) -> str:
+        """The recipe's name in the store, by what it does."""
+        return recognise(self.problem, self.workshop.store, self.workshop.device)
+
+    @cached_property
+    def content(self) -> Tensor:
+        """(n, 2) hashes of the rows present; zero where a row is absent."""
+        present = self.problem.present_rows
+        hashes = torch.zeros(len(self.problem.train), 2, dtype=torch.int64)
+        shown = self.workshop.progress
+        with metered(self.problem.train, "Hashing rows", len(present), shown) as train:
+            hashes[present] = fingerprints(train, present)
+        return hashes
+
+    @cached_property
+    def judges(self) -> str:
+        """A hash of the content of all splits but train, on which half-data models are read."""
+        return store.digest(
+            {
+                name: fingerprints(data, torch.arange(len(data)))
+                for name, data in self.problem.splits.items()
+                if name != "train"
+            }
+        )
+
+    @cached_property
+    def group(self) -> int:
+        """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
+        chosen, asked = self.choice, self.workshop.group
+        if asked is None or asked == chosen.group:
+            return chosen.group
+        if chosen.refused:
+            raise BadInput(
+                f"groups of {asked} members were asked for, but members must run alone "
+                f"({chosen.refused})",
+                expected="--group 1, or a model that can run in groups",
+                cure="leave the group size out",
+            )
+        return min(asked, LARGEST_GROUP)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """How members are trained fastest here."""
+        shop = self.workshop
+        where = [platform.node(), torch.__version__, shop.device]
+        key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
+
+        def choose() -> Choice:
+            if not isinstance(self.problem.recipe, Recipe):
+                require_seeded(self.problem, shop.device)
+            with fanout.one_thread():
+                return choose_group(self.problem, shop.device)
+
+        return self._chosen(key, Choice, choose, f", {shop.spread_over}")
+
+    def processes(self) -> int:
+        """How many at once: as asked, or chosen once per (recipe, machine, device) and kept."""
+        shop, most = self.workshop, self.workshop.processes
+        if shop.jobs is not None or shop.cluster or not isinstance(self.problem.recipe, Recipe):
+            return most
+        where = [platform.node(), torch.__version__, shop.device, most]
+        trained = [self.group, self.channels_last]
+        key = store.key("processes", recipe=self.recipe_id, where=where, trained=trained)
+        choose = partial(choose_processes, self.arranged, self.group, shop.device, most)
+        return self._chosen(key, Processes, choose).best
+
+    def _chosen(self, key: str, kind: type[T], choose: Callable[[], T], more: str = "") -> T:
+        """What the store holds under a key, or what is chosen now, kept and told."""
+        shop = self.workshop
+        shop.missing({key: ()})  # what is damaged is dropped, and so made again
+        with shop.store.making(key) as needed:
+            if needed:
+                chosen = choose()
+                shop.store.save(key, {}, chosen._asdict())
+                fanout.say(f"{chosen.told()}{more}.", shop.progress)
+                return chosen
+        return kind(**self.kept(key).facts)
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether members have the layout that was faster for a model alone."""
+        return self.choice.channels_last and self.group == 1
+
+    @cached_property
+    def arranged(self) -> Problem:
+        """The problem as it is trained: its recipe builds models of the chosen layout."""
+        recipe = self.problem.recipe
+        if not isinstance(recipe, Recipe) or not self.channels_last:
+            return self.problem
+        return replace(self.problem, recipe=replace(recipe, build=ChannelsLast(recipe.build)))
+
+    def keys(self, role: str, count: int) -> list[str]:
+        """The store keys of the blocks of a role's first `count` members."""
+        rows = rows_of(self.problem, role)
+        return [
+            store.key(
+                "outputs" if role == "subset" else "models",
+                recipe=self.recipe_id,
+                rows=hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
+                content=hashlib.sha256(self.content[rows].numpy().tobytes()).hexdigest(),
+                role=role,
+                seed=self.workshop.seed,
+                members=[block[0], block[-1]],
+                group=self.group,
+                device=torch.device(self.workshop.device).type,
+                judges=self.judges if role == "subset" else "",
+                **({"channels_last": True} if self.channels_last else {}),
+            )
+            for block in self.blocks(count)
+        ]
+
+    def blocks(self, count: int) -> list[tuple[int, ...]]:
+        """Member numbers 0..count-1 in blocks of one group: the unit of fan-out."""
+        return [
+            tuple(range(start, min(start + self.group, count)))
+            for start in range(0, count, self.group)
+        ]
+
+    def make(self, counts: Mapping[str, int]) -> None:
+        """Make whatever the store does not hold of each role's first `count` members."""
+        make_all([(self, counts)])
+
+    def orders(self, counts: Mapping[str, int]) -> dict[str, tuple]:
+        """By key, the blocks of each role's first members, as `_make_block` takes them."""
+        require_recipe(self.problem, "train " + ", ".join(counts))
+        return {
+            key: (self.arranged, role, ids, self.workshop, self.group, key)
+            for role, count in counts.items()
+            for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True)
+        }
+
+    def models(self, role: str, count: int) -> Ensemble:
+        """A role's first `count` members, made if need be."""
+        self.make({role: count})
+        keys, blocks = self.keys(role, count), self.blocks(count)
+        return Ensemble.concat([self.block(k, ids) for k, ids in zip(keys, blocks, strict=True)])
+
+    def block(self, key: str, ids: Sequence[int]) -> Ensemble:
+        """The models of one block that the store holds."""
+        return Ensemble.load(self.template, self.kept(key).tensors, ids, self.group)
+
+    def history(self, ids: Sequence[int]) -> History:
+        """How the originals of one block arose."""
+        seed, device = self.workshop.seed, self.workshop.device
+        return History(self.arranged, tuple(ids), seed, group=self.group, device=device)
+
+    def half_models(self, count: int) -> Cost:
+        """Make `count` half-data models, role "subset", if need be; returns the cost of one.
+
+        Their blocks hold outputs, not weights: "rows", (members, |S| // 2) int64, what each was
+        trained on; and for each split the outputs of all its rows, (members, rows, C) float32.
+        """
+        self.make({"subset": count})
+        return Cost(**self.kept(self.keys("subset", count)[0]).facts["cost"])
+
+    def kept(self, key: str) -> store.Stored:
+        """What the store holds under a key that was made a moment ago."""
+        found = self.workshop.store.load(key)
+        if found is None:
+            raise BadInput(
+                f"the store at {self.workshop.store.root} lost {key} while it was in use",
+                expected="a folder that nothing else cleans",
+                cure="run the same command again; what is missing is made anew",
+            )
+        return found
+
+    @cached_property
+    def template(self) -> nn.Module:
+        """A model as it is trained, to load weights into; look at it before work is spread."""
+        return self.built if self.arranged is self.problem else self._build(self.arranged)
+
+    @cached_property
+    def built(self) -> nn.Module:
+        """A model as the recipe builds it; nothing was timed for it."""
+        return self._build(self.problem)
+
+    def _build(self, problem: Problem) -> nn.Module:
+        recipe = require_recipe(problem, "build the model")
+        if isinstance(recipe, Recipe):
+            with seeded(0):
+                module = recipe.build()
+                if recipe.fit is not None:  # it may freeze parameters or add buffers
+                    recipe.fit(module, problem.train, problem.retain)
+            return module
+        # A Trainer builds a model only by training one: on as few rows as may be.
+        return probe_trainer(problem, self.workshop.device)
+
+
+def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
+    """Make what is missing for several makers of one store at once, so that no process idles."""
+    tasks: dict[str, tuple] = {}
+    for maker, counts in orders:
+        tasks |= maker.orders(counts)  # the same originals serve many forget sets
+    if tasks:
+        sizes = {key: len(task[2]) for key, task in tasks.items()}
+        names = {key: named(task[1], task[2]) for key, task in tasks.items()}
+        first = orders[0][0]
+        first.workshop.make(
+            *(_make_block, tasks, "Training models", sizes, names), jobs=first.processes
+        )
+
+
+def _make_block(
+    problem: Problem, role: str, ids: Sequence[int], workshop: Workshop, group: int, key: str
+) -> None:
+    halfway = Halfway(workshop.store, store.key("halfway", of=key))
+    models, cost = train(
+        problem,
+        role,
+        ids,
+        seed=workshop.seed,
+        group=group,
+        device=workshop.device,
+        halfway=halfway,
+    )
+    facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
+    if role == "subset":
+        tensors = {"rows": subset_rows(problem, ids, workshop.seed)}
+        for name, data in problem.splits.items():
+            readable = problem.present_rows if name == "train" else torch.arange(len(data))
+            outputs = models.outputs(problem.task, data, readable)
+            tensors[name] = outputs.new_zeros(len(ids), len(data), outputs.shape[-1])
+            tensors[name][:, readable] = outputs
+    else:
+        tensors = models.tensors()
+    workshop.store.save(key, tensors, facts)
+    halfway.drop()

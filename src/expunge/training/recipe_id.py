@@ -1,0 +1,114 @@
+"""A recipe's name, by what it does: lambdas and an edited `forward` cannot be hashed."""
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.engine.ensemble import Ensemble
+from expunge.fanout import one_thread
+from expunge.problem import Problem, Recipe
+from expunge.rng import Draws, seeded
+from expunge.store import Store, sha256
+from expunge.training.from_recipe import descend_by_recipe, require_recipe, training_feeds
+from expunge.training.from_trainer import call_trainer, same_weights
+
+PROBE_ROWS = 128  # on so many rows a Trainer is run to recognise it
+
+
+def recognise(problem: Problem, store: Store, device: str) -> str:
+    """The recipe's name: its plain facts, and what two steps on validation rows do.
+
+    Compared are the settings of the optimizer, the shapes and types of the weights, the schedule,
+    the fresh weights, and their change in two steps relative to its own size (so that half the
+    learning rate is another recipe). A Trainer is known by its `key`, or else by its code, its
+    `epochs` and a training on a few rows.
+    """
+    recipe = require_recipe(problem, "recognise the training")
+    if not isinstance(recipe, Recipe):
+        named = getattr(recipe, "key", None)
+        if named is not None:
+            return sha256(f"trainer {named}".encode())[:20]
+        with one_thread():
+            module = probe_trainer(problem, device)
+        facts = {
+            "trainer": sha256(_source(recipe).encode()),
+            "epochs": getattr(recipe, "epochs", None),
+            "state": _shapes(module),
+        }
+        return store.identify("recipes", _sketch(module), facts)
+    names = ("epochs", "batch_size", "l2", "clip", "ema", "key", "precision")
+    facts = {name: getattr(recipe, name) for name in names}
+    if not recipe.reshuffle:  # two steps on one batch do not show it
+        facts["reshuffle"] = False
+    rows = torch.arange(min(recipe.batch_size, len(problem.validation)))
+    probe = replace(problem, train=problem.validation, present=None, forget=rows[:0], ids=None)
+    draws = Draws((0, "recognise"))
+    with one_thread():
+        with seeded(0):
+            module = recipe.build()
+            if recipe.fit is not None:
+                recipe.fit(module, problem.validation, rows)
+        module = module.to(device)
+        facts["optimizer"] = _optimizer(recipe, module)
+        facts["state"] = _shapes(module)
+        before = _sketch(module)
+        feeds = training_feeds(probe, recipe, [rows[None]] * 2, draws.of([0]), device)
+        short = replace(recipe, epochs=2, batch_size=max(1, len(rows)))
+        models = Ensemble.of(module)
+        descend_by_recipe(models, probe, short, feeds, len(rows), draws)
+    change = _sketch(models.template) - before
+    relative = change / change.abs().max().clamp_min(1e-300)
+    schedule = torch.tensor([recipe.schedule(i / 100) for i in range(101)], dtype=torch.float64)
+    size = change.abs().max().clamp_min(1e-300).log()[None]  # 1e-4 of a logarithm is 1e-4 relative
+    numbers = torch.cat([before, relative, size, schedule])
+    return store.identify("recipes", numbers, facts)
+
+
+def probe_trainer(problem: Problem, device: str, seed: int = 0) -> nn.Module:
+    """A training on a few validation rows, which no request ever removes."""
+    rows = torch.arange(min(PROBE_ROWS, len(problem.validation)))
+    return call_trainer(problem, problem.validation, rows, seed, device)
+
+
+def require_seeded(problem: Problem, device: str) -> None:
+    """Raise BadInput where a Trainer gives the same weights for two seeds, before any is kept."""
+    with one_thread():
+        first, second = (
+            Ensemble.of(probe_trainer(problem, device, seed)).tensors() for seed in (0, 1)
+        )
+    if all(torch.equal(first[name], second[name]) for name in first):
+        raise same_weights()
+
+
+def _source(trainer: Any) -> str:
+    """The text of the Trainer's own code, or "" where Python cannot find it."""
+    try:
+        return inspect.getsource(trainer if inspect.isfunction(trainer) else type(trainer))
+    except (OSError, TypeError):
+        return ""
+
+
+def _optimizer(recipe: Recipe, module: nn.Module) -> list:
+    """The optimizer's class and every setting of each group of parameters, as text."""
+    made = recipe.optimizer(list(Ensemble.of(module).weights().items()))
+    plain = [{k: repr(v) for k, v in g.items() if k != "params"} for g in made.param_groups]
+    return [type(made).__name__, plain]
+
+
+def _shapes(module: nn.Module) -> list:
+    """Name, shape and type of every parameter and buffer."""
+    tensors = Ensemble.of(module).tensors()
+    return [[name, list(t.shape[1:]), str(t.dtype)] for name, t in tensors.items()]
+
+
+def _sketch(module: nn.Module) -> Tensor:
+    """A few numbers of each parameter and buffer, float64: mean, root mean square, first values."""
+    pieces = []
+    for tensor in Ensemble.of(module).tensors().values():
+        flat = tensor.flatten().cpu().double()
+        if len(flat):
+            pieces += [flat.mean()[None], flat.square().mean().sqrt()[None], flat[:64]]
+    return torch.cat(pieces)

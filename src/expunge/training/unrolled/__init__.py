@@ -1,0 +1,1 @@
+"""Unrolled SGD: how models arose, step by step, and what steps changed."""
