@@ -41,7 +41,7 @@ from attribution_sets import families
 
 from expunge.api.left_out import LeftOut
 from expunge.attribution.fit import fit
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
 from expunge.zoo.problems import problem
 
@@ -72,16 +72,16 @@ def measure(flags: Any) -> dict[str, Any]:
     """Every number."""
     models, read, half_models, rows = QUICK if flags.quick else SETTINGS[flags.problem]
     asked, sets = problem(flags.problem), 10 if flags.quick else SETS
-    workshop = Workshop(Store(flags.store), jobs=flags.jobs, progress=False)
-    named = families(asked, workshop.seed, sets)
+    runtime = Runtime(Store(flags.store), jobs=flags.jobs, progress=False)
+    named = families(asked, runtime.seed, sets)
     if flags.quick:
         named = {"alike 100": named["alike 100"]}
         asked = replace(asked, recipe=replace(asked.recipe, epochs=3))
     every = [own for group in named.values() for own in group]
-    truth = LeftOut(asked, every, workshop, models, rows)
+    truth = LeftOut(asked, every, runtime, models, rows)
     fitted = fit(truth.base, half_models) if half_models else None
     asks = [
-        Ask(truth, module, member, every, fitted and fitted.halves, workshop.seed)
+        Ask(truth, module, member, every, fitted and fitted.halves, runtime.seed)
         for module, member in zip(truth.originals.modules(), truth.originals.ids, strict=True)
     ][:read]
     one = named["alike 100"][:1]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from expunge.api.left_out import LeftOut
 from expunge.attribution.damping import damping_of, travel
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.attribution.registry import attributor
 from expunge.curvature.point import Point
 from expunge.data import TensorData
@@ -35,7 +35,7 @@ class Ask:
     module: nn.Module
     member: int
     sets: list[Tensor]
-    halves: Halves | None = None
+    halves: HalfDataModels | None = None
     seed: int = 0
 
     @property

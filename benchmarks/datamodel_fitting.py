@@ -29,7 +29,7 @@ from sklearn.linear_model import Lasso as SklearnLasso
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import Tensor
 
-from expunge.attribution.half_data_models import ROWS, Block, Halves
+from expunge.attribution.half_data_models import ROWS, Block, HalfDataModels
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.ridge import Ridge
 from expunge.data import TensorData
@@ -205,23 +205,23 @@ def sklearn_lasso(folder: Path, outputs: int) -> dict[str, Any]:
     return {"an_output": (perf_counter() - start) / outputs}
 
 
-def opened(folder: Path) -> tuple[dict[str, int], Halves, Tensor]:
+def opened(folder: Path) -> tuple[dict[str, int], HalfDataModels, Tensor]:
     """What every piece begins with."""
     size = json.loads((folder / "size.json").read_text())
     present = torch.ones(size["rows"], dtype=torch.bool)
     return (
         size,
-        Halves(Kept(folder), present, True),
+        HalfDataModels(Kept(folder), present, True),
         torch.from_numpy(np.load(folder / "forget.npy")),
     )
 
 
-def memberships(halves: Halves) -> Tensor:
+def memberships(halves: HalfDataModels) -> Tensor:
     """(models, rows) float64."""
     return halves.memberships(torch.arange(len(halves.present)))
 
 
-def first_outputs(halves: Halves, size: dict[str, int], outputs: int) -> Tensor:
+def first_outputs(halves: HalfDataModels, size: dict[str, int], outputs: int) -> Tensor:
     """(models, outputs) float64: of the test rows, and then of the train rows."""
     test = min(outputs, size["tested"] * size["classes"])
     chosen = {"test": torch.arange(test), "train": torch.arange(outputs - test)}

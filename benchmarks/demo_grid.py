@@ -15,7 +15,7 @@ from itertools import product
 
 import result
 
-from expunge.api.collect_outputs import Said, observe, unlearn
+from expunge.api.collect_outputs import OutputBlocks, collect_outputs, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
@@ -23,11 +23,11 @@ from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import margins
 from expunge.audit.metrics.klom import hidden, klom
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import method, settings
 from expunge.store import Store
 from expunge.training.from_recipe import retrain_units
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.demo import demo_problem
 
 BUDGET = 0.25
@@ -51,16 +51,16 @@ def main() -> None:
     problem = demo_problem()
     if flags.quick:
         problem = replace(problem, recipe=replace(problem.recipe, epochs=3))
-    workshop = Workshop(Store(flags.store), jobs=flags.jobs)
-    maker, panel = Maker(problem, workshop), Panel.of(problem)
+    runtime = Runtime(Store(flags.store), jobs=flags.jobs)
+    cache, panel = ModelCache(problem, runtime), Panel.of(problem)
     roles = {"original": members, "oracle": members, "null": members}
-    maker.make({**roles, "subset": half_models})
-    predictions = Predictions(problem, fit(maker, half_models), workshop.seed)
-    seen = observe(maker, panel, roles)
+    cache.make({**roles, "subset": half_models})
+    predictions = Predictions(problem, fit(cache, half_models), runtime.seed)
+    seen = collect_outputs(cache, panel, roles)
     targets = panel.targets(problem)
-    quiet = Maker(problem, replace(workshop, progress=False))
+    quiet = ModelCache(problem, replace(runtime, progress=False))
 
-    def scores(outputs: Said) -> dict:
+    def scores(outputs: OutputBlocks) -> dict:
         """KLoM p95 by group against each group of oracles; None where it cannot resolve."""
         found = {}
         for judge in ("oracle", "null"):
@@ -103,7 +103,7 @@ def main() -> None:
         original=scores(seen["original"]),
         members=members,
         half_models=half_models,
-        seed=workshop.seed,
+        seed=runtime.seed,
         quick=flags.quick,
     )
 

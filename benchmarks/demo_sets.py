@@ -14,17 +14,17 @@ from statistics import median
 import result
 import torch
 
-from expunge.api.collect_outputs import Said, observe, unlearn
+from expunge.api.collect_outputs import OutputBlocks, collect_outputs, unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import fit
 from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import margins
 from expunge.audit.metrics.klom import hidden, klom
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import principal_end
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.demo import demo_methods
 from expunge.zoo.digits import digits
 
@@ -38,18 +38,18 @@ def main() -> None:
     base = digits()
     if flags.quick:
         base = replace(base, recipe=replace(base.recipe, epochs=3))
-    workshop = Workshop(Store(flags.store), jobs=flags.jobs, progress=False)
+    runtime = Runtime(Store(flags.store), jobs=flags.jobs, progress=False)
     methods = {name: demo_methods()[name] for name in METHODS}
     rows = []
     for digit, top in ends:
         candidates = (base.train.targets == digit).nonzero().squeeze(-1)
         problem = base.forgetting(principal_end(base.train.inputs, candidates, 30, top=top))
-        maker, panel = Maker(problem, workshop), Panel.of(problem)
+        cache, panel = ModelCache(problem, runtime), Panel.of(problem)
         roles = {"original": members, "oracle": members, "null": members}
-        maker.make({**roles, "subset": half_models})
-        predictions = Predictions(problem, fit(maker, half_models), workshop.seed)
-        seen = observe(maker, panel, roles)
-        done = unlearn(maker, panel, methods, members, predictions)
+        cache.make({**roles, "subset": half_models})
+        predictions = Predictions(problem, fit(cache, half_models), runtime.seed)
+        seen = collect_outputs(cache, panel, roles)
+        done = unlearn(cache, panel, methods, members, predictions)
         said = {"null": seen["null"], "original": seen["original"]}
         said |= {name: found.outputs for name, found in done.items()}
         targets = panel.targets(problem)
@@ -71,7 +71,7 @@ def main() -> None:
     result.write(flags.out, claims, interval_is="smallest and largest set", sets=rows, **facts)
 
 
-def score(outputs: Said, oracle: Said, targets: dict) -> dict:
+def score(outputs: OutputBlocks, oracle: OutputBlocks, targets: dict) -> dict:
     """KLoM p95 by group, their average, and whether outliers hide rows from it."""
     pairs = [
         tuple(

@@ -4,10 +4,10 @@ Two baselines train one model after another by plain PyTorch: (a) the practice o
 shuffling `DataLoader` over a `TensorDataset`, which it reads row by row; (b) the same with the data
 in memory, a permutation an epoch and batches by index. Each runs with one torch thread, with two,
 and as two processes at once with one thread each; ratios are against the best of the first two, the
-third is told beside it. This package trains the same recipe by `Maker.make`: groups of members by
-vmap, a process a core, every model written to a store, the choice of the group's size (made once a
-recipe and machine) told apart. Processes are started before a clock is. All are timed in turn,
-ROUNDS times; intervals are 95 %, by Student's t over the logarithms of the rounds' ratios.
+third is told beside it. This package trains the same recipe by `ModelCache.make`: groups of
+members by vmap, a process a core, every model written to a store, the choice of the group's size
+(made once a recipe and machine) told apart. Processes are started before a clock is. All are
+timed in turn, ROUNDS times; intervals are 95 %, by Student's t over the logarithms of the rounds' ratios.
 
 Claims: the time a model, relative to (a) and to (b); and that both train the same: the difference
 in mean test accuracy lies within its interval. Beside them stands the share of the processor's
@@ -33,10 +33,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from expunge import fanout
 from expunge.data import TensorData
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem, Recipe
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.problems import problem
 
 ROUNDS = 4
@@ -200,17 +200,17 @@ def accuracy(base: Problem, module: nn.Module) -> float:
 def ours(base: Problem, count: int, turn: int) -> tuple[float, float, dict[str, Any], list[float]]:
     """Seconds for so many models, and for choosing the group; the group; accuracies, %."""
     with TemporaryDirectory() as folder:
-        workshop = Workshop(Store(Path(folder)), seed=turn, jobs=CORES, progress=False)
-        maker = Maker(base, workshop)
+        runtime = Runtime(Store(Path(folder)), seed=turn, jobs=CORES, progress=False)
+        cache = ModelCache(base, runtime)
         start = perf_counter()
-        why = maker.choice._asdict()
+        why = cache.choice._asdict()
         chose = perf_counter() - start
         # processes of another kind ran before: these are started, as those of the baseline are
         fanout.spread(awake, [()] * CORES, jobs=CORES, label="", progress=False)
         start = perf_counter()
-        maker.make({"original": count})
+        cache.make({"original": count})
         took = perf_counter() - start
-        modules = maker.models("original", count).modules()
+        modules = cache.models("original", count).modules()
         return took, chose, why, [accuracy(base, module) for module in modules]
 
 

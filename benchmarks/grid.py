@@ -16,7 +16,7 @@ from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
 from expunge.bench.scored import load
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import method
 from expunge.problem import Problem, Recipe
 from expunge.store import Store
@@ -46,11 +46,11 @@ def content_of(
         asked = tomllib.loads((result.FOLDER / "configs" / f"{name}.toml").read_text())
         config = parse(small(asked) if flags.quick else asked, name)
         base = problem(config.problem, **config.options)
-        workshop = Workshop(Store(flags.store), jobs=flags.jobs)
+        runtime = Runtime(Store(flags.store), jobs=flags.jobs)
         words = ["--problem", flags.problem] if "problem" in flags else []
         command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
         content = run(
-            config, shorter(base) if flags.quick else base, folder, workshop, command=command
+            config, shorter(base) if flags.quick else base, folder, runtime, command=command
         )
     draw(content, folder)
     return content

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.fit import fit
-from expunge.attribution.half_data_models import Halves
-from expunge.attribution.split_half import Estimates, Repeats, weightings
-from expunge.fanout.runtime import Workshop
+from expunge.attribution.half_data_models import HalfDataModels
+from expunge.attribution.split_half import Estimates, SplitHalf, weightings
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import build
 from expunge.problem import Problem
 from expunge.store import Store
-from expunge.training.model_cache import Maker, make_all
+from expunge.training.model_cache import ModelCache, make_all
 from expunge.zoo.problems import problem
 
 TENTHS = 10
@@ -55,16 +55,16 @@ def measured(name: str, models: int, count: int, flags: argparse.Namespace) -> l
     """Slopes and errors of each forget set of a problem's benchmark, group by group."""
     asked = tomllib.loads((result.FOLDER / "configs" / f"{CONFIGS[name]}.toml").read_text())
     base = grid.shorter(problem(name)) if flags.quick else problem(name)
-    workshop = Workshop(Store(flags.store), jobs=flags.jobs)
-    whole = Maker(base, workshop)
-    sets = {e.pop("name"): Maker(without(base, e), workshop) for e in asked["forget"]}
-    roles = [(maker, {"oracle": models}) for maker in sets.values()]
+    runtime = Runtime(Store(flags.store), jobs=flags.jobs)
+    whole = ModelCache(base, runtime)
+    sets = {e.pop("name"): ModelCache(without(base, e), runtime) for e in asked["forget"]}
+    roles = [(cache, {"oracle": models}) for cache in sets.values()]
     make_all([(whole, {"original": models}), *roles])
     halves = fit(whole, count).halves
     return [
         {"set": what, **found}
-        for what, maker in sets.items()
-        for found in groups(maker, halves, models)
+        for what, cache in sets.items()
+        for found in groups(cache, halves, models)
     ]
 
 
@@ -73,12 +73,12 @@ def without(base: Problem, entry: dict[str, Any]) -> Problem:
     return base.forgetting(build(entry.pop("kind"), base, seed=0, **entry))
 
 
-def groups(maker: Maker, halves: Halves, models: int) -> list[dict]:
+def groups(cache: ModelCache, halves: HalfDataModels, models: int) -> list[dict]:
     """What is measured on the forgotten rows, and on some others of the train set."""
-    forget = maker.problem.forget
+    forget = cache.problem.forget
     known = Datamodels(halves).repeats(forget)
     probe = known.probes["train"]
-    truth = without_tenths(change(maker, probe.rows, models))
+    truth = without_tenths(change(cache, probe.rows, models))
     said = differences(halves, forget, probe.rows)
     found = []
     for name, rows in (("forgotten", probe.own), ("others", ~probe.own)):
@@ -89,11 +89,11 @@ def groups(maker: Maker, halves: Halves, models: int) -> list[dict]:
     return found
 
 
-def change(maker: Maker, rows: Tensor, models: int) -> Tensor:
+def change(cache: ModelCache, rows: Tensor, models: int) -> Tensor:
     """Of each retrained model and an original, (models, rows, C), logits less their mean."""
-    task, data = maker.problem.task, maker.problem.train
+    task, data = cache.problem.task, cache.problem.train
     before, after = (
-        maker.models(role, models).outputs(task, data, rows).double()
+        cache.models(role, models).outputs(task, data, rows).double()
         for role in ("original", "oracle")
     )
     return (after - before) - (after - before).mean(-1, keepdim=True)
@@ -106,7 +106,7 @@ def without_tenths(changes: Tensor) -> Tensor:
     return torch.stack([changes.mean(0), *fewer])
 
 
-def differences(halves: Halves, forget: Tensor, rows: Tensor) -> Tensor:
+def differences(halves: HalfDataModels, forget: Tensor, rows: Tensor) -> Tensor:
     """D, D_A and D_B, of all half-data models and without each tenth, (1 + TENTHS, 3, rows, C)."""
     inside = halves.memberships(forget)
     weights = [weightings(inside, 0)]
@@ -133,7 +133,7 @@ def agreement(estimates: Estimates) -> float:
     return float((first * second).sum()) / estimates.by_chance
 
 
-def errors(truth: Tensor, halves: Halves, known: Repeats, rows: Tensor) -> dict[str, Any]:
+def errors(truth: Tensor, halves: HalfDataModels, known: SplitHalf, rows: Tensor) -> dict[str, Any]:
     """Root mean square error of `datamodels` with its r, with r = 1, and what r spares."""
     found = {}
     for name, size in (("with r", None), ("with 1", 1.0)):

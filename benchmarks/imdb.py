@@ -24,7 +24,7 @@ from rivals import alone, best_rival, cheap, chosen, labels, less, table
 
 from expunge.api.compare import compare
 from expunge.bench.content import Content
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import build
 from expunge.methods import Method, method
 from expunge.problem import Problem
@@ -102,7 +102,7 @@ def report(flags: argparse.Namespace, content: Content, base: Problem, name: str
         replace(here, name="IMDB reviews: " + name),
         {label: one for label, one in methods.items() if one is not None},
         out=flags.out.with_suffix("") / "report",
-        workshop=Workshop(Store(flags.store), jobs=flags.jobs),
+        runtime=Runtime(Store(flags.store), jobs=flags.jobs),
         members=config["members"],
         half_models=config["half_models"],
         texts=texts(here, here.forget),

@@ -24,9 +24,9 @@ from expunge.audit.evidence import chunks as pieces
 from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import margins
 from expunge.audit.evidence.tensor_file import filed
-from expunge.audit.evidence.views import Joined, Margined
+from expunge.audit.evidence.views import Concat, LazyMargins
 from expunge.audit.verdict.summary import klom_table
-from expunge.store.streaming_writer import growing
+from expunge.store.streaming_writer import streaming_writer
 
 FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 3}
 QUICK = {"models": 60, "forget": 50, "retain": 300, "test": 100, "classes": 3, "times": 1}
@@ -65,7 +65,7 @@ def invent(folder: Path, size: dict[str, int]) -> None:
     for side in SIDES:
         surer = {"forget": 0.3 if side == "unlearned" else 0.0}
         like = {g: torch.empty(0, size[g], size["classes"]) for g in GROUPS}
-        with growing(folder / side, like, size["models"]) as append:
+        with streaming_writer(folder / side, like, size["models"]) as append:
             for start in range(0, size["models"], GROUP):
                 count = min(GROUP, size["models"] - start)
                 append(
@@ -82,7 +82,7 @@ def streamed(folder: Path) -> dict[str, Any]:
     sides = []
     for side in SIDES:
         files = filed(folder / side)
-        sides.append(Joined([Margined(files[g], truth[g], "classification") for g in GROUPS], 1))
+        sides.append(Concat([LazyMargins(files[g], truth[g], "classification") for g in GROUPS], 1))
     return {"table": klom_table(*sides, sizes(truth))}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from expunge.bench.content import Content
 from expunge.bench.parsing import parse
 from expunge.bench.run import run
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.store import Store
 from expunge.zoo.problems import problem
@@ -48,9 +48,9 @@ def content_of(
     """
     config = parse(asked)
     # one process: a piece that ends leaves no others behind
-    workshop = Workshop(Store(flags.store), device=flags.device, jobs=flags.jobs or 1)
+    runtime = Runtime(Store(flags.store), device=flags.device, jobs=flags.jobs or 1)
     base = shorter(problem(config.problem, **config.options))
-    return run(config, base, flags.out.with_suffix(""), workshop, command=command)
+    return run(config, base, flags.out.with_suffix(""), runtime, command=command)
 
 
 def _stop(*_: Any) -> None:

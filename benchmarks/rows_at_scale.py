@@ -46,7 +46,7 @@ from expunge.api.forget import forget
 from expunge.audit.evidence.margin import classification_margin
 from expunge.data import Data
 from expunge.problem.recipe import linear
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 ROWS, QUICK, FORGET, TEST = 1_000_000, 20_000, 1000, 10_000
 PIECE = 50_000  # rows made at a time
@@ -73,14 +73,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for kind in kinds:
             make(Path(folder), kind, rows, few)
-        workshop = expunge.Workshop(expunge.Store(flags.store), jobs=flags.jobs)
-        judged, margins = judge(Path(folder), originals, oracles, workshop)
+        runtime = expunge.Runtime(expunge.Store(flags.store), jobs=flags.jobs)
+        judged, margins = judge(Path(folder), originals, oracles, runtime)
         cases = []
         for kind, way, method in product(kinds, ways, METHODS):
             models = originals if way == "mapped" else 1  # the others read the same
             models = models if kind == "numbers" else 0
             asked = {"folder": folder, "kind": kind, "way": way, "method": method, "models": models}
-            cases.append(kept(workshop.store, asked, rows))
+            cases.append(kept(runtime.store, asked, rows))
     truth = margins["oracle"].mean(0)
     before = distance(margins["original"], truth)
     effect = {
@@ -230,7 +230,7 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
     memory = Memory()
     problem = question(place, kind, way)
     rows, asked = problem.forget, problem.forgetting([])
-    workshop = expunge.Workshop(expunge.Store(place / "store"))
+    runtime = expunge.Runtime(expunge.Store(place / "store"))
     seconds, own, rates, margins, right = [], [], [], [], []
     for member in range(max(1, models)):
         if models:
@@ -238,7 +238,7 @@ def case(folder: str, kind: str, way: str, method: str, models: int) -> dict[str
             module.load_state_dict(state)
         start = perf_counter()
         done = forget(
-            module, asked, rows, method=method, seed=member, workshop=workshop, **METHODS[method]
+            module, asked, rows, method=method, seed=member, runtime=runtime, **METHODS[method]
         )
         seconds.append(perf_counter() - start)
         own.append(done.cost.seconds)
@@ -286,7 +286,7 @@ def apart(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(
-    folder: Path, originals: int, oracles: int, workshop: expunge.Workshop
+    folder: Path, originals: int, oracles: int, runtime: expunge.Runtime
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Train originals and retrained models on the mapped rows of numbers.
 
@@ -294,17 +294,17 @@ def judge(
         Facts, and the margins of the forgotten rows by role, (models, rows).
     """
     problem = question(folder, "numbers", "mapped")
-    maker = Maker(problem, workshop)
+    cache = ModelCache(problem, runtime)
     margins, right = {}, {}
     for role, count in (("original", originals), ("oracle", oracles)):
-        modules = list(maker.models(role, count).modules())
+        modules = list(cache.models(role, count).modules())
         margins[role] = torch.stack([margin(m, problem.train, problem.forget) for m in modules])
         right[role] = [accuracy(m, problem.validation) for m in modules]
         if role == "original":
             for k, module in enumerate(modules):
                 torch.save(module.state_dict(), folder / f"original-{k}.pt")
     print(f"accuracy of {originals + oracles} models: {right}", flush=True)
-    return {"accuracy": right, "group": maker.group}, margins
+    return {"accuracy": right, "group": cache.group}, margins
 
 
 def margin(module: nn.Module, rows: Data, which: Tensor) -> Tensor:

@@ -158,12 +158,12 @@ def request(setting: Setting, forgotten: int, rates: Rates, slower: float) -> di
 
 def held(setting: Setting, writing: float, k: float) -> dict[str, Any]:
     """Bytes in the store and in memory."""
-    shape, halfway = setting.shape, halfway_bytes(setting.shape)
+    shape, checkpoint = setting.shape, halfway_bytes(setting.shape)
     return {
         "setting": setting.name,
         "model": model_bytes(shape),
-        "half-way": halfway,
-        "half-way, s": halfway / writing,
+        "half-way": checkpoint,
+        "half-way, s": checkpoint / writing,
         "outputs of a half-data model": half_bytes(shape, setting.rows, setting.judged),
         "margins of a half-data model": margin_bytes(setting.rows + setting.judged, 1),
         "evidence": evidence_bytes(shape, 1000, EVIDENCE),

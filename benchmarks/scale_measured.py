@@ -29,14 +29,14 @@ from expunge.data import TensorData
 from expunge.data.fingerprints import fingerprints
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout import one_thread
-from expunge.fanout.runtime import Workshop
-from expunge.methods import Given
-from expunge.methods.finetune import tune
+from expunge.fanout.runtime import Runtime
+from expunge.methods import MethodInputs
+from expunge.methods.finetune import finetune
 from expunge.problem import Classification, Problem, Recipe
 from expunge.rng import Draws
 from expunge.store import Store
-from expunge.store.checkpoint import Halfway, Spent
-from expunge.training.model_cache import Maker
+from expunge.store.checkpoint import Checkpoint, Spent
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.digits import build as digits_network
 from expunge.zoo.digits import digits
 from expunge.zoo.resnet import resnet9
@@ -165,8 +165,15 @@ def matched(base: Problem, module: nn.Module, steps: int, rows: int) -> Any:
         return base.task.loss(base.task.outputs(model, batch), batch).mean()
 
     draws = Draws((0, "scale"))
-    return tune(
-        base, Ensemble.of(module), Given(), objective, plans, steps=steps, lr=0.0, draws=draws
+    return finetune(
+        base,
+        Ensemble.of(module),
+        MethodInputs(),
+        objective,
+        plans,
+        steps=steps,
+        lr=0.0,
+        draws=draws,
     )
 
 
@@ -193,9 +200,9 @@ def stored() -> tuple[list[Check], float]:
     others = len(base.validation) + len(base.judge)
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        maker = Maker(base, Workshop(Store(root), jobs=1, group=MEMBERS, progress=False))
-        originals = maker.models("original", MEMBERS)
-        maker.half_models(MEMBERS)
+        cache = ModelCache(base, Runtime(Store(root), jobs=1, group=MEMBERS, progress=False))
+        originals = cache.models("original", MEMBERS)
+        cache.half_models(MEMBERS)
         outputs = {"original": [Panel.of(base).outputs(base, originals)]}
         write_evidence(root / "evidence", outputs, {})
         (module,) = Ensemble.of(digits_network()).groups()
@@ -205,7 +212,7 @@ def stored() -> tuple[list[Check], float]:
         optimizer.step()
         live = {f"model/{n}": t for n, t in module.tensors().items()}
         live |= {f"average/{n}": t.detach() for n, t in module.weights().items()}
-        Halfway(Store(root), "halfway/one", 0.0, live=live).offer(
+        Checkpoint(Store(root), "checkpoint/one", 0.0, live=live).offer(
             module.weights(), optimizer, Spent()
         )
         judged = sum(len(rows) for rows in Panel.of(base).rows.values())
@@ -224,7 +231,7 @@ def stored() -> tuple[list[Check], float]:
                 half_bytes(shape, n, others, MEMBERS),
                 size(root / "outputs"),
             ),
-            Check(kind, "half-way checkpoint", halfway_bytes(momentum), size(root / "halfway")),
+            Check(kind, "half-way checkpoint", halfway_bytes(momentum), size(root / "checkpoint")),
             Check(kind, "evidence", 4 * CLASSES * judged * MEMBERS, size(root / "evidence")),
             Check(kind, "EK-FAC in memory", curvature_bytes(shape), held),
         ]

@@ -136,7 +136,7 @@ def measured_rates(path: Path | None) -> dict[str, Rate]:
         content = json.loads(path.read_text())
         given = {name: Span(float(low), float(high)) for name, (low, high) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} ({error})", expected=wanted, cure="correct the file") from error
+        raise BadInput(f"{path} ({error})", expected=wanted, fix="correct the file") from error
     wrong = [
         name
         for name, (low, high) in given.items()
@@ -146,7 +146,7 @@ def measured_rates(path: Path | None) -> dict[str, Rate]:
         raise BadInput(
             f"{path} with '{wrong[0]}': {list(given[wrong[0]])}",
             expected=f"{wanted}; names are {', '.join(RATES)}",
-            cure="correct the file",
+            fix="correct the file",
         )
     own = {
         name: replace(

@@ -28,10 +28,10 @@ from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout import one_thread
-from expunge.fanout.runtime import Workshop
-from expunge.methods import Given, Method, method
+from expunge.fanout.runtime import Runtime
+from expunge.methods import Method, MethodInputs, method
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.digits import digits, unusual_handwriting
 
 ROUNDS = 4
@@ -52,18 +52,18 @@ def main() -> None:
         problem = problem.forgetting(unusual_handwriting(problem))
         store = Store(Path(folder))
         for turn in range(rounds):
-            maker = Maker(problem, Workshop(store, seed=turn, jobs=CORES, progress=False))
-            maker.make({"original": members, "teacher": members})  # starts the processes, too
+            cache = ModelCache(problem, Runtime(store, seed=turn, jobs=CORES, progress=False))
+            cache.make({"original": members, "teacher": members})  # starts the processes, too
             for name in names:
-                one, some = one_by_one(maker, method(name), range(alone))
-                many, all_ = at_once(maker, method(name), members)
+                one, some = one_by_one(cache, method(name), range(alone))
+                many, all_ = at_once(cache, method(name), members)
                 seconds[name]["alone"].append(one / alone)
                 seconds[name]["ours"].append(many / members)
                 apart[name].append(float((some - all_[:alone]).abs().max()))
                 print(
                     name, f"{one / alone:.3g} s alone, {many / members:.3g} s at once", flush=True
                 )
-        facts = {"quick": flags.quick, "group": maker.group, "members": members, "alone": alone}
+        facts = {"quick": flags.quick, "group": cache.group, "members": members, "alone": alone}
     claims = [claimed(name, found) for name, found in seconds.items()]
     found = {
         name: {"seconds a model": seconds[name], "largest difference of an output": apart[name]}
@@ -72,32 +72,32 @@ def main() -> None:
     result.write(flags.out, claims, **facts, methods=found)
 
 
-def one_by_one(maker: Maker, chosen: Method, ids: Sequence[int]) -> tuple[float, Tensor]:
+def one_by_one(cache: ModelCache, chosen: Method, ids: Sequence[int]) -> tuple[float, Tensor]:
     """Seconds for these originals, one after another, and their outputs on forgotten rows."""
-    panel, found = Panel.of(maker.problem), []
+    panel, found = Panel.of(cache.problem), []
     pairs = [
         (Ensemble.of(own, i), Ensemble.of(taught, i))
         for i, own, taught in zip(
             ids,
-            maker.models("original", len(ids)).modules(),
-            maker.models("teacher", len(ids)).modules(),
+            cache.models("original", len(ids)).modules(),
+            cache.models("teacher", len(ids)).modules(),
             strict=True,
         )
     ]
     start = perf_counter()
     with one_thread():
         for original, teacher in pairs:
-            seed = maker.workshop.seed
-            made = chosen(maker.problem, original, Given(teachers=teacher), seed=seed)
-            found.append(panel.read(maker.problem, made.models, seed)["forget"])
+            seed = cache.runtime.seed
+            made = chosen(cache.problem, original, MethodInputs(teachers=teacher), seed=seed)
+            found.append(panel.read(cache.problem, made.models, seed)["forget"])
     return perf_counter() - start, torch.cat(found)
 
 
-def at_once(maker: Maker, chosen: Method, members: int) -> tuple[float, Tensor]:
+def at_once(cache: ModelCache, chosen: Method, members: int) -> tuple[float, Tensor]:
     """Seconds for all originals by the engine, and their outputs on forgotten rows."""
-    panel, nothing = Panel.of(maker.problem), Predictions(maker.problem, None, 0)
+    panel, nothing = Panel.of(cache.problem), Predictions(cache.problem, None, 0)
     start = perf_counter()
-    seen = unlearn(maker, panel, {chosen.name: chosen}, members, nothing)[chosen.name]
+    seen = unlearn(cache, panel, {chosen.name: chosen}, members, nothing)[chosen.name]
     took, forgotten = perf_counter() - start, seen.outputs.whole("forget")
     assert forgotten is not None
     return took, forgotten

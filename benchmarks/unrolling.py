@@ -30,14 +30,14 @@ import torch
 from torch import nn
 from unrolling_figure import draw
 
-from expunge.api.unrolling import unrolling
+from expunge.api.verification_error import verification_error
 from expunge.audit.metrics.correlation import correlation
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem, Recipe
 from expunge.problem.recipe import constant
 from expunge.problem.sd_penalty import SDPenalty
 from expunge.store import Store, write_json
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 from expunge.zoo.problems import problem
 
@@ -56,12 +56,12 @@ LEARNT = 0.9  # of the accuracy without penalty: below, the model has not learnt
 
 
 def main() -> None:
-    made = result.parser("unrolling", __doc__ or "", plots=True)
+    made = result.parser("verification-error", __doc__ or "", plots=True)
     made.add_argument("--problem", choices=[*SETS], default="cifar10")
     made.add_argument("--rows", type=int, default=ROWS, help="train rows; 0: all")
     made.add_argument("--device", default="cpu")
     flags = made.parse_args()
-    if flags.out.stem == "unrolling":
+    if flags.out.stem == "verification-error":
         flags.out = flags.out.with_name(f"unrolling_{flags.problem}.json")
     asked = SETS["digits" if flags.quick else flags.problem]
     details = flags.out.with_suffix("") / "runs.json"
@@ -69,8 +69,8 @@ def main() -> None:
         old, runs = result.before(flags.out), json.loads(details.read_text())
         facts = {name: old[name] for name in ("members", "seed", "quick", "measured_at")}
     else:
-        workshop = Workshop(Store(flags.store), jobs=flags.jobs, device=flags.device)
-        runs = measured(asked, flags, workshop)
+        runtime = Runtime(Store(flags.store), jobs=flags.jobs, device=flags.device)
+        runs = measured(asked, flags, runtime)
         write_json(details, runs)
         facts = {"members": 2 if flags.quick else MEMBERS, "seed": 0, "quick": flags.quick}
     found = judged(runs, asked["rate"])
@@ -79,17 +79,17 @@ def main() -> None:
     draw(details, asked["rate"])
 
 
-def measured(asked: dict[str, Any], flags: Any, workshop: Workshop) -> list[dict[str, Any]]:
+def measured(asked: dict[str, Any], flags: Any, runtime: Runtime) -> list[dict[str, Any]]:
     """What is seen of each rate and gamma: looks along the fine-tuning of each member."""
     grid = [(rate, 0.0) for rate in asked["rates"]]
     grid += [(asked["rate"], gamma) for gamma in (*GAMMAS, *asked.get("more", ())) if gamma]
-    members, looks = (2, 3) if flags.quick else (MEMBERS, LOOKS)
+    members, measurements = (2, 3) if flags.quick else (MEMBERS, LOOKS)
     runs = []
     for rate, gamma in grid[:3] if flags.quick else grid:
-        base = tuned(asked["name"], flags, workshop, rate, gamma)
-        found = [first_batch(base, member, looks, workshop) for member in range(members)]
+        base = tuned(asked["name"], flags, runtime, rate, gamma)
+        found = [first_batch(base, member, measurements, runtime) for member in range(members)]
         runs.append({"rate": rate, "gamma": gamma, "trainings": found})
-        last = [one["looks"][-1] for one in found]
+        last = [one["measurements"][-1] for one in found]
         print(
             f"rate {rate:g}, gamma {gamma:g}: verification error {mean(last, 'verification'):.3g} "
             f"(nothing {mean(last, 'nothing'):.3g}), strict {mean(last, 'strict'):.3g}, "
@@ -99,7 +99,7 @@ def measured(asked: dict[str, Any], flags: Any, workshop: Workshop) -> list[dict
     return runs
 
 
-def tuned(name: str, flags: Any, workshop: Workshop, rate: float, gamma: float) -> Problem:
+def tuned(name: str, flags: Any, runtime: Runtime, rate: float, gamma: float) -> Problem:
     """The fine-tuning of one model that was trained before with the same penalty."""
     rows = {} if flags.quick else {"rows": flags.rows or None}
     base = problem(name, **rows)
@@ -107,7 +107,7 @@ def tuned(name: str, flags: Any, workshop: Workshop, rate: float, gamma: float) 
     penalty = SDPenalty(gamma) if gamma else None
     epochs = 3 if flags.quick else base.recipe.epochs
     earlier = replace(base, recipe=replace(base.recipe, penalty=penalty, epochs=epochs))
-    (before,) = Maker(earlier, workshop).models("teacher", 1).modules()
+    (before,) = ModelCache(earlier, runtime).models("teacher", 1).modules()
     return replace(
         base,
         recipe=replace(
@@ -134,21 +134,21 @@ def again(build: Callable[[], nn.Module], before: nn.Module) -> Callable[[], nn.
     return built
 
 
-def first_batch(base: Problem, member: int, looks: int, workshop: Workshop) -> dict[str, Any]:
+def first_batch(base: Problem, member: int, measurements: int, runtime: Runtime) -> dict[str, Any]:
     """Unroll one order of the batches, whose first is to be forgotten."""
-    batch = History(base, (member,), workshop.seed).plan[0, 0]
-    found = unrolling(
+    batch = History(base, (member,), runtime.seed).plan[0, 0]
+    found = verification_error(
         base.forgetting(batch),
-        workshop=replace(workshop, progress=False),
+        runtime=replace(runtime, progress=False),
         members=(member,),
-        looks=looks,
+        measurements=measurements,
         hessian_rows=HESSIAN_ROWS,
     )
     plain = [
         {name: value[0] if isinstance(value, list) else value for name, value in one.items()}
-        for one in found["looks"]
+        for one in found["measurements"]
     ]
-    return {"member": member, "looks": plain, "layers": found["layers"]}
+    return {"member": member, "measurements": plain, "layers": found["layers"]}
 
 
 def judged(runs: list[dict[str, Any]], rate: float) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def judged(runs: list[dict[str, Any]], rate: float) -> dict[str, Any]:
 
 def accuracy(run: dict[str, Any]) -> float:
     """Of one setting, at the end, %."""
-    return mean([training["looks"][-1] for training in run["trainings"]], "accuracy")
+    return mean([training["measurements"][-1] for training in run["trainings"]], "accuracy")
 
 
 def pearson(runs: list[dict[str, Any]], last: bool = False) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def pearson(runs: list[dict[str, Any]], last: bool = False) -> dict[str, Any]:
         (look, training["member"])
         for run in runs
         for training in run["trainings"]
-        for look in (training["looks"][-1:] if last else training["looks"])
+        for look in (training["measurements"][-1:] if last else training["measurements"])
     ]
     y = torch.tensor([look["verification"] for look, _ in points])
     group = torch.tensor([member for _, member in points])
@@ -202,13 +202,13 @@ def penalised(run: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     for name in ("verification", "strict", "nothing", "spread"):
         ratios = torch.tensor(
             [
-                a["looks"][-1][name] / b["looks"][-1][name]
+                a["measurements"][-1][name] / b["measurements"][-1][name]
                 for a, b in zip(run["trainings"], plain["trainings"], strict=True)
             ]
         ).log()
         found[name] = interval(ratios, of=torch.exp)
     lost = [
-        b["looks"][-1]["accuracy"] - a["looks"][-1]["accuracy"]
+        b["measurements"][-1]["accuracy"] - a["measurements"][-1]["accuracy"]
         for a, b in zip(run["trainings"], plain["trainings"], strict=True)
     ]
     return {**found, "accuracy lost, points": interval(torch.tensor(lost))}
@@ -222,7 +222,7 @@ def interval(values: torch.Tensor, of: Callable = lambda x: x) -> dict[str, floa
 
 def summary(run: dict[str, Any]) -> dict[str, Any]:
     """The last look of one setting over orders; rate x curvature is the mean over all looks."""
-    last = [training["looks"][-1] for training in run["trainings"]]
+    last = [training["measurements"][-1] for training in run["trainings"]]
     names = [name for name in last[0] if name not in ("steps", "products", "rate")]
     columns = {n: interval(torch.tensor([one[n] for one in last])) for n in names}
     sharp = [one["sigma"] for one in last]  # which is the mean over the looks
@@ -247,8 +247,8 @@ def claimed(found: dict[str, Any], name: str) -> list[dict]:
     return claims
 
 
-def mean(looks: list[dict[str, float]], name: str) -> float:
-    return sum(one[name] for one in looks) / len(looks)
+def mean(measurements: list[dict[str, float]], name: str) -> float:
+    return sum(one[name] for one in measurements) / len(measurements)
 
 
 if __name__ == "__main__":

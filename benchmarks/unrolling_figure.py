@@ -40,7 +40,7 @@ def against(axes: Any, runs: list[dict[str, Any]], by: str, form: str) -> None:
     """Verification error against a form, a colour for each rate or gamma."""
     for k, run in enumerate(runs):
         for j, training in enumerate(run["trainings"]):
-            x, y = ([one[n] for one in training["looks"]] for n in (form, "verification"))
+            x, y = ([one[n] for one in training["measurements"]] for n in (form, "verification"))
             style = {"color": COLOURS[k % len(COLOURS)], "linewidth": 0.6, "markersize": 3}
             name = f"{by} {run[by]:g}" if j == 0 else None
             axes.plot(x, y, marker=MARKERS[k % len(MARKERS)], label=name, **style)
@@ -62,7 +62,7 @@ def plain_numbers(axis: Any) -> None:
 def by_gamma(axes: Any, runs: list[dict[str, Any]]) -> None:
     """Verification error and accuracy at the end, a mark for each gamma."""
     for k, run in enumerate(runs):
-        last = [training["looks"][-1] for training in run["trainings"]]
+        last = [training["measurements"][-1] for training in run["trainings"]]
         (x, dx), (y, dy) = (spread([one[n] for one in last]) for n in ("accuracy", "verification"))
         style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
         axes.errorbar(x, y, dy, dx, markersize=5, elinewidth=0.8, linestyle="", **style)

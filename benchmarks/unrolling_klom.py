@@ -26,9 +26,9 @@ import torch
 from unrolling_klom_figure import draw
 
 from expunge.api.compare import compare
-from expunge.api.unrolling import unrolling
+from expunge.api.verification_error import verification_error
 from expunge.audit.metrics.correlation import correlation
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import build
 from expunge.methods import method
 from expunge.problem import Problem, Recipe
@@ -114,13 +114,15 @@ def judged(one: dict[str, Any], flags: Any) -> dict[str, Any]:
     """KLoM of each method by one recipe, and both errors."""
     members, few = (50, 2) if flags.quick else (SETS[flags.problem]["members"], UNROLLED)
     asked = question(one, flags)
-    workshop = Workshop(Store(flags.store), jobs=flags.jobs, progress=False)
+    runtime = Runtime(Store(flags.store), jobs=flags.jobs, progress=False)
     methods = {name: method(name, **chosen) for name, chosen in SETTINGS[flags.problem].items()}
     with TemporaryDirectory() as folder:
         out = Path(folder, "evidence")
-        document = compare(asked, methods, out=out, workshop=workshop, members=members)
-    looks = unrolling(asked, workshop=workshop, members=few, looks=4)["looks"]
-    last = looks[-1]
+        document = compare(asked, methods, out=out, runtime=runtime, members=members)
+    measurements = verification_error(asked, runtime=runtime, members=few, measurements=4)[
+        "measurements"
+    ]
+    last = measurements[-1]
     klom = {name: told(document[name]) for name in ("null", "original")}
     klom |= {name: told(document["methods"][name]) for name in METHODS}
     names = ("verification", "nothing", *FORMS, "sigma", "distance", "accuracy", "spread")

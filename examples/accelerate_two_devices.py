@@ -52,12 +52,12 @@ def device_of(model):
 if __name__ == "__main__":
     model = train(placed(build()))
     rows = (y[:1400] == 7).nonzero().squeeze(-1)[:100]  # most of the sevens
-    workshop = expunge.Workshop(
+    runtime = expunge.Runtime(
         expunge.Store(Path("two-devices/store")), device=str(device_of(model))
     )
     asked = {"fine-tune": {}, "dmm": {"attribution": "linearised:damping=0.01"}}
     for method, settings in asked.items():  # neither trains another model
-        done = expunge.forget(model, problem, rows, method=method, workshop=workshop, **settings)
+        done = expunge.forget(model, problem, rows, method=method, runtime=runtime, **settings)
         where = [str(next(layer.parameters()).device) for layer in done.model]
         hooks = sum(hasattr(layer, "_hf_hook") for layer in done.model)
         right = [

@@ -48,12 +48,12 @@ problem = expunge.Problem(expunge.Classification(10), *parts, recipe=train, name
 if __name__ == "__main__":
     out = Path("bring-your-own")
     out.mkdir(parents=True, exist_ok=True)
-    workshop = expunge.Workshop(expunge.Store(out / "store"))  # keeps what is trained on the way
+    runtime = expunge.Runtime(expunge.Store(out / "store"))  # keeps what is trained on the way
     model = train(problem.train, torch.arange(1400), seed=0, device="cpu")
     torch.save(model.state_dict(), out / "original.pt")
     digits = problem.train.train
     rows = principal_end(digits.x, (digits.y == 7).nonzero().squeeze(-1), 30)  # one handwriting
     for method in ("fine-tune", "retrain"):
-        done = expunge.forget(model, problem, rows, method=method, workshop=workshop)
-        judged = expunge.audit(problem, model, done, out=out / method, workshop=workshop)
+        done = expunge.forget(model, problem, rows, method=method, runtime=runtime)
+        judged = expunge.audit(problem, model, done, out=out / method, runtime=runtime)
         print(method, done.cost, "verdict:", judged["methods"][method]["verdict"])

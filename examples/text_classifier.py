@@ -67,11 +67,11 @@ problem = expunge.Problem(expunge.TextClassification(2), *map(data, splits), rec
 
 if __name__ == "__main__":
     out = Path("text-classifier")
-    workshop = expunge.Workshop(expunge.Store(out / "store"), jobs=1)
+    runtime = expunge.Runtime(expunge.Store(out / "store"), jobs=1)
     model = next(train(problem, "original", [0], seed=0)[0].modules())
     for method in ("fine-tune", "retrain"):
-        done = expunge.forget(model, problem, FORGET, method=method, workshop=workshop)
-        kept = {"out": out / method, "workshop": workshop}
+        done = expunge.forget(model, problem, FORGET, method=method, runtime=runtime)
+        kept = {"out": out / method, "runtime": runtime}
         judged = expunge.audit(problem, model, done, oracles=10, **kept)["methods"][method]
         far = judged["distance"]["forget"]
         print(f"{method}: {far['rms']:.1f} ± {far['se']:.1f} from oracles, {judged['verdict']}")

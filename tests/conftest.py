@@ -8,7 +8,7 @@ from expunge.contract.fixtures import (  # noqa: F401 (pytest finds fixtures by 
     group_sizes_are_hardly_timed,
     no_page,
     problem,
-    workshop,
+    runtime,
 )
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -37,9 +37,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from expunge.engine.batches import epochs
-from expunge.methods import Claim, Given
+from expunge.methods import Claim, MethodInputs
 from expunge.methods.setting import check, setting
-from expunge.methods.finetune import descent_cost, passes, penalty_of, tune
+from expunge.methods.finetune import descent_cost, finetune, passes, penalty_of
 from expunge.rng import Draws
 
 
@@ -61,14 +61,14 @@ class Mine:
     def __post_init__(self):
         check(self)
 
-    def __call__(self, problem, models, given=Given(), *, seed):
+    def __call__(self, problem, models, inputs=MethodInputs(), *, seed):
         task = problem.task
 
         def objective(model, retain):
             return task.loss(task.outputs(model, retain), retain).mean()
 
-        return tune(
-            problem, models, given, objective,
+        return finetune(
+            problem, models, inputs, objective,
             lambda draws: [epochs(problem.retain, self.batch_size, self.rounds, draws)],
             steps=passes(problem.retain, self.batch_size, self.rounds)[0],
             lr=self.lr, l2=penalty_of(problem), draws=Draws((seed, "unlearn", self.name)),

@@ -9,7 +9,7 @@ from .api.forget import Forgotten as Forgotten
 from .api.forget import forget as forget
 from .api.trained import Trained as Trained
 from .api.trained import train_model as train_model
-from .api.unrolling import unrolling as unrolling
+from .api.verification_error import verification_error as verification_error
 from .api.verify import verify as verify
 from .attribution import Attribution as Attribution
 from .data import Batch as Batch
@@ -24,14 +24,14 @@ from .engine.ensemble import Models as Models
 from .engine.shifted import Change as Change
 from .engine.shifted import Shifted as Shifted
 from .errors import BadInput as BadInput
-from .fanout.runtime import Workshop as Workshop
+from .fanout.runtime import Runtime as Runtime
 from .methods import METHODS as METHODS
 from .methods import Claim as Claim
-from .methods import Given as Given
 from .methods import Method as Method
+from .methods import MethodInputs as MethodInputs
 from .methods import Result as Result
 from .methods import method as method
-from .methods.finetune import tune as tune
+from .methods.finetune import finetune as finetune
 from .methods.method import largest_change as largest_change
 from .methods.method import unchanged as unchanged
 from .methods.setting import check as check

@@ -1,4 +1,4 @@
-"""The one error for bad input: what was given, what was expected, and the cure."""
+"""The one error for bad input: what was given, what was expected, and the fix."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ class BadInput(ValueError):
     Args:
         given: what was found, with its value, e.g. "row 1500 is out of range".
         expected: what would have been right, e.g. "row numbers from 0 to 1436".
-        cure: what to do about it, as an imperative sentence.
+        fix: what to do about it, as an imperative sentence.
     """
 
-    def __init__(self, given: str, *, expected: str, cure: str) -> None:
-        super().__init__(f"{given}. Expected: {expected}. Cure: {cure}.")
-        self.given, self.expected, self.cure = given, expected, cure
+    def __init__(self, given: str, *, expected: str, fix: str) -> None:
+        super().__init__(f"{given}. Expected: {expected}. Fix: {fix}.")
+        self.given, self.expected, self.fix = given, expected, fix
 
     def __reduce__(self):
         # Exceptions are rebuilt from `args` alone, which would lose the keywords between processes.
-        return _rebuild, (self.given, self.expected, self.cure)
+        return _rebuild, (self.given, self.expected, self.fix)
 
 
-def _rebuild(given: str, expected: str, cure: str) -> BadInput:
-    return BadInput(given, expected=expected, cure=cure)
+def _rebuild(given: str, expected: str, fix: str) -> BadInput:
+    return BadInput(given, expected=expected, fix=fix)
 
 
 def first_line(error: Exception) -> str:

@@ -80,10 +80,10 @@ def _command(words, cwd, every, limit):
 
     from expunge.cli import main
     from expunge.errors import BadInput
-    from expunge.store.checkpoint import Halfway
+    from expunge.store.checkpoint import Checkpoint
 
-    Halfway.__init__.__defaults__ = tuple(
-        every if default == EVERY else default for default in Halfway.__init__.__defaults__
+    Checkpoint.__init__.__defaults__ = tuple(
+        every if default == EVERY else default for default in Checkpoint.__init__.__defaults__
     )
     code = 0
     try:
@@ -143,5 +143,5 @@ def compare(file, out, store, jobs):
         "dmm": expunge.method("dmm", steps=20, attribution="combined"),
     }
     problem = load_problem(file)[0].forgetting([3, 17, 29])
-    workshop = expunge.Workshop(expunge.Store(Path(store)), jobs=int(jobs), group=5, progress=False)
-    expunge.compare(problem, methods, out=out, workshop=workshop, members=20, half_models=60)
+    runtime = expunge.Runtime(expunge.Store(Path(store)), jobs=int(jobs), group=5, progress=False)
+    expunge.compare(problem, methods, out=out, runtime=runtime, members=20, half_models=60)

@@ -46,7 +46,7 @@ TIMED = ("attribute", *ASK, "--models", 20, "--out", "a.zip", "--store", "store"
 COMMANDS = {  # by what they write; later ones read what earlier ones wrote
     "trained": (
         *("train", "--problem", "mine.py:long", "--store", "store", "--out", "trained"),
-        *("--record", "rows.csv", "--track", "unlearning-error", "--looks", 3),
+        *("--record", "rows.csv", "--track", "unlearning-error", "--measurements", 3),
     ),
     "forgotten": (
         *("forget", *ASK, "--model", "trained/model.safetensors", "--rows", "rows.csv"),

@@ -68,12 +68,12 @@ def test_a_good_method_passes(told):
         (
             "unseeded",
             {"same seed", READ},
-            "usual cure: draw everything from `Draws((seed,",
+            "usual fix: draw everything from `Draws((seed,",
         ),
         (
             "swapped",
             {READ, "direction"},
-            "usual cure: see that forget and retain are not swapped",
+            "usual fix: see that forget and retain are not swapped",
         ),
         ("restless", {"lr"}, "without a learning rate parameters stay"),
     ],

@@ -211,7 +211,7 @@ def test_bad_input_is_told_in_three_lines_without_a_traceback(folder, words, mes
     assert shown.returncode == 2
     assert message in shown.stderr
     assert "Expected:" in shown.stderr
-    assert "Cure:" in shown.stderr
+    assert "Fix:" in shown.stderr
     assert "Traceback" not in shown.stderr
     assert not (folder / "never").exists()
 
@@ -237,17 +237,17 @@ def test_other_inputs_that_cannot_be_used(folder, forgotten):
 
 def test_an_evaluation_leaves_out_as_many_rows_as_asked_and_says_what_noise_leaves(folder):
     words = ("attribute", "--evaluate", *ASK[:2], "--kind", "influence", "--store", "kept")
-    few = ("--sets", 10, "--each", 3, "--jobs", 1)
-    none = run(*words, *few, "--count", 0, "--out", "never", cwd=folder)
+    few = ("--num-sets", 10, "--models-per-set", 3, "--jobs", 1)
+    none = run(*words, *few, "--set-size", 0, "--out", "never", cwd=folder)
     assert (none.returncode, "sets of 0 rows" in none.stderr) == (2, True)
-    assert "change --count" in none.stderr
+    assert "change --set-size" in none.stderr
     assert not (folder / "never").exists()
-    shown = run(*words, *few, "--count", 4, "--out", "judged", cwd=folder)
+    shown = run(*words, *few, "--set-size", 4, "--out", "judged", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     assert "10 sets of 4 rows left out, 3 models retrained" in shown.stdout
     found = json.loads((folder / "judged/evaluation.json").read_text())
     assert f"at best {found['ceiling']['value']:.2f}" in shown.stdout
-    assert "--count 4" in found["run"]["command"]
+    assert "--set-size 4" in found["run"]["command"]
 
 
 def test_bench_says_what_is_missing(tmp_path):

@@ -1,4 +1,4 @@
-"""Damaged files of every kind that is read back: told with the cure, or made again; never used."""
+"""Damaged files of every kind that is read back: told with the fix, or made again; never used."""
 
 import random
 import shutil
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_told_by_its_name_and_with_a_cure(folder, kind, damage
         if words[0] == "verify" and done.returncode == 1:
             assert "do not follow from" in done.stdout  # it says which numbers
         elif done.returncode == 2:
-            assert "Cure:" in done.stderr
+            assert "Fix:" in done.stderr
             names = (path.name, path.parent.name)
             assert any(name in done.stderr for name in names), done.stderr
         else:

@@ -1,4 +1,4 @@
-"""Full disks and folders that cannot be written: told with the cure, and nothing is lost."""
+"""Full disks and folders that cannot be written: told with the fix, and nothing is lost."""
 
 import contextlib
 import errno
@@ -75,15 +75,15 @@ def test_whichever_write_fails_it_is_told_and_the_work_goes_on_afterwards(
 ):
     peace = place(calm / name, calm, name)
     assert work(name, peace).returncode == 0
-    torn, draw, faults = place(tmp_path / "torn", calm, name), random.Random(name), 0
+    torn, draw, validate_class = place(tmp_path / "torn", calm, name), random.Random(name), 0
     for number in itertools.cycle(NUMBERS):
         with monkeypatch.context() as patch:
             # later and later, since a training that is younger than a minute begins anew
-            faulty = Faulty(patch, draw.randint(1, 8 * 2**faults), number)
+            faulty = Faulty(patch, draw.randint(1, 8 * 2**validate_class), number)
             done = work(name, torn)
         if not faulty.happened:
             break
-        faults += 1
+        validate_class += 1
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert f"({os.strerror(number)})" in done.stderr
@@ -91,7 +91,7 @@ def test_whichever_write_fails_it_is_told_and_the_work_goes_on_afterwards(
         assert ("again: what is finished is kept" in done.stderr) == (number in (*FULL, errno.EIO))
         assert not unfinished(torn)
     assert done.returncode == 0, done.stderr
-    assert faults > 1
+    assert validate_class > 1
     assert kept(torn / name) == kept(peace / name)
 
 

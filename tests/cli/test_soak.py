@@ -26,7 +26,7 @@ def calm(tmp_path_factory):
 def finished(folder):
     """Results in the store of a folder that must outlast any kill."""
     store = folder / "store"
-    return {path for path in store.rglob("*.json") if path.parent.name != "halfway"}
+    return {path for path in store.rglob("*.json") if path.parent.name != "checkpoint"}
 
 
 @pytest.mark.slow

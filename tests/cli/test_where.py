@@ -19,7 +19,7 @@ def test_every_command_with_jobs_has_the_options_of_a_cluster():
         for name, command in get_command(app).commands.items()
     }
     spread = {name for name, options in found.items() if "--jobs" in options}
-    assert spread == {"demo", "forget", "unrolling", "attribute", "audit", "bench"}
+    assert spread == {"demo", "forget", "verification-error", "attribute", "audit", "bench"}
     for name in spread:
         assert {"--backend", "--address", "--gpus-per-task"} <= found[name], name
 
@@ -28,7 +28,7 @@ def test_what_does_not_go_together_is_refused_in_the_words_of_the_command(tmp_pa
     refused = run("demo", "--address", "head:6379", cwd=tmp_path)
     assert refused.returncode == 2
     assert "Error: --address head:6379 without a cluster.\n" in refused.stderr
-    assert "  Cure:     add --backend ray, or leave --address out.\n" in refused.stderr
+    assert "  Fix:     add --backend ray, or leave --address out.\n" in refused.stderr
     refused = run("demo", "--backend", "rya", cwd=tmp_path)
     assert (refused.returncode, list(tmp_path.iterdir())) == (2, [])
     assert "Error: backend 'rya'.\n" in refused.stderr

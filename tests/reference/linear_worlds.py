@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.datamodels import Datamodels
-from expunge.attribution.half_data_models import ROWS, Block, Halves
+from expunge.attribution.half_data_models import ROWS, Block, HalfDataModels
 from expunge.attribution.size_correction import Sizes
 from expunge.contract.problems import generator
 from expunge.engine.shifted import Change
@@ -49,7 +49,7 @@ def onehot(rows: Tensor) -> Tensor:
 
 def world(
     models: int, outputs: int, noise: float, seed: int = 0, scale: float = 1.0
-) -> tuple[Halves, dict[str, Tensor]]:
+) -> tuple[HalfDataModels, dict[str, Tensor]]:
     """Halves of one block with the train and the test split, and the betas (N, rows, outputs)."""
     rows = halves(models, seed)
     x = torch.zeros(models, N, dtype=torch.float64).scatter_(1, rows, 1.0)
@@ -59,7 +59,7 @@ def world(
         error = torch.randn(models, size * outputs, generator=generator(7 + 100 * seed + k))
         block[split] = (x @ beta + noise * error).reshape(models, size, outputs).float()
         betas[split] = beta.reshape(N, size, outputs)
-    return Halves([block], EVERY), betas
+    return HalfDataModels([block], EVERY), betas
 
 
 def planted(changes: Tensor) -> Tensor:
@@ -79,21 +79,21 @@ def truth(betas: dict[str, Tensor], split: str) -> Tensor:
     return -betas[split][FORGET].sum(0) * N / (N - 1)
 
 
-def cut(whole: Halves, *sizes: int) -> list[Block]:
+def cut(whole: HalfDataModels, *sizes: int) -> list[Block]:
     """The one block of some halves in several, of these sizes."""
     (block,) = whole.blocks
     pieces = {name: tensor.split(list(sizes)) for name, tensor in block.items()}
     return [{name: piece[k] for name, piece in pieces.items()} for k in range(len(sizes))]
 
 
-def halved(first: Tensor, second: Tensor, split: str = "train") -> Halves:
+def halved(first: Tensor, second: Tensor, split: str = "train") -> HalfDataModels:
     """All halves twice, so that the two halves of the models say two planted changes exactly."""
     rows = ALL.repeat_interleave(2, 0)
     z = torch.stack([planted(first), planted(second)], 1).flatten(0, 1)
-    return Halves([{ROWS: rows, split: z}], EVERY)
+    return HalfDataModels([{ROWS: rows, split: z}], EVERY)
 
 
-def noisy(seed: int, noise: float = 24.0) -> tuple[Halves, Tensor]:
+def noisy(seed: int, noise: float = 24.0) -> tuple[HalfDataModels, Tensor]:
     """All halves twice, 1,200 planted changes of sd 1.7 for the forgotten rows, and noise alone."""
     change = 1.7 * torch.randn(N, 400, generator=generator(seed), dtype=torch.float64)
     whole = halved(change[FORGET], change[FORGET])
@@ -101,7 +101,7 @@ def noisy(seed: int, noise: float = 24.0) -> tuple[Halves, Tensor]:
     error = torch.randn(block["train"].shape, generator=generator(100 + seed))
     z = torch.zeros(len(error), N, 400)
     z[:, FORGET] = (block["train"] + noise * error).float()
-    return Halves([{ROWS: block[ROWS], "train": z}], EVERY), change[FORGET]
+    return HalfDataModels([{ROWS: block[ROWS], "train": z}], EVERY), change[FORGET]
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,6 @@ def told(betas: dict[str, Tensor], factor: float) -> Told:
     return Told({split: factor * truth(betas, split)[None] for split in betas})
 
 
-def bold(whole: Halves, around: Told | None = None, size: float | None = 1.0) -> Datamodels:
+def bold(whole: HalfDataModels, around: Told | None = None, size: float | None = 1.0) -> Datamodels:
     """Datamodels that trust as if there were no chance, in a world where size does not matter."""
     return Datamodels(whole, around, shuffles=0, size=size)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.difference import Difference
-from expunge.attribution.half_data_models import Halves
-from expunge.attribution.shrinkage import Trust
+from expunge.attribution.half_data_models import HalfDataModels
+from expunge.attribution.shrinkage import Shrinkage
 from expunge.contract.problems import generator
 from expunge.engine.shifted import Change
 
@@ -18,7 +18,7 @@ TRAIN, TEST = torch.arange(N), torch.arange(TESTED)
 FORGOTTEN = torch.isin(TRAIN, FORGET)
 
 
-def naive(whole: Halves, split: str, rows: list[int], around: Tensor | None) -> Change:
+def naive(whole: HalfDataModels, split: str, rows: list[int], around: Tensor | None) -> Change:
     """One output at a time, in plain numbers, from the docstring; trust is of all rows."""
     (size, classes), models = whole.splits[split], len(whole)
     (block,), own = whole.blocks, whole.rows.tolist()
@@ -102,7 +102,7 @@ def test_trust_is_by_hand_and_by_group():
     other = torch.where(FORGOTTEN[:, None], change / 2, -change)
     found, trusts = bold(halved(change, other)).trusted(FORGET, {"train": TRAIN})["train"]
     assert trusts["forgotten"].difference == pytest.approx(8 / 9)
-    assert trusts["others"] == Trust(0.0, 1.0, 0.0)
+    assert trusts["others"] == Shrinkage(0.0, 1.0, 0.0)
     assert (found.mean[FORGOTTEN] - 8 / 9 * 0.75 * change[FORGOTTEN]).abs().max() < 1e-9
     assert (found.mean[~FORGOTTEN] == 0).all()
     assert (found.sd[~FORGOTTEN] == 0).all()

@@ -7,7 +7,7 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.contract.problems import generator
 
 from .linear_worlds import FORGET, N, Told, bold, halved, noisy, told, truth, world
@@ -97,7 +97,7 @@ def test_a_shift_of_all_logits_is_no_part_of_what_is_compared():
     """Where outputs are logits, halves are read less their mean; the prediction's own is kept."""
     change = torch.randn(N, 3, generator=generator(0), dtype=torch.float64)
     whole = halved(change, change)
-    whole = Halves(whole.blocks, whole.present, centred=True)
+    whole = HalfDataModels(whole.blocks, whole.present, centred=True)
     found = bold(whole, Told({"train": (change + 7.0)[None]})).without(FORGET, TRAIN)
     assert (found.mean[0] - change - 7.0).abs().max() < 1e-9
 
@@ -155,8 +155,8 @@ def test_the_prediction_of_a_row_does_not_depend_on_which_others_are_asked():
 def test_what_halves_say_is_measured_once_for_a_forget_set(monkeypatch):
     whole, betas = world(40, 3, noise=1.0)
     passes = []
-    real = Halves.sums
-    monkeypatch.setattr(Halves, "sums", lambda *args: passes.append(1) or real(*args))
+    real = HalfDataModels.sums
+    monkeypatch.setattr(HalfDataModels, "sums", lambda *args: passes.append(1) or real(*args))
     model = Datamodels(whole, told(betas, 0.6))
     first = model.without(FORGET, TRAIN)
     model.without(FORGET.flip(0), TRAIN)

@@ -5,7 +5,7 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import difference
-from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, HalfDataModels
 from expunge.attribution.split_half import weightings
 from expunge.contract.problems import generator
 
@@ -15,14 +15,14 @@ TRAIN = torch.arange(N)
 EVERY = torch.ones(N, dtype=torch.bool)
 
 
-def rank_one(seed: int, models: int = 200) -> Halves:
+def rank_one(seed: int, models: int = 200) -> HalfDataModels:
     """Models that differ in one number alone, which all rows answer to; no row has an effect."""
     mood = torch.randn(models, 1, 1, generator=generator(seed))
     answer = torch.randn(1, N, 4, generator=generator(1000 + seed))
-    return Halves([{ROWS: halves(models, seed), "train": mood * answer}], EVERY)
+    return HalfDataModels([{ROWS: halves(models, seed), "train": mood * answer}], EVERY)
 
 
-def trusts(whole: Halves, made=Datamodels) -> list[float]:
+def trusts(whole: HalfDataModels, made=Datamodels) -> list[float]:
     _, found = made(whole).trusted(FORGET, {"train": TRAIN})["train"]
     return [trust.difference for trust in found.values()]
 

@@ -7,7 +7,7 @@ import torch
 
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import SURE, Difference, difference, enough
-from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, HalfDataModels
 from expunge.contract.problems import generator
 from expunge.errors import BadInput
 
@@ -16,7 +16,7 @@ from .linear_worlds import ALL, EVERY, FORGET, TESTED, N, effects, halves, oneho
 TEST = torch.arange(TESTED)
 
 
-def naive_difference(whole: Halves, split: str, row: int) -> torch.Tensor:
+def naive_difference(whole: HalfDataModels, split: str, row: int) -> torch.Tensor:
     total = 0.0
     for i in FORGET.tolist():
         with_i, without_i = [], []
@@ -50,7 +50,9 @@ def test_over_all_halves_it_is_the_sum_of_the_effects_of_rows():
     """Up to N / (N - 1), and for effects that sum to zero: exactly."""
     beta = effects(TESTED * 2)
     z = (onehot(ALL) @ beta).reshape(len(ALL), TESTED, 2)
-    found = Difference(Halves([{ROWS: ALL, "test": z}], EVERY)).without(FORGET, TEST, "test")
+    found = Difference(HalfDataModels([{ROWS: ALL, "test": z}], EVERY)).without(
+        FORGET, TEST, "test"
+    )
     expected = truth({"test": beta.reshape(N, TESTED, 2)}, "test")
     assert (found.mean - expected).abs().max() < 1e-10
     assert expected.abs().max() > 1
@@ -61,7 +63,7 @@ def test_what_every_row_does_alike_is_not_seen():
     beta = effects(TESTED * 2)
     z = [(onehot(ALL) @ b).reshape(len(ALL), TESTED, 2) for b in (beta, beta + 3.0)]
     a, b = (
-        Difference(Halves([{ROWS: ALL, "test": one}], EVERY)).without(FORGET, TEST, "test")
+        Difference(HalfDataModels([{ROWS: ALL, "test": one}], EVERY)).without(FORGET, TEST, "test")
         for one in z
     )
     assert (a.mean - b.mean).abs().max() < 1e-10
@@ -80,7 +82,7 @@ def test_the_difference_of_means_is_unbiased():
         x = torch.zeros(40, N, dtype=torch.float64).scatter_(1, rows, 1.0)
         error = torch.randn(40, 2 * N, generator=generator(seed))
         z = (x @ beta + error).reshape(40, N, 2).float()
-        model = Difference(Halves([{ROWS: rows, "train": z}], EVERY))
+        model = Difference(HalfDataModels([{ROWS: rows, "train": z}], EVERY))
         runs.append(model.without(FORGET, FORGET).mean)
     found = torch.stack(runs)
     limit = 5 * found.std(0) / math.sqrt(len(runs))

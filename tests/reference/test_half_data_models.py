@@ -10,7 +10,7 @@ import torch
 from expunge.attribution import half_data_models as halves
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, HalfDataModels
 from expunge.attribution.ridge import Ridge
 from expunge.contract.problems import generator
 from expunge.errors import BadInput
@@ -67,7 +67,9 @@ def test_a_constant_output_has_no_variance_and_no_effect():
     """Large numbers: squares of 1e4 cancel to rounding, never below zero."""
     whole, _ = world(9, 2, noise=1.0)
     block = {ROWS: whole.rows, "test": torch.full((9, 3, 2), 1e4)}
-    found = Halves([block], EVERY).sums(torch.ones(1, 9).double(), {"test": torch.arange(3)})
+    found = HalfDataModels([block], EVERY).sums(
+        torch.ones(1, 9).double(), {"test": torch.arange(3)}
+    )
     assert (found["test"].variance >= 0).all()
     assert found["test"].variance.max() < 1e-6
     assert found["test"].weighted.abs().max() < 1e-6
@@ -80,7 +82,7 @@ def test_a_constant_output_has_no_variance_and_no_effect():
 @pytest.mark.parametrize("sizes", [(16, 14), (10, 10, 10), (1, 28, 1)])
 def test_several_blocks_give_the_same_as_one(kind, sizes):
     whole, _ = world(30, 2, noise=1.0)
-    parts = Halves(cut(whole, *sizes), EVERY)
+    parts = HalfDataModels(cut(whole, *sizes), EVERY)
     assert torch.equal(parts.rows, whole.rows)
     assert same(kind(parts).changes(FORGET, ASKED), kind(whole).changes(FORGET, ASKED))
 
@@ -124,7 +126,7 @@ def test_blocks_are_read_one_at_a_time_and_never_kept(kind, passes):
     """
     whole, _ = world(40, 2, noise=1.0)
     shelf = Shelf(cut(whole, 10, 10, 10, 10))
-    lazy = Halves(shelf, EVERY)
+    lazy = HalfDataModels(shelf, EVERY)
     assert len(lazy.rows) == 40
     assert lazy.splits
     shelf.looks = 0
@@ -143,8 +145,8 @@ def test_blocks_are_read_one_at_a_time_and_never_kept(kind, passes):
 @pytest.mark.parametrize("count", [14, 16, 20, 21, 30])
 def test_the_first_models_are_as_if_there_were_no_others(kind, sizes, count):
     whole, _ = world(30, 2, noise=1.0, seed=2)
-    alone = Halves(cut(whole, count, 30 - count)[:1], EVERY)
-    first = Halves(cut(whole, *sizes), EVERY).first(count)
+    alone = HalfDataModels(cut(whole, count, 30 - count)[:1], EVERY)
+    first = HalfDataModels(cut(whole, *sizes), EVERY).first(count)
     assert len(first) == count
     assert same(kind(first).changes(FORGET, ASKED), kind(alone).changes(FORGET, ASKED))
 
@@ -152,7 +154,7 @@ def test_the_first_models_are_as_if_there_were_no_others(kind, sizes, count):
 def test_of_the_first_models_no_further_block_is_read():
     whole, _ = world(40, 2, noise=1.0)
     shelf = Shelf(cut(whole, 10, 10, 10, 10))
-    few = Halves(shelf, EVERY, centred=True).first(20)
+    few = HalfDataModels(shelf, EVERY, centred=True).first(20)
     assert few.centred
     shelf.looks = 0
     Difference(few).changes(FORGET, ASKED)
@@ -180,7 +182,7 @@ def test_absent_rows_play_no_part(kind):
     block = {ROWS: place[whole.rows], "train": torch.zeros(30, 18, 2)}
     block["train"][:, place] = whole.blocks[0]["train"]
     block["test"] = whole.blocks[0]["test"]
-    narrow, wide = kind(whole), kind(Halves([block], present))
+    narrow, wide = kind(whole), kind(HalfDataModels([block], present))
     if kind is Ridge:  # columns of zeros change the sample that the strength is chosen on
         wide.__dict__["strength"] = narrow.strength
     asked = {"train": place[ASKED["train"]], "test": ASKED["test"]}
@@ -203,7 +205,9 @@ def test_centred_outputs_ignore_what_all_classes_share(kind):
     shift = 5 * torch.randn(30, N, 1, generator=generator(3))
     (block,) = whole.blocks
     moved = [{**block, "train": block["train"] + shift}]
-    plain, shifted = (kind(Halves(blocks, EVERY, centred=True)) for blocks in (whole.blocks, moved))
+    plain, shifted = (
+        kind(HalfDataModels(blocks, EVERY, centred=True)) for blocks in (whole.blocks, moved)
+    )
     if kind is Ridge:
         assert shifted.strength == pytest.approx(plain.strength)
     rows = {"train": ASKED["train"]}

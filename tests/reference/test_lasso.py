@@ -7,7 +7,7 @@ import torch
 from sklearn.linear_model import Lasso as One
 
 from expunge.attribution import lasso
-from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, HalfDataModels
 from expunge.attribution.lasso import HELD_OUT, Lasso, _path
 from expunge.contract.problems import generator
 from expunge.errors import BadInput
@@ -18,12 +18,12 @@ EVERY = torch.ones(N, dtype=torch.bool)
 ROWS_ASKED = torch.tensor([1, 4])
 
 
-def sparse(models: int, noise: float, effect: float = 2.0) -> Halves:
+def sparse(models: int, noise: float, effect: float = 2.0) -> HalfDataModels:
     """Only row FORGET[0] has an effect, on every output alike."""
     rows = halves(models, 3)
     inside = (rows == FORGET[0]).any(1).double()[:, None, None]
     error = torch.randn(models, N, 2, generator=generator(5))
-    return Halves([{ROWS: rows, "train": (effect * inside + noise * error).float()}], EVERY)
+    return HalfDataModels([{ROWS: rows, "train": (effect * inside + noise * error).float()}], EVERY)
 
 
 def test_a_sparse_effect_is_found_with_its_sign():
@@ -76,7 +76,7 @@ def test_absent_rows_play_no_part():
     place = torch.tensor([0, 2, 3, 5, 6, 7, 10, 11, 12, 13, 15, 16])
     present = torch.zeros(18, dtype=torch.bool)
     present[place] = True
-    wider = Halves([{ROWS: place[block[ROWS]], "train": block["train"]}], present)
+    wider = HalfDataModels([{ROWS: place[block[ROWS]], "train": block["train"]}], present)
     a = Lasso(whole).without(FORGET, ROWS_ASKED).mean
     b = Lasso(wider).without(place[FORGET], ROWS_ASKED).mean
     assert torch.allclose(a, b, atol=1e-12)

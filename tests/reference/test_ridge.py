@@ -19,7 +19,7 @@ from torch import nn
 
 from expunge.contract.problems import FORGET, at, generator, ridge, ridge_optimum
 from expunge.data import TensorData
-from expunge.methods import Given, matching, method
+from expunge.methods import MethodInputs, matching, method
 from expunge.problem import Problem, Recipe, Regression
 from expunge.rng import Draws
 from expunge.training.from_recipe import train
@@ -103,7 +103,7 @@ def test_matching_reaches_the_oracle_where_descent_stalls():
 
     sizes = {"forget_batch_size": 6, "retain_batch_size": 120}
     taught = method("oracle-matching", steps=steps, lr=0.1, **sizes)
-    result = taught(problem, at(full, wide), Given(teachers=at(kept, wide)), seed=0)
+    result = taught(problem, at(full, wide), MethodInputs(teachers=at(kept, wide)), seed=0)
     assert (theta_of(result.models) - kept).norm() < 0.03 * gap
 
 
@@ -117,7 +117,7 @@ def test_matching_on_too_few_rows_is_underdetermined(monkeypatch):
         monkeypatch.setattr(matching, "retain_pool", lambda *_, pool=pool: pool)
         sizes = {"forget_batch_size": 6, "retain_batch_size": rows}
         taught = method("oracle-matching", steps=300, lr=0.2, **sizes)
-        result = taught(problem, at(full, wide), Given(teachers=at(kept, wide)), seed=0)
+        result = taught(problem, at(full, wide), MethodInputs(teachers=at(kept, wide)), seed=0)
         theta = theta_of(result.models)
         known = problem.train.inputs[torch.cat([problem.forget, pool])]
         left[rows] = float((theta - kept).norm() / gap)

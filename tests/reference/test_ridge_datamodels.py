@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expunge.attribution import ridge
-from expunge.attribution.half_data_models import ROWS, Halves
+from expunge.attribution.half_data_models import ROWS, HalfDataModels
 from expunge.attribution.ridge import STRENGTHS, Ridge
 
 from .linear_worlds import ALL, EVERY, FORGET, TESTED, N, effects, onehot, truth, world
@@ -93,7 +93,7 @@ def test_over_all_halves_it_is_the_difference_shrunk():
     """
     beta = effects(TESTED * 2)
     z = (onehot(ALL) @ beta).reshape(len(ALL), TESTED, 2)
-    model = Ridge(Halves([{ROWS: ALL, "test": z}], EVERY))
+    model = Ridge(HalfDataModels([{ROWS: ALL, "test": z}], EVERY))
     model.__dict__["strength"] = 100.0
     size = len(ALL) * 6 * 6 / (N * (N - 1))
     expected = truth({"test": beta.reshape(N, TESTED, 2)}, "test") * (N - 1) / N

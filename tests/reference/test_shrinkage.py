@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from expunge.attribution.shrinkage import FORGOTTEN, LEAST, MOST, Trust, size_of, trust_in
+from expunge.attribution.shrinkage import (
+    FORGOTTEN,
+    LEAST,
+    MOST,
+    Shrinkage,
+    shrinkage_factor,
+    size_of,
+)
 from expunge.attribution.split_half import Estimates
 from expunge.contract.problems import generator
 
@@ -45,7 +52,9 @@ def test_k_is_the_docstring(shuffles, scale):
     for seed in range(12):
         found, half = estimates(seed, shuffles, scale)
         k, most = naive(found, half)
-        assert trust_in(found, half, 0.6) == pytest.approx(Trust(k, 0.6, most), abs=1e-12)
+        assert shrinkage_factor(found, half, 0.6) == pytest.approx(
+            Shrinkage(k, 0.6, most), abs=1e-12
+        )
         seen.add(0 < k < most < 1)
     assert any(seen) or scale == 3.0 or not shuffles
 

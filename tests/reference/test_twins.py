@@ -17,7 +17,7 @@ from expunge.contract.problems import FEATURES, generator
 from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change
-from expunge.methods import METHODS, Given, method
+from expunge.methods import METHODS, MethodInputs, method
 from expunge.problem import Classification, Problem, Recipe
 from expunge.training.from_recipe import train
 
@@ -56,12 +56,12 @@ class Bench:
         """An invented prediction of how outputs change, exact in float32."""
         return torch.stack([x[:, 0], -x[:, 1]], 1).mul(8).round().div(8)
 
-    def given(self) -> Given:
+    def given(self) -> MethodInputs:
         def change(split, rows):
             mean = self.shift(self.problem.splits[split].inputs[rows])
             return Change(mean, torch.zeros_like(mean))
 
-        return Given(change, Ensemble.of(self.teacher))
+        return MethodInputs(change, Ensemble.of(self.teacher))
 
 
 def descend(

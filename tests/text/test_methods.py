@@ -8,7 +8,7 @@ from expunge.attribution.registry import OWN
 from expunge.contract.cases import gap, history, originals, run, short
 from expunge.engine.shifted import Shifted
 from expunge.errors import BadInput
-from expunge.methods import METHODS, Given, method
+from expunge.methods import METHODS, MethodInputs, method
 from expunge.training.from_recipe import train
 from expunge.training.group_size import choose_group
 
@@ -36,14 +36,14 @@ def test_a_method_forgets_rows_of_text(name, build):
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in REFUSED])
 def test_a_method_forgets_rows_that_a_data_set_pads(name):
     problem, kind = texts(Mean, padded), METHODS[name]
-    models, given = originals(problem, 1), Given()
+    models, given = originals(problem, 1), MethodInputs()
     if "change" in kind.needs:
         asked = short(kind, attribution="linearised")
-        given = Given(change=Predictions(problem, None, 0).of(asked).on(models))
+        given = MethodInputs(change=Predictions(problem, None, 0).of(asked).on(models))
     elif "teachers" in kind.needs:
-        given = Given(teachers=originals(problem, 1, first=100))
+        given = MethodInputs(teachers=originals(problem, 1, first=100))
     elif "history" in kind.needs:
-        given = Given(history=history(problem, 1))
+        given = MethodInputs(history=history(problem, 1))
     result = short(kind)(problem, models, given, seed=0)
     assert isinstance(result.models, Shifted) or result.changed > 0 or result.reason
 
@@ -69,7 +69,7 @@ def test_what_has_no_forward_derivative_is_refused_with_what_serves_it():
     change = Predictions(problem, None, 0).of(asked["trak"]).on(models)("train", problem.forget)
     assert change.mean.abs().max() > 0
     with pytest.raises(BadInput, match=told.format("influence .*", "curvature fisher")):
-        method("influence", curvature="gauss-newton")(problem, models, Given(), seed=0)
+        method("influence", curvature="gauss-newton")(problem, models, MethodInputs(), seed=0)
 
 
 def test_sparse_gradients_of_embeddings_serve_every_method():

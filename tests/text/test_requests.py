@@ -37,8 +37,8 @@ def question(**recipe):
 
 
 @pytest.mark.slow
-def test_a_benchmark_scores_what_it_can_and_says_what_it_cannot(workshop, tmp_path):
-    content = run(parse(CONTENT), question(epochs=1), tmp_path / "out", workshop)
+def test_a_benchmark_scores_what_it_can_and_says_what_it_cannot(runtime, tmp_path):
+    content = run(parse(CONTENT), question(epochs=1), tmp_path / "out", runtime)
     methods = {cell["method"] for cell in content["cells"]}
     assert {"oracle", "original", "fine-tune", "ssd + mask", "boundary-expand"} <= methods
     assert "boundary-shrink" not in methods
@@ -47,18 +47,18 @@ def test_a_benchmark_scores_what_it_can_and_says_what_it_cannot(workshop, tmp_pa
         assert cell["scores"]["UA"] is not None
 
 
-def test_every_method_is_priced(workshop):
+def test_every_method_is_priced(runtime):
     problem = question().forgetting([3, 7])
     (model,) = originals(problem, 1).modules()
-    assert all(price.own.row_units >= 0 for price in estimate(problem, model, workshop).prices)
+    assert all(price.own.row_units >= 0 for price in estimate(problem, model, runtime).prices)
 
 
-def test_half_data_models_serve_a_request(workshop, tmp_path):
+def test_half_data_models_serve_a_request(runtime, tmp_path):
     problem = question(epochs=1)
     (model,) = originals(problem, 1).modules()
-    attribute(problem, out=tmp_path / "halves", workshop=workshop, models=20)
+    attribute(problem, out=tmp_path / "halves", runtime=runtime, models=20)
     named = {"attribution": str(tmp_path / "halves"), "steps": 2}
-    done = forget(model, problem, [3, 7], method="dmm", workshop=workshop, **named)
+    done = forget(model, problem, [3, 7], method="dmm", runtime=runtime, **named)
     assert done.card.changed > 0
 
 

@@ -61,11 +61,11 @@ def test_it_learns_the_reviews(problem, model):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_forgets_reviews(problem, model, workshop, name):
+def test_a_method_forgets_reviews(problem, model, runtime, name):
     before, state = weights_digest(model), global_state()
     model.train()
     done = forget(
-        model, problem, FORGET, method=name.split(",")[0], workshop=workshop, **METHODS[name]
+        model, problem, FORGET, method=name.split(",")[0], runtime=runtime, **METHODS[name]
     )
     assert type(done.model) is type(model)
     assert done.model.training
@@ -74,32 +74,32 @@ def test_a_method_forgets_reviews(problem, model, workshop, name):
     assert len(done.problem.present_rows) == 60 - len(FORGET)
 
 
-def test_it_is_judged_by_ten_oracles(problem, model, workshop, tmp_path):
-    done = forget(model, problem, FORGET, method="fine-tune", epochs=1, workshop=workshop)
-    given = {"oracles": 10, "out": tmp_path / "out", "workshop": workshop}
+def test_it_is_judged_by_ten_oracles(problem, model, runtime, tmp_path):
+    done = forget(model, problem, FORGET, method="fine-tune", epochs=1, runtime=runtime)
+    given = {"oracles": 10, "out": tmp_path / "out", "runtime": runtime}
     entry = audit(problem, model, done, **given)["methods"]["fine-tune"]
     assert entry["distance"] is not None
     assert entry["changed"] == done.card.changed
 
 
 @pytest.mark.slow
-def test_an_ensemble_of_a_few_is_compared(problem, workshop, tmp_path):
+def test_an_ensemble_of_a_few_is_compared(problem, runtime, tmp_path):
     methods = {"fine-tune": method("fine-tune", epochs=1), "retrain": method("retrain")}
     asked = problem.forgetting(FORGET)
-    found = compare(asked, methods, out=tmp_path / "out", workshop=workshop, members=2)
+    found = compare(asked, methods, out=tmp_path / "out", runtime=runtime, members=2)
     assert set(found["methods"]) == set(methods)
 
 
 @pytest.mark.parametrize("build", [distilbert, Prompted], ids=["classifier", "tied weights"])
-def test_it_is_saved_with_its_card_and_forgets_more_when_it_is_back(build, workshop, tmp_path):
+def test_it_is_saved_with_its_card_and_forgets_more_when_it_is_back(build, runtime, tmp_path):
     problem = reviews(build)
     original = built(build)
-    done = forget(original, problem, FORGET, method="fine-tune", epochs=1, workshop=workshop)
+    done = forget(original, problem, FORGET, method="fine-tune", epochs=1, runtime=runtime)
     path = done.save(tmp_path / "new")
     card = read_card(path)
     assert card is not None
     assert card.gone() == sorted(FORGET)
-    more = forget(path, problem, [5], method="gradient-ascent", workshop=workshop)
+    more = forget(path, problem, [5], method="gradient-ascent", runtime=runtime)
     assert more.card.parent == weights_digest(done.model)
     assert more.card.gone() == sorted([*FORGET, 5])
     if build is Prompted:

@@ -8,14 +8,14 @@ from expunge.attribution.file import write
 from expunge.attribution.fit import Fit, fit
 from expunge.attribution.registry import from_halves, parse
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.training.from_recipe import require_recipe
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 
 def attribute(
-    problem: Problem, *, out: Path | str, workshop: Workshop, kind: str = "combined", models: int
+    problem: Problem, *, out: Path | str, runtime: Runtime, kind: str = "combined", models: int
 ) -> Fit:
     """Train half-data models, or find them in the store, and write them into one file.
 
@@ -24,7 +24,7 @@ def attribute(
     Args:
         problem: with a recipe; rows that it forgets play no part.
         out: the file.
-        workshop: store, seed, processes, device; a killed run resumes.
+        runtime: store, seed, processes, device; a killed run resumes.
         kind: the attribution that the file is used by; the half-data models are the same.
         models: how many.
 
@@ -40,13 +40,13 @@ def attribute(
             f"attribution '{parse(kind)[0]}' has nothing to fit: it reads the model itself at each "
             "request",
             expected="a kind that is made from half-data models, such as datamodels",
-            cure=f"use it at once: expunge forget --method dmm --attribution {kind}",
+            fix=f"use it at once: expunge forget --method dmm --attribution {kind}",
         )
     require_recipe(problem, "train half-data models")
     out = Path(out)
     store.require_writable(out.parent)
-    maker = Maker(problem, workshop)
-    require_recipe_fit(maker)
-    made = fit(maker, models)
-    write(out, maker, made, kind)
+    cache = ModelCache(problem, runtime)
+    require_recipe_fit(cache)
+    made = fit(cache, models)
+    write(out, cache, made, kind)
     return made

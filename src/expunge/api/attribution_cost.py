@@ -46,7 +46,7 @@ def half_units(problem: Problem) -> int:
         raise BadInput(
             "the Trainer does not say how many epochs it trains",
             expected="its attribute `epochs`",
-            cure="set it once: train.epochs = 20",
+            fix="set it once: train.epochs = 20",
         )
     return 3 * passes * (len(problem.present_rows) // 2)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expunge import store
 from expunge.api.card import Card, after_card, weights_digest
-from expunge.api.collect_outputs import observe
+from expunge.api.collect_outputs import collect_outputs
 from expunge.api.compare import publish
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
 from expunge.api.panel import Panel, require_place, require_shown, swapped, write_evidence
@@ -22,11 +22,11 @@ from expunge.audit.evidence.manifest import evidence_files
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods.method import largest_change
 from expunge.problem import Problem
-from expunge.store.locks import alone
-from expunge.training.model_cache import Maker
+from expunge.store.locks import exclusive
+from expunge.training.model_cache import ModelCache
 
 FEWEST_ORACLES = 10  # below, `distance` has no meaning
 
@@ -39,7 +39,7 @@ def audit(
     oracles: int = 20,
     out: Path | str,
     seed: int | None = None,
-    workshop: Workshop | None = None,
+    runtime: Runtime | None = None,
     device: str | None = None,
     build: Any = None,
     pictures: Tensor | None = None,
@@ -56,9 +56,9 @@ def audit(
         unlearned: the model to judge.
         oracles: models to train and to judge by, at least 10.
         out: folder for evidence, audit.json and report.html.
-        seed: of the oracles; default the workshop's.
-        workshop: where oracles are made and kept; default `.expunge`.
-        device: where it runs; default the workshop's.
+        seed: of the oracles; default the runtime's.
+        runtime: where oracles are made and kept; default `.expunge`.
+        device: where it runs; default the runtime's.
         build: makes an untrained model, where weights are read and the problem has no Recipe.
         pictures: of the forgotten rows for the report, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows for the report, one a row, in the order of `problem.forget`;
@@ -78,7 +78,7 @@ def audit(
         raise BadInput(
             f"{oracles} oracles",
             expected=f"at least {FEWEST_ORACLES} for a distance (KLoM needs 50 models a side)",
-            cure="raise --oracles",
+            fix="raise --oracles",
         )
     original, _ = as_module(model, problem, build)
     if isinstance(unlearned, Forgotten):
@@ -86,38 +86,38 @@ def audit(
     else:
         judged, card = as_module(unlearned, problem, build)
     problem = _question(problem, original, card)
-    workshop = chosen_workshop(workshop, seed, device)
+    runtime = chosen_workshop(runtime, seed, device)
     require_place(out)
     require_shown(problem, pictures, texts)
-    maker, panel = Maker(problem, workshop), Panel.of(problem)
+    cache, panel = ModelCache(problem, runtime), Panel.of(problem)
     before, after = Ensemble.of(original), Ensemble.of(judged)
     with one_thread():
         for models in (before, after):
             require_fit(problem, models)
-    maker.make({"oracle": oracles})
+    cache.make({"oracle": oracles})
     method = card.method if card else name
     with one_thread():
         outputs = {
             "original": [panel.outputs(problem, before)],
             f"unlearned-{method}": [panel.outputs(problem, after)],
         }
-    seen = observe(maker, panel, {"oracle": oracles})
+    seen = collect_outputs(cache, panel, {"oracle": oracles})
     entry = _entry(card, largest_change(before, after))
     declared = {
-        "problem": {**problem_facts(problem, workshop.progress), "members": 1},
+        "problem": {**problem_facts(problem, runtime.progress), "members": 1},
         "run": run_facts(
             command,
-            workshop.seed,
+            runtime.seed,
             perf_counter() - start,
             original=weights_digest(original),
             unlearned=weights_digest(judged),
         ),
         "methods": {method: entry},
     }
-    with alone(out):
+    with exclusive(out):
         everything = {**outputs, **seen}
         write_evidence(out / "evidence", everything, panel.targets(problem), pictures, texts)
-        return publish(out, problem.task.kind, declared, progress=workshop.progress)
+        return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 
 def audit_evidence(
@@ -139,7 +139,7 @@ def audit_evidence(
     start, folder, out = perf_counter(), Path(folder), Path(out)
     if not folder.is_dir():
         raise BadInput(
-            f"there is no folder {folder}", expected="a folder of evidence", cure="check the path"
+            f"there is no folder {folder}", expected="a folder of evidence", fix="check the path"
         )
     if (folder / "evidence").is_dir():
         folder = folder / "evidence"
@@ -173,7 +173,7 @@ def audit_evidence(
             for name in evidence.unlearned
         },
     }
-    with alone(out):
+    with exclusive(out):
         if target.resolve() != folder.resolve():
             with swapped(target) as fresh:
                 for name in evidence_files(folder):
@@ -191,7 +191,7 @@ def _question(problem: Problem, original: nn.Module, card: Card | None) -> Probl
             raise BadInput(
                 "the unlearned model's card names another parent than the model given",
                 expected=f"the original with digest {card.parent[:12]}...",
-                cure="pass as --model the weights that it was made from",
+                fix="pass as --model the weights that it was made from",
             )
         named = as_list(problem.forget)
         if named and named != card.forgotten:
@@ -199,7 +199,7 @@ def _question(problem: Problem, original: nn.Module, card: Card | None) -> Probl
                 f"{len(named)} rows were named, but the model's card says that it was to forget "
                 f"{len(card.forgotten)} others",
                 expected="the rows of the card, or none",
-                cure="leave the rows out",
+                fix="leave the rows out",
             )
         before = replace(card, forgotten=[])
         present = problem.present_mask.clone()
@@ -210,7 +210,7 @@ def _question(problem: Problem, original: nn.Module, card: Card | None) -> Probl
         raise BadInput(
             "it is not known which rows the model was to forget",
             expected="a model with a card, or a problem with rows to forget",
-            cure="pass problem.forgetting(rows), or --rows",
+            fix="pass problem.forgetting(rows), or --rows",
         )
     return problem
 

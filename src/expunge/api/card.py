@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from expunge import store
 from expunge.errors import BadInput
 from expunge.problem import Problem
-from expunge.store.checksummed import read_checked, read_sealed, write_checked, write_sealed
-from expunge.store.locks import alone
+from expunge.store.checksummed import (
+    read_checked,
+    read_checksummed,
+    write_checked,
+    write_checksummed,
+)
+from expunge.store.locks import exclusive
 
 SCHEMA = "expunge.card/1"
 
@@ -52,9 +57,9 @@ def write_model(model: nn.Module, card: Card, folder: Path) -> Path:
         BadInput: the folder holds a model already, which would be lost.
     """
     path = folder / "model.safetensors"
-    with alone(folder):
+    with exclusive(folder):
         require_free(folder)
-        write_sealed(card_path(path), {"schema": SCHEMA, **asdict(card)})
+        write_checksummed(card_path(path), {"schema": SCHEMA, **asdict(card)})
         write_checked(path, untied(model.state_dict()))
     return path
 
@@ -66,7 +71,7 @@ def require_free(folder: Path) -> None:
         raise BadInput(
             f"{folder / found[0]} exists",
             expected="a folder without a model, so that no earlier one is lost",
-            cure="choose another --out",
+            fix="choose another --out",
         )
     existed = folder.exists()
     store.require_writable(folder)
@@ -89,7 +94,7 @@ def read_card(weights: Path) -> Card | None:
     if not path.exists():
         return None
     try:
-        facts = read_sealed(path)
+        facts = read_checksummed(path)
         if facts.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         return Card(**facts)
@@ -97,7 +102,7 @@ def read_card(weights: Path) -> Card | None:
         raise BadInput(
             f"{path} is not a model card ({error})",
             expected=f"the card that expunge wrote, schema {SCHEMA}",
-            cure="restore it; without it, nobody knows which rows are gone already",
+            fix="restore it; without it, nobody knows which rows are gone already",
         ) from error
 
 
@@ -109,9 +114,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
             a card of other weights.
     """
     if not path.exists():
-        raise BadInput(
-            f"there is no file {path}", expected="trained weights", cure="check the path"
-        )
+        raise BadInput(f"there is no file {path}", expected="trained weights", fix="check the path")
     try:
         if path.suffix == ".safetensors":
             state = read_checked(path)
@@ -121,7 +124,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         raise BadInput(
             f"{path} cannot be read as weights ({_first_line(error)})",
             expected="a .safetensors file, or a .pt file that holds only a state dict",
-            cure="save it anew: torch.save(model.state_dict(), ...) or safetensors' save_model",
+            fix="save it anew: torch.save(model.state_dict(), ...) or safetensors' save_model",
         ) from error
     except Exception as error:  # weights_only refuses foreign classes with pickle's own error
         if type(error).__name__ != "UnpicklingError":
@@ -129,7 +132,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         raise BadInput(
             f"{path} holds more than tensors, and loading it could run its code",
             expected="a state dict of tensors alone",
-            cure="save it anew: torch.save(model.state_dict(), ...)",
+            fix="save it anew: torch.save(model.state_dict(), ...)",
         ) from error
     try:
         missing, unexpected = template.load_state_dict(state, strict=False)
@@ -143,7 +146,7 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
         raise BadInput(
             f"the card beside {path} is of other weights",
             expected=f"weights with digest {card.weights[:12]}...",
-            cure="put the card and the weights that belong together side by side",
+            fix="put the card and the weights that belong together side by side",
         )
     return template, card
 
@@ -156,7 +159,7 @@ def after_card(problem: Problem, card: Card | None) -> Problem:
         raise BadInput(
             f"the model's card says that row {card.gone()[-1]} is gone",
             expected=f"rows of this problem's train data, 0 to {len(problem.train) - 1}",
-            cure="use the problem that the model was trained on",
+            fix="use the problem that the model was trained on",
         )
     return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
 
@@ -183,5 +186,5 @@ def _misfit(path: Path, why: str) -> BadInput:
     return BadInput(
         f"{path} does not fit the model ({why})",
         expected="weights of the same architecture that `build` makes",
-        cure="build the model as it was when these weights were saved",
+        fix="build the model as it was when these weights were saved",
     )

@@ -18,9 +18,9 @@ from expunge.api.predictions import Prediction, Predictions
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop, named
-from expunge.methods import Given, Method, settings
-from expunge.training.model_cache import Maker
+from expunge.fanout.runtime import Runtime, named
+from expunge.methods import Method, MethodInputs, settings
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
 
@@ -30,21 +30,21 @@ class Failed(NamedTuple):
     why: str
 
 
-class Said(Sequence[Mapping[str, Tensor]]):
+class OutputBlocks(Sequence[Mapping[str, Tensor]]):
     """What models said on the panel, read from the store block by block, at each look.
 
     A block holds, by group, (members, rows, C), and "relearning" if the panel asks for it. All
     blocks of a role or of a method at once would need as much memory as all its models' outputs.
     """
 
-    def __init__(self, maker: Maker, keys: Sequence[str]) -> None:
-        self._maker, self._keys = maker, list(keys)
+    def __init__(self, cache: ModelCache, keys: Sequence[str]) -> None:
+        self._cache, self._keys = cache, list(keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __getitem__(self, place):  # type: ignore[override]
-        return self._maker.kept(self._keys[place]).tensors
+        return self._cache.kept(self._keys[place]).tensors
 
     def whole(self, name: str) -> Tensor | None:
         """One entry of all blocks, joined; None where blocks have no such entry."""
@@ -52,7 +52,7 @@ class Said(Sequence[Mapping[str, Tensor]]):
         return torch.cat(found) if found else None
 
 
-class Observed:
+class MethodOutputs:
     """What models that a method returned said, with what was spent.
 
     Attributes:
@@ -62,7 +62,7 @@ class Observed:
         cost: of one model.
     """
 
-    def __init__(self, outputs: Said, facts: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, outputs: OutputBlocks, facts: Sequence[dict[str, Any]]) -> None:
         self.outputs = outputs
         self.changed = max(block["changed"] for block in facts)
         self.reason = facts[0]["reason"]
@@ -76,7 +76,7 @@ class Observed:
 class Job:
     """One block of originals and what is to be done with it."""
 
-    maker: Maker
+    cache: ModelCache
     panel: Panel
     method: Method
     ids: tuple[int, ...]
@@ -88,122 +88,126 @@ class Job:
     @property
     def history(self) -> History | None:
         """How the originals of this block arose, where the method needs to know."""
-        return self.maker.history(self.ids) if "history" in self.method.needs else None
+        return self.cache.history(self.ids) if "history" in self.method.needs else None
 
 
-def observe(maker: Maker, panel: Panel, counts: Mapping[str, int]) -> dict[str, Said]:
+def collect_outputs(
+    cache: ModelCache, panel: Panel, counts: Mapping[str, int]
+) -> dict[str, OutputBlocks]:
     """What the panel reads of each role's first members, by role."""
-    shape = panel.digest(maker.problem)
+    shape = panel.digest(cache.problem)
     tasks, keys = {}, {role: [] for role in counts}
     for role, count in counts.items():
-        for made, ids in zip(maker.keys(role, count), maker.blocks(count), strict=True):
+        for made, ids in zip(cache.keys(role, count), cache.blocks(count), strict=True):
             key = store.key("observed", models=made, panel=shape)
             keys[role].append(key)
-            tasks[key] = (maker, panel, role, ids, made, key)
-    if missing := maker.workshop.missing(tasks):
-        _ = maker.template  # made here once, and not by every process
+            tasks[key] = (cache, panel, role, ids, made, key)
+    if missing := cache.runtime.missing(tasks):
+        _ = cache.template  # made here once, and not by every process
         sizes = {key: len(task[3]) for key, task in missing.items()}
         names = {key: f"reading {named(task[2], task[3])}" for key, task in missing.items()}
-        maker.workshop.make(_observe_block, missing, "Reading outputs", sizes, names)
-    return {role: Said(maker, found) for role, found in keys.items()}
+        cache.runtime.make(_observe_block, missing, "Reading outputs", sizes, names)
+    return {role: OutputBlocks(cache, found) for role, found in keys.items()}
 
 
 def jobs(
-    maker: Maker, panel: Panel, method: Method, members: int, predictions: Predictions
+    cache: ModelCache, panel: Panel, method: Method, members: int, predictions: Predictions
 ) -> list[Job]:
     """The blocks of the first originals for one method."""
-    originals, blocks = maker.keys("original", members), maker.blocks(members)
+    originals, blocks = cache.keys("original", members), cache.blocks(members)
     teaching = "teachers" in method.needs
-    teachers = maker.keys("teacher", members) if teaching else [""] * len(originals)
+    teachers = cache.keys("teacher", members) if teaching else [""] * len(originals)
     predicted = predictions.of(method)
     made_by = {
         "method": method.name,
         "settings": settings(method),
         "change": "" if predicted is None else predicted.digest,
-        "forget": row_digest(maker.problem.forget),
-        "panel": panel.digest(maker.problem),
-        "seed": maker.workshop.seed,
+        "forget": row_digest(cache.problem.forget),
+        "panel": panel.digest(cache.problem),
+        "seed": cache.runtime.seed,
     }
-    _ = maker.template  # made here once, and not by every process
+    _ = cache.template  # made here once, and not by every process
     return [
         Job(
-            *(maker, panel, method, ids, original, teacher, predicted),
+            *(cache, panel, method, ids, original, teacher, predicted),
             store.key("unlearned", original=original, teacher=teacher, **made_by),
         )
         for original, teacher, ids in zip(originals, teachers, blocks, strict=True)
     ]
 
 
-def run_jobs(workshop: Workshop, todo: Sequence[Job], *, tolerant: bool = False) -> None:
+def run_jobs(runtime: Runtime, todo: Sequence[Job], *, tolerant: bool = False) -> None:
     """Do what the store does not hold yet, spread over processes.
 
     Args:
-        workshop: processes and store.
-        todo: of any makers of this workshop's store.
+        runtime: processes and store.
+        todo: of any caches of this runtime's store.
         tolerant: keep a refusal (a run that diverged) as a result instead of raising it.
     """
     tasks = {job.key: (job, tolerant) for job in todo}
     sizes = {job.key: len(job.ids) for job in todo}
     names = {job.key: f"{job.method.name} of {named('original', job.ids)}" for job in todo}
-    best = todo[0].maker.processes if todo else None
-    workshop.make(_unlearn_block, tasks, "Forgetting and reading", sizes, names, best)
+    best = todo[0].cache.processes if todo else None
+    runtime.make(_unlearn_block, tasks, "Forgetting and reading", sizes, names, best)
 
 
-def result_of(done: Sequence[Job]) -> Observed | Failed:
+def result_of(done: Sequence[Job]) -> MethodOutputs | Failed:
     """What the blocks of one method gave."""
     keys = [job.key for job in done]
-    facts = [done[0].maker.kept(key).facts for key in keys]
+    facts = [done[0].cache.kept(key).facts for key in keys]
     refused = [block["failed"] for block in facts if "failed" in block]
-    return Failed(refused[0]) if refused else Observed(Said(done[0].maker, keys), facts)
+    return (
+        Failed(refused[0]) if refused else MethodOutputs(OutputBlocks(done[0].cache, keys), facts)
+    )
 
 
 def unlearn(
-    maker: Maker,
+    cache: ModelCache,
     panel: Panel,
     methods: Mapping[str, Method],
     members: int,
     predictions: Predictions,
-) -> dict[str, Observed]:
+) -> dict[str, MethodOutputs]:
     """Run each method on the first originals, block by block; what the panel reads by name.
 
     Raises:
         BadInput: a method refuses its work, or its models diverge.
     """
-    todo = {name: jobs(maker, panel, one, members, predictions) for name, one in methods.items()}
-    run_jobs(maker.workshop, [job for own in todo.values() for job in own])
+    todo = {name: jobs(cache, panel, one, members, predictions) for name, one in methods.items()}
+    run_jobs(cache.runtime, [job for own in todo.values() for job in own])
     found = {}
     for name, own in todo.items():
         result = result_of(own)
         if isinstance(result, Failed):
-            raise BadInput(result.why, expected="a run that ends well", cure="change its settings")
+            raise BadInput(result.why, expected="a run that ends well", fix="change its settings")
         found[name] = result
     return found
 
 
 def _observe_block(
-    maker: Maker, panel: Panel, role: str, ids: tuple[int, ...], made: str, key: str
+    cache: ModelCache, panel: Panel, role: str, ids: tuple[int, ...], made: str, key: str
 ) -> None:
-    found = panel.read(maker.problem, _block(maker, made, ids), maker.workshop.seed)
-    maker.workshop.store.save(key, found, {"role": role, "members": len(ids)})
+    found = panel.read(cache.problem, _block(cache, made, ids), cache.runtime.seed)
+    cache.runtime.store.save(key, found, {"role": role, "members": len(ids)})
 
 
 def _unlearn_block(job: Job, tolerant: bool) -> None:
-    start, maker = perf_counter(), job.maker
-    models = _block(maker, job.original, job.ids)
-    teachers = _block(maker, job.teacher, job.ids) if job.teacher else None
-    seed = maker.workshop.seed
+    start, cache = perf_counter(), job.cache
+    models = _block(cache, job.original, job.ids)
+    teachers = _block(cache, job.teacher, job.ids) if job.teacher else None
+    seed = cache.runtime.seed
     try:
-        keep = maker.workshop.store, job.original
+        keep = cache.runtime.store, job.original
         change = job.prediction and job.prediction.on(models, keep)
-        given = Given(change, teachers, history=job.history)
-        result = job.method(maker.problem, models, given, seed=seed)
-        found = job.panel.read(maker.problem, result.models, seed)
+        given = MethodInputs(change, teachers, history=job.history)
+        result = job.method(cache.problem, models, given, seed=seed)
+        found = job.panel.read(cache.problem, result.models, seed)
     except BadInput as error:
         if tolerant:
-            maker.workshop.store.save(job.key, {}, {"failed": f"{job.method.name}: {error}"})
+            cache.runtime.store.save(job.key, {}, {"failed": f"{job.method.name}: {error}"})
             return
         raise BadInput(
-            f"{job.method.name}: {error.given}", expected=error.expected, cure=error.cure
+            f"{job.method.name}: {error.given}", expected=error.expected, fix=error.fix
         ) from error
     facts = {
         "method": job.method.name,
@@ -213,11 +217,11 @@ def _unlearn_block(job: Job, tolerant: bool) -> None:
         "reason": result.reason,
         "seconds": perf_counter() - start,
     }
-    maker.workshop.store.save(job.key, found, facts)
+    cache.runtime.store.save(job.key, found, facts)
 
 
-def _block(maker: Maker, key: str, ids: tuple[int, ...]) -> Ensemble:
-    return maker.block(key, ids).to(maker.workshop.device)
+def _block(cache: ModelCache, key: str, ids: tuple[int, ...]) -> Ensemble:
+    return cache.block(key, ids).to(cache.runtime.device)
 
 
 def row_digest(rows: Tensor) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge import report, store
 from expunge.api.attribution_cost import shared_cost
-from expunge.api.collect_outputs import observe, row_digest, unlearn
+from expunge.api.collect_outputs import collect_outputs, row_digest, unlearn
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
 from expunge.api.predictions import Predictions
@@ -21,11 +21,11 @@ from expunge.audit.evidence.folder import read
 from expunge.audit.verdict.document import document
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import Method, settings
 from expunge.problem import Problem
-from expunge.store.locks import alone
-from expunge.training.model_cache import Maker
+from expunge.store.locks import exclusive
+from expunge.training.model_cache import ModelCache
 
 
 def compare(
@@ -33,7 +33,7 @@ def compare(
     methods: Mapping[str, Method],
     *,
     out: Path | str,
-    workshop: Workshop,
+    runtime: Runtime,
     members: int = 100,
     half_models: int = HALF_MODELS,
     pictures: Tensor | None = None,
@@ -43,14 +43,14 @@ def compare(
     """Forget with every method, judge, and write evidence, audit.json and report.html.
 
     Trains `members` originals, oracles and further oracles for the null, and what the methods
-    need; whatever the workshop's store holds already is not made again, so a killed run resumes.
+    need; whatever the runtime's store holds already is not made again, so a killed run resumes.
 
     Args:
         problem: with a recipe, and with rows to forget.
         methods: by the name they go by in the results, e.g. {"fine-tune": FineTune()}; each
             runs on all originals.
         out: folder of the results.
-        workshop: store, seed, processes, device.
+        runtime: store, seed, processes, device.
         members: models on each side.
         half_models: for methods that need predicted changes; those of a file that a method's
             `attribution` names, where one does.
@@ -71,45 +71,45 @@ def compare(
         raise BadInput(
             "there are no rows to forget",
             expected="at least one row",
-            cure="use problem.forgetting([...])",
+            fix="use problem.forgetting([...])",
         )
     for name in methods:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise BadInput(
                 f"a method goes by the name '{name}'",
                 expected="a name of letters, digits, dots, dashes (it becomes a file's name)",
-                cure="choose another name",
+                fix="choose another name",
             )
     require_place(out)  # before an hour's work, not after
     require_shown(problem, pictures, texts)
-    maker = Maker(problem, workshop)
-    require_recipe_fit(maker)
-    given = {name: from_file(one, maker) for name, one in methods.items()}
+    cache = ModelCache(problem, runtime)
+    require_recipe_fit(cache)
+    given = {name: from_file(one, cache) for name, one in methods.items()}
     methods = {name: one for name, (one, _) in given.items()}
     half_models = min((found.count for _, found in given.values() if found), default=half_models)
     needs = Needs.of(problem, methods.values())
     judged = {role: members for role in ("original", "oracle", "null")}
-    maker.make({**judged, **needs.counts(maker, members, half_models)})
-    require_trained_fit(maker, members)
-    fitted = fit(maker, half_models) if needs.halves else None
-    predictions = Predictions(problem, fitted, workshop.seed)
+    cache.make({**judged, **needs.counts(cache, members, half_models)})
+    require_trained_fit(cache, members)
+    fitted = fit(cache, half_models) if needs.halves else None
+    predictions = Predictions(problem, fitted, runtime.seed)
 
     panel = Panel.of(problem)
-    seen = observe(maker, panel, judged)
-    results = unlearn(maker, panel, methods, members, predictions)
+    seen = collect_outputs(cache, panel, judged)
+    results = unlearn(cache, panel, methods, members, predictions)
     outputs = {**seen, **{f"unlearned-{n}": r.outputs for n, r in results.items()}}
 
     declared = {
-        "problem": {**problem_facts(problem, workshop.progress), "members": members},
+        "problem": {**problem_facts(problem, runtime.progress), "members": members},
         "run": run_facts(
             command,
-            workshop.seed,
+            runtime.seed,
             perf_counter() - start,
-            recipe=maker.recipe_id,
+            recipe=cache.recipe_id,
             forget_rows=row_digest(problem.forget),
-            train_rows=row_digest(maker.content),
+            train_rows=row_digest(cache.content),
         )
-        | {"group": maker.group},
+        | {"group": cache.group},
         "methods": {
             name: {
                 "claim": str(method.claim),
@@ -128,9 +128,9 @@ def compare(
             for name, method in methods.items()
         },
     }
-    with alone(out):
+    with exclusive(out):
         write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
-        return publish(out, problem.task.kind, declared, progress=workshop.progress)
+        return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 
 def publish(

@@ -19,13 +19,13 @@ from expunge.engine.descend import descend
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import METHODS, Method
 from expunge.methods import method as method_named
 from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
 from expunge.training.from_recipe import retrain_units
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 TIMED_STEPS, TIMED_ROWS = 5, 64
 # For a budget below one retraining: what came nearest to it in our benchmarks, then those that
@@ -63,7 +63,7 @@ class Estimate:
 def estimate(
     problem: Problem,
     model: nn.Module,
-    workshop: Workshop,
+    runtime: Runtime,
     *,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
@@ -75,7 +75,7 @@ def estimate(
     Args:
         problem: with rows to forget.
         model: the trained model; a few steps of a copy are timed.
-        workshop: its store may hold an attribution that makes dmm cheap.
+        runtime: its store may hold an attribution that makes dmm cheap.
         half_models: for methods that need predicted changes.
         budget: largest cost in retrainings that may be recommended.
         method: a method to be priced at other settings than its defaults.
@@ -87,12 +87,10 @@ def estimate(
         but with them (attribution "combined") once they are.
     """
     if budget is not None and not budget > 0:
-        raise BadInput(
-            f"a budget of {budget}", expected="a share above 0", cure="e.g. --budget 0.1"
-        )
-    rate = seconds_per_unit(problem, model, workshop.device)
+        raise BadInput(f"a budget of {budget}", expected="a share above 0", fix="e.g. --budget 0.1")
+    rate = seconds_per_unit(problem, model, runtime.device)
     whole = retrain_units(problem)
-    reused = _has_fit(problem, workshop, half_models)
+    reused = _has_fit(problem, runtime, half_models)
     named = {} if method is None else {method.name: method}
     priced = [named.get(name) or kind() for name, kind in METHODS.items()]
     if reused:
@@ -110,7 +108,7 @@ def estimate(
 def choose(
     problem: Problem,
     model: nn.Module,
-    workshop: Workshop,
+    runtime: Runtime,
     *,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
@@ -120,12 +118,12 @@ def choose(
     Raises:
         BadInput: no method fits the budget.
     """
-    found = estimate(problem, model, workshop, half_models=half_models, budget=budget)
+    found = estimate(problem, model, runtime, half_models=half_models, budget=budget)
     if found.recommended is None:
         raise BadInput(
             f"no method can be chosen: {found.because}",
             expected="a method within the budget",
-            cure="name one with --method, or raise the budget",
+            fix="name one with --method, or raise the budget",
         )
     return found.recommended
 
@@ -158,8 +156,10 @@ def seconds_per_unit(problem: Problem, model: nn.Module, device: str = "cpu") ->
     return cost.seconds / cost.row_units
 
 
-def _has_fit(problem: Problem, workshop: Workshop, half_models: int) -> bool:
-    return problem.recipe is not None and find(Maker(problem, workshop), half_models) is not None
+def _has_fit(problem: Problem, runtime: Runtime, half_models: int) -> bool:
+    return (
+        problem.recipe is not None and find(ModelCache(problem, runtime), half_models) is not None
+    )
 
 
 def _price(

@@ -19,7 +19,7 @@ from expunge.audit.metrics.calibration import calibration
 from expunge.audit.metrics.ceiling import ceiling
 from expunge.audit.metrics.lds import lds
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
@@ -34,29 +34,30 @@ def evaluate(
     kinds: tuple[str, ...],
     *,
     out: Path | str,
-    workshop: Workshop,
-    sets: int = 20,
-    share: float = 0.1,
-    count: int | None = None,
-    models: int = 5,
+    runtime: Runtime,
+    num_sets: int = 20,
+    set_fraction: float = 0.1,
+    set_size: int | None = None,
+    models_per_set: int = 5,
     half_models: int = 1000,
     rows: int = 200,
     command: str = "",
 ) -> dict[str, Any]:
     """Leave random sets of rows out, retrain, and compare with what is predicted.
 
-    Trains `models` models without each set, and as many on all rows, which is kept in the store.
+    Trains `models_per_set` models without each set, and as many on all rows; the
+    store keeps them.
 
     Args:
         problem: with a recipe; rows that it forgets play no part.
         kinds: attributions by name, see `attribution.kinds`.
         out: folder of evaluation.json and, for each kind, two figures.
-        workshop: store, seed, processes, device.
-        sets: sets left out, at least 10.
-        share: of the present rows in each set.
-        count: rows in each set, in the place of a share.
-        models: retrained without each set, and originals that the predictions are made of; at
-            least 3, so that the truth has a spread.
+        runtime: store, seed, processes, device.
+        num_sets: sets left out, at least 10.
+        set_fraction: of the present rows in each set.
+        set_size: rows in each set, in the place of a share.
+        models_per_set: retrained without each set, and originals that predictions are
+            made of; at least 3, so that the truth has a spread.
         half_models: for kinds that are made from them.
         rows: test (or validation) rows that are predicted.
         command: what repeats this run.
@@ -71,8 +72,8 @@ def evaluate(
             of no rows or all.
     """
     start = perf_counter()
-    _require(sets, share, models)
-    size = _size(problem, count, share)
+    _require(num_sets, set_fraction, models_per_set)
+    size = _size(problem, set_size, set_fraction)
     require_recipe(problem, "retrain without sets of rows")
     for kind in kinds:
         if damped(kind):
@@ -80,20 +81,20 @@ def evaluate(
     halves = [kind for kind in kinds if from_halves(kind)]
     out = Path(out)
     store.require_writable(out)
-    chosen = random_sets(problem.forgetting([]), workshop.seed, sets, size)
-    truth = LeftOut(problem, chosen, workshop, models, rows)
+    chosen = random_sets(problem.forgetting([]), runtime.seed, num_sets, size)
+    truth = LeftOut(problem, chosen, runtime, models_per_set, rows)
     fitted = fit(truth.base, half_models) if halves else None
     found = {kind: _judge(truth, kind, fitted, out) for kind in kinds}
     content = {
         "problem": problem.name,
-        "sets": sets,
+        "sets": num_sets,
         "rows_left_out": size,
-        "models": models,
+        "models": models_per_set,
         "half_models": half_models if halves else 0,
         "rows": truth.rows.tolist(),
         "ceiling": asdict(ceiling(truth.truth)),
         "attributions": found,
-        "run": run_facts(command, workshop.seed, perf_counter() - start),
+        "run": run_facts(command, runtime.seed, perf_counter() - start),
     }
     store.write_json(out / "evaluation.json", content)
     return content
@@ -101,7 +102,7 @@ def evaluate(
 
 def _judge(truth: LeftOut, kind: str, fitted: Fit | None, out: Path) -> dict[str, Any]:
     """Scores of one kind, and its figures."""
-    halves, seed = fitted and fitted.halves, truth.base.workshop.seed
+    halves, seed = fitted and fitted.halves, truth.base.runtime.seed
     made = attributor(kind, truth.problem, truth.originals, halves, seed)
     predictions = [truth.predict(made, truth.originals, own) for own in truth.forgotten]
     predicted_mean = torch.stack([p["test"].mean(0) for p in predictions])
@@ -143,7 +144,7 @@ def _size(problem: Problem, count: int | None, share: float) -> int:
         raise BadInput(
             f"sets of {count:,} rows",
             expected=f"from 1 to {present - 1:,}: there are {present:,} rows",
-            cure="change --count, or leave it out and give a share",
+            fix="change --set-size, or leave it out and give --set-fraction",
         )
     return count
 
@@ -159,5 +160,5 @@ def _require(sets: int, share: float, models: int) -> None:
         raise BadInput(
             f"an evaluation with {', '.join(said)}",
             expected=f"at least {FEWEST_SETS} sets, a share between 0 and 1, at least 3 models",
-            cure="the defaults are 20 sets, a share of 0.1 and 5 models",
+            fix="the defaults are 20 sets, a share of 0.1 and 5 models",
         )

@@ -17,18 +17,18 @@ from expunge.api.provenance import as_list, cost_facts, run_facts
 from expunge.api.require_fit import require_fit, require_weights
 from expunge.api.trained import Trained
 from expunge.attribution.fit import fit
-from expunge.data.progress import metered
+from expunge.data.progress import with_progress
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble, independent
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
-from expunge.fanout.runtime import Workshop
-from expunge.methods import Given, Method, masked, method, settings
+from expunge.fanout.runtime import Runtime
+from expunge.methods import Method, MethodInputs, masked, method, settings
 from expunge.methods.method import Claim
 from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
 STORE = Path(".expunge")  # where models that were made for a request are kept, unless said
@@ -55,7 +55,7 @@ def forget(
     *,
     method: str | Method | None = None,  # noqa: A002 (the field's word)
     seed: int | None = None,
-    workshop: Workshop | None = None,
+    runtime: Runtime | None = None,
     device: str | None = None,
     half_models: int = HALF_MODELS,
     budget: float | None = None,
@@ -74,9 +74,9 @@ def forget(
         problem: the data and task; with a recipe or Trainer where the method needs one.
         rows: row numbers or a bool mask.
         method: a name of `expunge methods`, or a method; None: chosen by cost, within `budget`.
-        seed: decides every draw; default the workshop's.
-        workshop: where teachers and half-data models are made and kept; default `.expunge`.
-        device: where it runs; default the workshop's.
+        seed: decides every draw; default the runtime's.
+        runtime: where teachers and half-data models are made and kept; default `.expunge`.
+        device: where it runs; default the runtime's.
         half_models: for methods that need predicted changes.
         budget: largest cost as a share of one retraining, where no method is named.
         mask: "saliency:SHARE" moves only that share of the weights, those that the forgotten rows'
@@ -98,49 +98,47 @@ def forget(
     model, card = as_module(model, problem, build)
     problem = after_card(problem, card).forgetting(rows)
     if not len(problem.forget):
-        raise BadInput(
-            "there are no rows to forget", expected="at least one row", cure="name a row"
-        )
-    workshop = chosen_workshop(workshop, seed, device)
-    seed, device = workshop.seed, workshop.device
+        raise BadInput("there are no rows to forget", expected="at least one row", fix="name a row")
+    runtime = chosen_workshop(runtime, seed, device)
+    seed, device = runtime.seed, runtime.device
     require_weights(model)
     with one_thread():
         require_fit(problem, Ensemble.of(model).to(device))
-    maker = Maker(problem, workshop)
-    runs = _resolve(method, problem, model, workshop, half_models, budget, chosen)
-    runs, fitted = from_file(runs, maker)
+    cache = ModelCache(problem, runtime)
+    runs = _resolve(method, problem, model, runtime, half_models, budget, chosen)
+    runs, fitted = from_file(runs, cache)
     runs = masked(runs, mask)
     if runs.claim == Claim.OUTPUTS_ONLY:
         raise BadInput(
             f"{runs.name} corrects answers and leaves the weights as they are",
             expected="a method that returns a model",
-            cure="use dmm, which teaches the model the same predicted answers",
+            fix="use dmm, which teaches the model the same predicted answers",
         )
     needs = Needs.of(problem, [runs])
     told = None
     if "history" in runs.needs:
-        told = _history(runs, history, named, None if card else model, problem, workshop)
+        told = _history(runs, history, named, None if card else model, problem, runtime)
     if needs.halves or needs.teachers or "recipe" in runs.needs:
-        _ = maker.group  # checks once that the training depends on its seed
+        _ = cache.group  # checks once that the training depends on its seed
     if needs.halves and fitted is None:
-        fitted = fit(maker, half_models)
+        fitted = fit(cache, half_models)
     prediction = Predictions(problem, fitted, seed).of(runs)
-    teachers = maker.models("teacher", 1).to(device) if needs.teachers else None
+    teachers = cache.models("teacher", 1).to(device) if needs.teachers else None
     models = Ensemble.of(independent(model), told.ids[0] if told else 0).to(device)
     reads = runs.price(problem).forward_rows // getattr(runs, "forwards", 1)
-    shown = workshop.progress
+    shown = runtime.progress
     if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
         shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():
         change = prediction and prediction.on(models, progress=shown)
-        given = Given(change=change, teachers=teachers, history=told)
-        with metered(problem.train, "Forgetting, rows", reads, shown) as train:
+        given = MethodInputs(change=change, teachers=teachers, history=told)
+        with with_progress(problem.train, "Forgetting, rows", reads, shown) as train:
             result = runs(replace(problem, train=train), models, given, seed=seed)
     if not isinstance(result.models, Ensemble):
         raise BadInput(
             f"{runs.name} with these settings returns no model of this architecture",
             expected="a model that can be saved",
-            cure="leave --keep-class out, which is for comparison with published tables",
+            fix="leave --keep-class out, which is for comparison with published tables",
         )
     (unlearned,) = result.models.modules()
     unlearned.zero_grad(set_to_none=True)
@@ -151,7 +149,7 @@ def forget(
         raise BadInput(
             f"{runs.name} changed no weight",
             expected="a model that differs from the one given",
-            cure="raise the learning rate or the number of steps",
+            fix="raise the learning rate or the number of steps",
         )
     made = Card(
         parent=weights_digest(model),
@@ -174,13 +172,13 @@ def forget(
     return Forgotten(unlearned, result.cost, problem.without(problem.forget), made)
 
 
-def chosen_workshop(workshop: Workshop | None, seed: int | None, device: str | None) -> Workshop:
-    """The workshop given, or one with the store `.expunge`; a seed or device goes before."""
-    workshop = workshop or Workshop(Store(STORE))
+def chosen_workshop(runtime: Runtime | None, seed: int | None, device: str | None) -> Runtime:
+    """The runtime given, or one with the store `.expunge`; a seed or device goes before."""
+    runtime = runtime or Runtime(Store(STORE))
     return replace(
-        workshop,
-        seed=workshop.seed if seed is None else seed,
-        device=workshop.device if device is None else device,
+        runtime,
+        seed=runtime.seed if seed is None else seed,
+        device=runtime.device if device is None else device,
     )
 
 
@@ -190,7 +188,7 @@ def _history(
     named: Any,
     model: nn.Module | None,
     problem: Problem,
-    workshop: Workshop,
+    runtime: Runtime,
 ) -> History:
     """How the model arose: as given, as it came with the model, or from a file beside it."""
     if given is None and isinstance(named, Trained):
@@ -200,18 +198,18 @@ def _history(
     if given is None:
         raise unknown_history(f"{method.name} needs to know how the model was trained")
     if not isinstance(given, History):
-        given = read_history(Path(given), problem, workshop, model)
+        given = read_history(Path(given), problem, runtime, model)
     if len(given.ids) != 1:
         raise BadInput(
             f"the history of {len(given.ids)} models",
             expected="that of the one model that is to forget",
-            cure="name its member: history.of([0])",
+            fix="name its member: history.of([0])",
         )
     if needs_recording(method) and given.recording is None:
         raise BadInput(
             f"{method.name}, and no recording of what the steps of the training changed",
             expected="a model trained with `expunge train --record`",
-            cure="train it so, or choose single-gradient, which needs no recording",
+            fix="train it so, or choose single-gradient, which needs no recording",
         )
     return given
 
@@ -231,7 +229,7 @@ def as_module(
         raise BadInput(
             f"weights at {model}, but no way to build the model they belong to",
             expected="a function that returns the untrained model",
-            cure="pass build=, or define `build` in the problem file",
+            fix="pass build=, or define `build` in the problem file",
         )
     with seeded(0):
         template = build()
@@ -242,7 +240,7 @@ def _resolve(
     named: str | Method | None,
     problem: Problem,
     model: nn.Module,
-    workshop: Workshop,
+    runtime: Runtime,
     half_models: int,
     budget: float | None,
     chosen: dict[str, Any],
@@ -252,14 +250,14 @@ def _resolve(
             raise BadInput(
                 f"settings {', '.join(chosen)} without a method",
                 expected="a method that they belong to",
-                cure="name the method too",
+                fix="name the method too",
             )
-        return choose(problem, model, workshop, half_models=half_models, budget=budget)
+        return choose(problem, model, runtime, half_models=half_models, budget=budget)
     if budget is not None:
         raise BadInput(
             "a method and a budget",
             expected="one of them: a budget chooses the method",
-            cure="leave one out; the settings of a method decide what it costs",
+            fix="leave one out; the settings of a method decide what it costs",
         )
     if isinstance(named, str):
         return method(named, **chosen)

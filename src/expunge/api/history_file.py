@@ -13,12 +13,12 @@ from expunge.api.card import weights_digest
 from expunge.api.collect_outputs import row_digest
 from expunge.api.provenance import as_list
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import Method
 from expunge.problem import Problem
-from expunge.store.checksummed import read_sealed, write_sealed
-from expunge.training.model_cache import Maker
-from expunge.training.recipe_id import recognise
+from expunge.store.checksummed import read_checksummed, write_checksummed
+from expunge.training.model_cache import ModelCache
+from expunge.training.recipe_id import recipe_fingerprint
 from expunge.training.unrolled.history import History
 from expunge.training.unrolled.recording import Recording
 
@@ -30,7 +30,7 @@ def write_history(
     folder: Path,
     history: History,
     model: nn.Module,
-    maker: Maker,
+    cache: ModelCache,
     recorded: Tensor | None,
     run: dict[str, Any],
 ) -> None:
@@ -40,7 +40,7 @@ def write_history(
         folder: beside the model.
         history: of one member.
         model: as it was trained.
-        maker: of the problem that it was trained on.
+        cache: of the problem that it was trained on.
         recorded: the rows whose steps lie in the folder "updates"; None: no step does.
         run: facts of this run.
     """
@@ -49,7 +49,7 @@ def write_history(
         "schema": SCHEMA,
         "weights": weights_digest(model),
         "problem": problem.name,
-        "recipe": {"name": maker.recipe_id, **_sketch(maker)},
+        "recipe": {"name": cache.recipe_id, **_sketch(cache)},
         "rows": row_digest(history.rows),
         "absent": as_list((~problem.present_mask).nonzero().squeeze(-1)),
         "seed": history.seed,
@@ -58,18 +58,18 @@ def write_history(
         "recorded": None if recorded is None else as_list(recorded),
         "run": run,
     }
-    write_sealed(folder / FILE, facts)
+    write_checksummed(folder / FILE, facts)
 
 
 def read_history(
-    place: Path, problem: Problem, workshop: Workshop, model: nn.Module | None = None
+    place: Path, problem: Problem, runtime: Runtime, model: nn.Module | None = None
 ) -> History:
     """The history in a folder that `train_model` wrote.
 
     Args:
         place: the folder, or the model file in it.
         problem: that the model was trained on; rows forgotten since may be absent.
-        workshop: its device.
+        runtime: its device.
         model: the model itself, where it is the one that was trained.
 
     Raises:
@@ -78,7 +78,7 @@ def read_history(
     folder = place if place.is_dir() else place.parent
     path = folder / FILE
     try:
-        facts = read_sealed(path)
+        facts = read_checksummed(path)
         if facts["schema"] != SCHEMA:
             raise ValueError("another schema")
         absent, seed, member = facts["absent"], facts["seed"], facts["member"]
@@ -95,39 +95,39 @@ def read_history(
         raise BadInput(
             f"{path} does not tell how a model of this problem was trained ({error})",
             expected=f"the file that `expunge train` wrote, schema {SCHEMA}",
-            cure="restore it, or train the model again",
+            fix="restore it, or train the model again",
         ) from error
     asked = replace(problem, present=present, forget=problem.forget[:0])
-    history = History(asked, (member,), seed, device=workshop.device)
+    history = History(asked, (member,), seed, device=runtime.device)
     wrong = ""
     if model is not None and weights_digest(model) != weights:
         wrong = "another model's weights"
     elif row_digest(history.rows) != rows:
         wrong = "a training on other rows"
-    elif not _is_recipe(asked, workshop, *sketch):
+    elif not _is_recipe(asked, runtime, *sketch):
         wrong = "a training by another recipe"
     if wrong:
         raise BadInput(
             f"{path} tells of {wrong}",
             expected="the history of this model, by this problem's recipe",
-            cure="name the folder that `expunge train` wrote this model into",
+            fix="name the folder that `expunge train` wrote this model into",
         )
     recording = None if recorded is None else Recording(folder / UPDATES)
     return replace(history, recording=recording)
 
 
-def _sketch(maker: Maker) -> dict[str, Any]:
+def _sketch(cache: ModelCache) -> dict[str, Any]:
     """By what the store knows a recipe, so that it is known again without that store."""
-    kept = maker.kept(f"recipes/{maker.recipe_id}")
+    kept = cache.kept(f"recipes/{cache.recipe_id}")
     return {"facts": kept.facts, "does": kept.tensors["n"].tolist()}
 
 
-def _is_recipe(problem: Problem, workshop: Workshop, does: Tensor, facts: dict[str, Any]) -> bool:
+def _is_recipe(problem: Problem, runtime: Runtime, does: Tensor, facts: dict[str, Any]) -> bool:
     """Whether the problem's recipe does what this one did, but for rounding of other machines."""
     with TemporaryDirectory() as folder:
         known = store.Store(Path(folder))
         known.save("recipes/known", {"n": does}, facts)
-        return recognise(problem, known, workshop.device) == "known"
+        return recipe_fingerprint(problem, known, runtime.device) == "known"
 
 
 def needs_recording(method: Method) -> bool:
@@ -151,5 +151,5 @@ def unknown_history(given: str) -> BadInput:
     return BadInput(
         given,
         expected="a model that `expunge train` wrote, whose history lies beside it",
-        cure="train it with `expunge train`, or name its folder: --history FOLDER",
+        fix="train it with `expunge train`, or name its folder: --history FOLDER",
     )

@@ -9,10 +9,10 @@ from torch import Tensor
 from expunge.attribution.attribution import Attribution
 from expunge.audit.evidence.margin import margins
 from expunge.engine.ensemble import Ensemble
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.training.model_cache import Maker, make_all
+from expunge.training.model_cache import ModelCache, make_all
 
 
 def random_sets(problem: Problem, seed: int, sets: int, count: int) -> list[Tensor]:
@@ -28,33 +28,33 @@ class LeftOut:
     Args:
         problem: with a recipe; rows that it forgets play no part.
         sets: row numbers of each set left out.
-        workshop: store, seed, processes, device; what the store holds is not trained again.
+        runtime: store, seed, processes, device; what the store holds is not trained again.
         models: retrained without each set, and as many originals.
         rows: test (or validation) rows that are judged, drawn at random.
     """
 
     def __init__(
-        self, problem: Problem, sets: Sequence[Tensor], workshop: Workshop, models: int, rows: int
+        self, problem: Problem, sets: Sequence[Tensor], runtime: Runtime, models: int, rows: int
     ) -> None:
         base = problem.forgetting([])
-        self.base, self.models = Maker(base, workshop), models
-        self.makers = [Maker(base.forgetting(own), workshop) for own in sets]
+        self.base, self.models = ModelCache(base, runtime), models
+        self.caches = [ModelCache(base.forgetting(own), runtime) for own in sets]
         make_all(
             [
                 (self.base, {"original": models}),
-                *((maker, {"oracle": models}) for maker in self.makers),
+                *((cache, {"oracle": models}) for cache in self.caches),
             ]
         )
         self.problem = base
         self.split = "validation" if base.test is None else "test"
-        order = Draws((workshop.seed, "evaluate", "rows")).permutation(len(base.judge))
+        order = Draws((runtime.seed, "evaluate", "rows")).permutation(len(base.judge))
         self.rows = order[:rows].sort().values
-        self.originals = self.base.models("original", models).to(workshop.device)
+        self.originals = self.base.models("original", models).to(runtime.device)
 
     @property
     def forgotten(self) -> list[Tensor]:
         """The row numbers of each set, sorted."""
-        return [maker.problem.forget for maker in self.makers]
+        return [cache.problem.forget for cache in self.caches]
 
     @cached_property
     def before(self) -> Tensor:
@@ -65,8 +65,8 @@ class LeftOut:
     def after(self) -> list[dict[str, Tensor]]:
         """Of each set, margins (models, rows): "test" and "forgotten" without it, and "before"."""
         found = []
-        for maker, own in zip(self.makers, self.forgotten, strict=True):
-            oracles = maker.models("oracle", self.models).to(self.base.workshop.device)
+        for cache, own in zip(self.caches, self.forgotten, strict=True):
+            oracles = cache.models("oracle", self.models).to(self.base.runtime.device)
             found.append(
                 {
                     "test": self.margins(self.read(oracles)),

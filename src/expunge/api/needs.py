@@ -11,7 +11,7 @@ from expunge.attribution.registry import KINDS, damped, from_halves
 from expunge.methods import Method, settings
 from expunge.problem import Problem
 from expunge.training.from_recipe import require_recipe
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
 HALF_MODELS = 1000
@@ -46,15 +46,15 @@ class Needs:
             halves=any(needs_halves(method) for method in methods),
         )
 
-    def counts(self, maker: Maker, members: int, half_models: int) -> dict[str, int]:
+    def counts(self, cache: ModelCache, members: int, half_models: int) -> dict[str, int]:
         """Models to be trained for them, by role.
 
         Raises:
             BadInput: too few half-data models for the problem's forget set.
         """
         counts = {"teacher": members} if self.teachers else {}
-        if self.halves and find(maker, half_models) is None:
-            require_models_for(maker, half_models)
+        if self.halves and find(cache, half_models) is None:
+            require_models_for(cache, half_models)
             counts["subset"] = half_models
         return counts
 
@@ -73,7 +73,7 @@ def needs_halves(method: Method) -> bool:
     return bool(named) and from_halves(named)
 
 
-def from_file(method: Method, maker: Maker) -> tuple[Method, Fit | None]:
+def from_file(method: Method, cache: ModelCache) -> tuple[Method, Fit | None]:
     """The method with its attribution by name, and the half-data models if it named a file.
 
     Raises:
@@ -84,5 +84,5 @@ def from_file(method: Method, maker: Maker) -> tuple[Method, Fit | None]:
     looks = path.exists() or path.suffix == ".zip" or path.name != named
     if not named or named.partition(":")[0] in KINDS or not looks:
         return method, None
-    found, kind = read(path, maker)
+    found, kind = read(path, cache)
     return replace(method, attribution=kind), found  # type: ignore[type-var]

@@ -22,7 +22,7 @@ from expunge.probes.relearn import relearn
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.store.disk import writable
-from expunge.store.streaming_writer import growing
+from expunge.store.streaming_writer import streaming_writer
 
 LARGEST = 2000  # rows of retain and of test that are judged; all forgotten rows always are
 
@@ -124,7 +124,7 @@ def write_evidence(
         files["pictures"] = {"forget": pictures}
     with swapped(folder) as fresh:
         for name, blocks in outputs.items():
-            with growing(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
+            with streaming_writer(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
                 for block in blocks:
                     append(block)
         for name, tensors in files.items():
@@ -180,7 +180,7 @@ def require_place(out: Path) -> None:
         raise BadInput(
             f"{folder} holds {sorted(present - listed)[0]}, which no run of expunge wrote there",
             expected="an empty folder, or one with the results of an earlier run",
-            cure="choose another folder for the results",
+            fix="choose another folder for the results",
         )
 
 

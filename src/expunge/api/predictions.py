@@ -22,9 +22,9 @@ from expunge.attribution.registry import (
     settings_of,
     whole_table,
 )
-from expunge.attribution.split_half import Repeats
-from expunge.attribution.weight_step import Stepped
-from expunge.data.progress import metered
+from expunge.attribution.split_half import SplitHalf
+from expunge.attribution.weight_step import WeightStepAttribution
+from expunge.data.progress import with_progress
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change, ChangeTable
 from expunge.methods import Method
@@ -51,7 +51,7 @@ class Prediction:
     fitted: Fit | None
     seed: int
     table: ChangeTable | None = None
-    measured: Repeats | None = None
+    measured: SplitHalf | None = None
 
     def on(
         self,
@@ -100,7 +100,7 @@ class Predictions:
     fitted: Fit | None
     seed: int
     _made: dict[str, Prediction] = field(default_factory=dict, repr=False)
-    _measured: dict[int, Repeats] = field(default_factory=dict, repr=False)
+    _measured: dict[int, SplitHalf] = field(default_factory=dict, repr=False)
 
     def of(self, method: Method) -> Prediction | None:
         """What is predicted for this method; None where it needs no prediction."""
@@ -122,7 +122,7 @@ class Predictions:
         table = ChangeTable(found.changes(self.problem.forget, everything))
         return Prediction(self.problem, named, self.fitted, self.seed, table)
 
-    def _repeats(self, named: str) -> Repeats:
+    def _repeats(self, named: str) -> SplitHalf:
         """Once for all methods that ask as many half-data models."""
         assert self.fitted is not None, "made before: Needs"
         count = parse(named)[1].get(MODELS, 0)
@@ -139,14 +139,14 @@ def _follow(found: Any, forget: Tensor) -> None:
     if own is None:
         return
     total = len(own.models) * replace(own, problem=own.problem.forgetting(forget)).reads()
-    with metered(own.problem.train, "Attribution, rows", total, True) as train:
+    with with_progress(own.problem.train, "Attribution, rows", total, True) as train:
         own.remember(forget, replace(own, problem=replace(own.problem, train=train)).steps(forget))
 
 
 def _stepped(found: Any) -> Any:
     """The part of an attributor that changes the models' weights; None where there is none."""
-    own = found.around if isinstance(found, Datamodels) else found
-    return own if isinstance(own, Stepped) else None
+    own = found.base if isinstance(found, Datamodels) else found
+    return own if isinstance(own, WeightStepAttribution) else None
 
 
 def _remember(found: Any, forget: Tensor, kept: Store, models: str) -> None:

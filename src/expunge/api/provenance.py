@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from expunge.data.fingerprints import fingerprints
-from expunge.data.progress import metered
+from expunge.data.progress import with_progress
 from expunge.engine.cost import Cost
 from expunge.problem import Problem
 from expunge.training.from_recipe import retrain_units
@@ -41,7 +41,7 @@ def duplicates(problem: Problem, progress: bool = False) -> Tensor:
     """Retained rows whose inputs are exact copies of a forgotten row's, int64."""
     forgotten = fingerprints(problem.train, problem.forget)[:, 0]
     shown = "Looking for copies", len(problem.retain), progress
-    with metered(problem.train, *shown) as train:
+    with with_progress(problem.train, *shown) as train:
         kept = fingerprints(train, problem.retain)[:, 0]
     return problem.retain[torch.isin(kept, forgotten)]
 
@@ -110,7 +110,7 @@ def shared_facts(
     }
 
 
-def replay(*words: Any) -> str:
+def shell_command(*words: Any) -> str:
     """A command line from its words, quoted for a shell."""
     return shlex.join(map(str, words))
 

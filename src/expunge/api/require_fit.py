@@ -10,7 +10,7 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.problem import Classification, Problem, TextClassification
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 FEW = 8  # rows read to see whether outputs fit
 SAMPLE = 64  # rows among which a short and a long one are looked for
@@ -38,7 +38,7 @@ def require_fit(problem: Problem, models: Ensemble) -> None:
         raise BadInput(
             f"the model cannot read inputs that are a mapping ({type(error).__name__}: {error})",
             expected="a model that takes the mapping as its one argument",
-            cure="use TextClassification, which passes the inputs by name",
+            fix="use TextClassification, which passes the inputs by name",
         ) from error
     if by_name and MASK in batch.inputs:
         _require_invisible_padding(problem, models)
@@ -52,22 +52,22 @@ def require_weights(model: nn.Module) -> None:
             f"{len(away)} weights of the model lie on no device, the first {away[0]} (they are "
             "offloaded to memory or disk, or were never loaded)",
             expected="a model whose weights all lie on devices, of which there may be several",
-            cure="load it with a device_map that names neither cpu nor disk beside accelerators",
+            fix="load it with a device_map that names neither cpu nor disk beside accelerators",
         )
 
 
-def require_recipe_fit(maker: Maker) -> None:
+def require_recipe_fit(cache: ModelCache) -> None:
     """The same of a model that the recipe builds, before any is trained."""
     with one_thread():
-        models = Ensemble.of(maker.built).to(maker.workshop.device)
-        require_fit(maker.problem, models)
+        models = Ensemble.of(cache.built).to(cache.runtime.device)
+        require_fit(cache.problem, models)
 
 
-def require_trained_fit(maker: Maker, originals: int) -> None:
+def require_trained_fit(cache: ModelCache, originals: int) -> None:
     """The same of some of the originals: the outputs of a fresh model may be next to nothing."""
-    key, ids = maker.keys("original", originals)[0], maker.blocks(originals)[0]
+    key, ids = cache.keys("original", originals)[0], cache.blocks(originals)[0]
     with one_thread():
-        require_fit(maker.problem, maker.block(key, ids).to(maker.workshop.device))
+        require_fit(cache.problem, cache.block(key, ids).to(cache.runtime.device))
 
 
 def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:
@@ -89,7 +89,7 @@ def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:
             f"padding changes the outputs of row {short.item()} by {differ:.2g}: read alone they "
             f"are others than beside row {long.item()}, which is longer",
             expected=f"a model that does not look where {MASK} is 0",
-            cure=f"pass {MASK} to the model and let it act on it: in attention, in means and "
+            fix=f"pass {MASK} to the model and let it act on it: in attention, in means and "
             "maxima over tokens, in the choice of the last token",
         )
 

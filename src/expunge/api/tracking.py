@@ -14,7 +14,7 @@ from expunge.curvature.spectrum import Spectrum
 from expunge.engine.ensemble import Ensemble
 from expunge.probes.unrolling import curvature, evenly
 from expunge.report.figure.unrolling import tracked
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
 VERSION = 2  # raised when what is measured changes
@@ -39,17 +39,17 @@ def mean_rates(history: History, models: Ensemble) -> Tensor:
     return factors * sum(full.values()) / len(full)
 
 
-def with_forms(looks: list[dict[str, Any]], rates: Tensor) -> list[dict[str, Any]]:
+def with_forms(measurements: list[dict[str, Any]], rates: Tensor) -> list[dict[str, Any]]:
     """The looks along one training with the forms of the unlearning error and "sigma".
 
     Sigma is the mean over the looks so far, as theory has it.
 
     Args:
-        looks: with "steps", "distance" and "eigenvalue", in rising order of steps.
+        measurements: with "steps", "distance" and "eigenvalue", in rising order of steps.
         rates: as `mean_rates` gives them.
     """
     found, sizes = [], []
-    for one in looks:
+    for one in measurements:
         sizes.append(abs(one["eigenvalue"]))
         sigma = sum(sizes) / len(sizes)
         error = unlearning_error(
@@ -68,15 +68,15 @@ class Tracker:
 
     def __init__(
         self,
-        maker: Maker,
+        cache: ModelCache,
         history: History,
         made_by: dict[str, Any],
-        looks: int,
+        measurements: int,
         hessian_rows: int,
         told: Told = lambda one: None,
     ) -> None:
-        self.maker, self.rows, self.told = maker, hessian_rows, told
-        self.steps = evenly(history.steps, looks)
+        self.cache, self.rows, self.told = cache, hessian_rows, told
+        self.steps = evenly(history.steps, measurements)
         start = history.start()
         self.start = {name: w.detach().clone() for name, w in start.weights().items()}
         self.rates = mean_rates(history, start)
@@ -86,32 +86,32 @@ class Tracker:
         """See `descend`: `step` steps are done."""
         if step not in self.steps:
             return
-        if self.maker.workshop.store.load(self._key(step)) is None:
+        if self.cache.runtime.store.load(self._key(step)) is None:
             self._measure(step, models)
-        self.told(self._looks(step)[-1])
+        self.told(self._measured(step)[-1])
 
     def content(self) -> dict[str, Any]:
         """unlearning_error.json: by look the factors and the forms."""
-        return {"looks": self._looks(self.steps[-1]), "hessian_rows": self.rows}
+        return {"measurements": self._measured(self.steps[-1]), "hessian_rows": self.rows}
 
     def figure(self, content: dict[str, Any]) -> str:
         """The strict form and its factors by steps, SVG."""
-        return tracked(content["looks"])
+        return tracked(content["measurements"])
 
-    def _looks(self, last: int) -> list[dict[str, Any]]:
-        found = [self.maker.kept(self._key(step)).facts for step in self.steps if step <= last]
+    def _measured(self, last: int) -> list[dict[str, Any]]:
+        found = [self.cache.kept(self._key(step)).facts for step in self.steps if step <= last]
         return with_forms(found, self.rates)
 
     def _measure(self, step: int, models: Ensemble) -> None:
-        problem, workshop = self.maker.problem, self.maker.workshop
+        problem, runtime = self.cache.problem, self.cache.runtime
         here = Point(problem.task, problem.train, models.template)
-        found = curvature(problem, models.template, workshop.seed, self.rows)
+        found = curvature(problem, models.template, runtime.seed, self.rows)
         facts = {
             "steps": step,
             "distance": float(between(here.weights, self.start).whole),
             **facts_of(found),
         }
-        workshop.store.save(self._key(step), {}, facts)
+        runtime.store.save(self._key(step), {}, facts)
 
     def _key(self, step: int) -> str:
         return store.key("tracked", step=step, version=VERSION, **self.made_by)

@@ -18,14 +18,14 @@ from expunge.api.require_fit import require_recipe_fit
 from expunge.api.tracking import Told, Tracker
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout import bar, one_thread
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.rng import Draws
-from expunge.store.checkpoint import Halfway
+from expunge.store.checkpoint import Checkpoint
 from expunge.store.checksummed import write_checked
-from expunge.store.locks import alone
+from expunge.store.locks import exclusive
 from expunge.training.from_recipe import train_group
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 from expunge.training.unrolled.recording import Recorder, Recording
 
@@ -43,7 +43,7 @@ def train_model(
     problem: Problem,
     *,
     out: Path | str,
-    workshop: Workshop,
+    runtime: Runtime,
     member: int = 0,
     track: int = 0,
     told: Told = lambda one: None,
@@ -59,7 +59,7 @@ def train_model(
     Args:
         problem: with a Recipe; rows that it forgets play no part.
         out: a folder without a model.
-        workshop: its seed and the member's number decide every draw.
+        runtime: its seed and the member's number decide every draw.
         member: which of the originals of this seed.
         track: how often to measure the unlearning error along the training; 0: not.
         told: called with each look as soon as it is made, as unlearning_error.json has it.
@@ -77,22 +77,22 @@ def train_model(
     """
     start, out = perf_counter(), Path(out)
     asked = problem.forgetting([])
-    history = History(asked, (member,), workshop.seed, device=workshop.device)
+    history = History(asked, (member,), runtime.seed, device=runtime.device)
     require_free(out)
-    maker, recipe = Maker(asked, workshop), history.recipe
-    require_recipe_fit(maker)
+    cache, recipe = ModelCache(asked, runtime), history.recipe
+    require_recipe_fit(cache)
     made_by = {
-        "recipe": maker.recipe_id,
+        "recipe": cache.recipe_id,
         "rows": row_digest(history.rows),
-        "content": row_digest(maker.content[history.rows]),
-        "seed": workshop.seed,
+        "content": row_digest(cache.content[history.rows]),
+        "seed": runtime.seed,
         "member": member,
-        "device": torch.device(workshop.device).type,
+        "device": torch.device(runtime.device).type,
     }
     looks: list[Callable[[int, Ensemble], None]] = []
     tracker = None
     if track:
-        tracker = Tracker(maker, history, made_by, track, hessian_rows, told)
+        tracker = Tracker(cache, history, made_by, track, hessian_rows, told)
         looks.append(tracker.look)
     recorded = None
     if record is not None:
@@ -102,12 +102,12 @@ def train_model(
         looks.append(Recorder(recording, held).look)
         # into another folder the training begins anew, so that no recorded step is missing there
         recorded = [row_digest(record), str(out.resolve())]
-    key = store.key("halfway", trained=made_by, track=track, recorded=recorded)
-    with alone(out):
-        halfway = Halfway(workshop.store, key)
+    key = store.key("checkpoint", trained=made_by, track=track, recorded=recorded)
+    with exclusive(out):
+        checkpoint = Checkpoint(runtime.store, key)
         require_free(out)  # another run may have ended here meanwhile
-        with one_thread(), bar("Training", history.steps, workshop.progress) as advance:
-            done = halfway.spent.steps
+        with one_thread(), bar("Training", history.steps, runtime.progress) as advance:
+            done = checkpoint.spent.steps
             advance(done)
             if history.recording is not None and not done:
                 history.recording.clear()
@@ -117,9 +117,9 @@ def train_model(
                     watching(step, models)
                 advance(int(step > done))
 
-            draws = Draws((workshop.seed, "train", "original"))
+            draws = Draws((runtime.seed, "train", "original"))
             models, _ = train_group(
-                asked, recipe, history.rows, (member,), draws, 1, workshop.device, halfway, look
+                asked, recipe, history.rows, (member,), draws, 1, runtime.device, checkpoint, look
             )
         (model,) = models.modules()
         model.zero_grad(set_to_none=True)
@@ -127,8 +127,8 @@ def train_model(
         if tracked is not None and tracker is not None:
             store.write_json(out / "unlearning_error.json", tracked)
             store.write_bytes(out / "unlearning_error.svg", tracker.figure(tracked).encode())
-        run = run_facts(command, workshop.seed, perf_counter() - start)
-        write_history(out, history, model, maker, record, run)
+        run = run_facts(command, runtime.seed, perf_counter() - start)
+        write_history(out, history, model, cache, record, run)
         write_checked(out / "model.safetensors", untied(model.state_dict()))
-        halfway.drop()
+        checkpoint.drop()
     return Trained(model, history, tracked)

@@ -28,7 +28,7 @@ def verify(folder: Path | str) -> list[str]:
         kind = declared["problem"]["kind"]
     except FileNotFoundError:
         raise BadInput(
-            f"there is no {path}", expected="a folder that expunge wrote", cure="check the path"
+            f"there is no {path}", expected="a folder that expunge wrote", fix="check the path"
         ) from None
     except BadInput:
         raise
@@ -36,7 +36,7 @@ def verify(folder: Path | str) -> list[str]:
         raise BadInput(
             f"{path} is not an audit ({error})",
             expected="JSON of schema expunge.audit/1",
-            cure="restore it, or run the audit again",
+            fix="restore it, or run the audit again",
         ) from error
     evidence = read(path.parent / "evidence", kind, verify_manifest=True)
     told, found = declared["problem"], len(evidence.targets["forget"])

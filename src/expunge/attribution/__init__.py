@@ -3,7 +3,7 @@
 from expunge.attribution.attribution import Attribution
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.registry import KINDS
@@ -15,7 +15,7 @@ __all__ = [
     "Attribution",
     "Datamodels",
     "Difference",
-    "Halves",
+    "HalfDataModels",
     "Lasso",
     "Linearised",
     "Ridge",

@@ -51,7 +51,7 @@ def travel(problem: Problem, rows: int | None = None) -> Travel:
         raise BadInput(
             "a recipe whose learning rates are 0 at every step, so that nothing is trained",
             expected="a schedule above 0 at some step",
-            cure="train for more steps, or name the damping: --attribution linearised:damping=0.01",
+            fix="train for more steps, or name the damping: --attribution linearised:damping=0.01",
         )
     plain = abs(twice / path - 2) < 0.1
     return Travel(path, 0 if plain else min(rows, BATCHES * recipe.batch_size))
@@ -80,7 +80,7 @@ def recipe_of(problem: Problem) -> Recipe:
     raise BadInput(
         "a problem without a Recipe, from which the damping follows",
         expected="Problem(..., recipe=Recipe(...)), or the damping as a number",
-        cure="name it: --attribution linearised:damping=0.01",
+        fix="name it: --attribution linearised:damping=0.01",
     )
 
 

@@ -13,11 +13,11 @@ much is measured by dealing the models' parts anew (`shuffles`): from <D_A, D_B>
 root mean square by chance is taken off, so that what could be chance is not trusted.
 
 In half-data models a row weighs twice as much, and effects are up to twice as large as in models of
-all rows (`two_sizes`). What is predicted is r k D: r = 1/2 for other rows, which settled training
-decides, and 3/4 for the forgotten ones, whose effects go along rarer directions, and which stand in
-for each other. So large it was against retrained models (docs/attribution.md).
+all rows (`size_correction`). What is predicted is r k D: r = 1/2 for other rows, which settled
+training decides, and 3/4 for the forgotten ones, whose effects go along rarer directions, and
+which stand in for each other. So large it was against retrained models (docs/attribution.md).
 
-Where a linearised prediction is at hand (`around`), it says what r is of the forgotten rows, what D
+Where a linearised prediction is at hand (`base`), it says what r is of the forgotten rows, what D
 lacks because half-data models are all of one size (L_0), and what D should be: H, or for other rows
 (L - L_0) / r. The prediction L is then corrected by how far half-data models differ from that:
 
@@ -37,15 +37,15 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from expunge.attribution.half_data_models import Halves
-from expunge.attribution.shrinkage import OTHERS, Trust, size_of, trust_in
+from expunge.attribution.half_data_models import HalfDataModels
+from expunge.attribution.shrinkage import OTHERS, Shrinkage, shrinkage_factor, size_of
 from expunge.attribution.size_correction import Sizes
-from expunge.attribution.split_half import Repeats, forgotten, repeats
+from expunge.attribution.split_half import SplitHalf, forgotten, repeats
 from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
 
-class Around(Protocol):
+class BasePrediction(Protocol):
     """Another source, which predicts for each model what models of all rows and of half do."""
 
     def sizes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Sizes]:
@@ -64,18 +64,18 @@ class Datamodels:
         size: r of all rows, above 0; None: as said above.
     """
 
-    halves: Halves
-    around: Around | None = None
+    halves: HalfDataModels
+    base: BasePrediction | None = None
     shuffles: int = 16
     size: float | None = None
-    _found: list[Repeats] = field(default_factory=list, init=False, repr=False, compare=False)
+    _found: list[SplitHalf] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.shuffles < 0 or (self.size is not None and not 0 < self.size < float("inf")):
             raise BadInput(
                 f"datamodels with shuffles={self.shuffles} and size={self.size}",
                 expected="shuffles of at least 0, and a finite size above 0",
-                cure="leave both out for the defaults",
+                fix="leave both out for the defaults",
             )
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
@@ -83,19 +83,19 @@ class Datamodels:
         return self.changes(forget, {split: rows})[split]
 
     def changes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Change]:
-        """See `Attribution`; (members, rows, C) with `around`, which predicts for each model."""
+        """See `Attribution`; (members, rows, C) with `base`, which predicts for each model."""
         found = self.trusted(forget, asked)
         return {split: change for split, (change, _) in found.items()}
 
     def trusted(
         self, forget: Tensor, asked: Mapping[str, Tensor]
-    ) -> dict[str, tuple[Change, dict[str, Trust]]]:
+    ) -> dict[str, tuple[Change, dict[str, Shrinkage]]]:
         """`changes`, and how far each group of rows ("forgotten", "others") is trusted.
 
-        With `around`, the trust told is that of the first model.
+        With `base`, the trust told is that of the first model.
         """
         measured = self.repeats(forget)
-        if self.around is None:
+        if self.base is None:
             return {
                 split: _shrunk(measured, split, rows, None, self.size)
                 for split, rows in asked.items()
@@ -107,23 +107,25 @@ class Datamodels:
             found[split] = Change(torch.stack(means), torch.stack(sds)), parts[0][1]
         return found
 
-    def repeats(self, forget: Tensor) -> Repeats:
+    def repeats(self, forget: Tensor) -> SplitHalf:
         """What the half-data models say of a forget set; of the last one it is remembered."""
         if not (self._found and torch.equal(self._found[0].forget, forget.sort().values)):
             self.remember(repeats(self.halves, forget, self.shuffles))
         return self._found[0]
 
-    def remember(self, measured: Repeats) -> None:
+    def remember(self, measured: SplitHalf) -> None:
         """Take what was measured before, by `repeats` of the same half-data models."""
         self._found[:] = [measured]
 
-    def _priors(self, measured: Repeats, asked: Mapping[str, Tensor]) -> dict[str, list["_Prior"]]:
+    def _priors(
+        self, measured: SplitHalf, asked: Mapping[str, Tensor]
+    ) -> dict[str, list["_Prior"]]:
         """What the other source says of each model, on the rows asked about and on the probes."""
-        assert self.around is not None, "asked for where there is one"
+        assert self.base is not None, "asked for where there is one"
         probes = {split: measured.probes[split].rows for split in asked}
         joined = {split: torch.cat([rows, probes[split]]) for split, rows in asked.items()}
         found = {}
-        for split, (whole, fewer, half) in self.around.sizes(measured.forget, joined).items():
+        for split, (whole, fewer, half) in self.base.sizes(measured.forget, joined).items():
             own, half = self._centred(whole.mean.double() - fewer.double()), self._centred(half)
             parts = own, whole.mean.double() - own, half, whole.sd.double()
             found[split] = [_Prior(*member) for member in zip(*parts, strict=True)]
@@ -145,8 +147,8 @@ class _Prior(NamedTuple):
 
 
 def _shrunk(
-    measured: Repeats, split: str, rows: Tensor, prior: _Prior | None, size: float | None
-) -> tuple[Change, dict[str, Trust]]:
+    measured: SplitHalf, split: str, rows: Tensor, prior: _Prior | None, size: float | None
+) -> tuple[Change, dict[str, Shrinkage]]:
     """The difference shrunk group by group, for one model or for all."""
     difference, noise = (part[rows] for part in measured.differences[split])
     probe, count = measured.probes[split], len(rows)
@@ -166,7 +168,7 @@ def _shrunk(
             else:
                 r = size or size_of(tried.own[probed], tried.half[probed])
                 half, asked = tried.half[probed], told.half[there]
-            trust = trusts[name] = trust_in(probe.estimates.of(probed), half, r)
+            trust = trusts[name] = shrinkage_factor(probe.estimates.of(probed), half, r)
             k, _, most = trust
             mean[there] += told.own[there] + r * k * (difference[there] - asked)
             untold = (1 - k) * told.sd[there]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
@@ -24,7 +24,7 @@ MANY = 1000  # half-data models with which a number of them is compared
 class Difference:
     """Predicts by difference of means alone."""
 
-    halves: Halves
+    halves: HalfDataModels
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
         """See `Attribution`; the standard error is the noise of so many models."""
@@ -73,7 +73,7 @@ def require_enough(count: Tensor, models: int, parts: int = 1) -> None:
             f"{models} half-data models{each}, "
             "so few that a forgotten row is in nearly all or none",
             expected=f"at least {parts * enough(number)} for {number} forgotten rows",
-            cure=f"make more; the standard error of a prediction is {few} times the spread of a "
+            fix=f"make more; the standard error of a prediction is {few} times the spread of a "
             f"model's output with so few, {many} times with {MANY:,}",
         )
 

@@ -7,11 +7,11 @@ import torch
 
 from expunge import store
 from expunge.attribution.difference import require_enough
-from expunge.attribution.half_data_models import Block, First, Halves
+from expunge.attribution.half_data_models import Block, First, HalfDataModels
 from expunge.engine.cost import Cost
 from expunge.errors import BadInput
 from expunge.training.from_recipe import subset_rows
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 FEWEST = 20  # half-data models below which nothing is predicted at all
 
@@ -20,14 +20,14 @@ FEWEST = 20  # half-data models below which nothing is predicted at all
 class Fit:
     """Half-data models, and what they cost."""
 
-    halves: Halves
+    halves: HalfDataModels
     count: int  # half-data models
     one: Cost  # of one half-data model
     reused: bool  # found in the store, so that this request pays nothing for it
 
 
-def fit(maker: Maker, count: int) -> Fit:
-    """`count` half-data models of `maker`'s problem, made or found.
+def fit(cache: ModelCache, count: int) -> Fit:
+    """`count` half-data models of `cache`'s problem, made or found.
 
     A fit made before some rows were forgotten serves the rows that are left, as long as their
     content and the recipe are the same.
@@ -40,28 +40,28 @@ def fit(maker: Maker, count: int) -> Fit:
         raise BadInput(
             f"{count} half-data models",
             expected=f"at least {FEWEST}; some hundreds for a useful prediction",
-            cure="raise --half-models",
+            fix="raise --half-models",
         )
-    key = find(maker, count)
+    key = find(cache, count)
     reused = key is not None
     if key is None:
-        require_models_for(maker, count)  # before an hour's work, not after
-        cost = maker.half_models(count)
-        key = store.key("attributions", keys=maker.keys("subset", count))
-        facts = {**_facts(maker), "models": count, "keys": maker.keys("subset", count)}
+        require_models_for(cache, count)  # before an hour's work, not after
+        cost = cache.half_models(count)
+        key = store.key("attributions", keys=cache.keys("subset", count))
+        facts = {**_facts(cache), "models": count, "keys": cache.keys("subset", count)}
         facts["cost"] = cost.__dict__
-        tensors = {"present": maker.problem.present_mask, "content": maker.content}
-        maker.workshop.store.save(key, tensors, facts)
-    kept = maker.kept(key)
-    blocks = First(_Kept(maker, kept.facts["keys"]), count)
-    centred = maker.problem.task.kind == "classification"
-    halves = Halves(blocks, kept.tensors["present"], centred)
+        tensors = {"present": cache.problem.present_mask, "content": cache.content}
+        cache.runtime.store.save(key, tensors, facts)
+    kept = cache.kept(key)
+    blocks = First(_Kept(cache, kept.facts["keys"]), count)
+    centred = cache.problem.task.kind == "classification"
+    halves = HalfDataModels(blocks, kept.tensors["present"], centred)
     return Fit(halves, count, Cost(**kept.facts["cost"]), reused)
 
 
-def require_models_for(maker: Maker, count: int) -> None:
+def require_models_for(cache: ModelCache, count: int) -> None:
     """Refuse so few models that the problem's forget set is in nearly all or none of a half."""
-    problem, seed = maker.problem, maker.workshop.seed
+    problem, seed = cache.problem, cache.runtime.seed
     inside = torch.zeros(2, len(problem.train), dtype=torch.int64)
     for ids in torch.arange(count).split(100):
         rows = subset_rows(problem, ids.tolist(), seed)
@@ -72,36 +72,40 @@ def require_models_for(maker: Maker, count: int) -> None:
         require_enough(inside[half, problem.forget], (count + 1 - half) // 2, parts=2)
 
 
-def find(maker: Maker, count: int) -> str | None:
+def find(cache: ModelCache, count: int) -> str | None:
     """The key of a stored fit that serves this problem with at least `count` models, or None."""
-    present = maker.problem.present_mask
-    for key in maker.workshop.store.keys("attributions"):
-        kept = maker.workshop.store.load(key)
+    present = cache.problem.present_mask
+    for key in cache.runtime.store.keys("attributions"):
+        kept = cache.runtime.store.load(key)
         if (
             kept is not None
-            and kept.facts.items() >= _facts(maker).items()
+            and kept.facts.items() >= _facts(cache).items()
             and kept.facts["models"] >= count
             and len(kept.tensors["present"]) == len(present)
             and bool(kept.tensors["present"][present].all())
-            and torch.equal(kept.tensors["content"][present], maker.content[present])
-            and all(maker.workshop.store.has(block) for block in kept.facts["keys"])
+            and torch.equal(kept.tensors["content"][present], cache.content[present])
+            and all(cache.runtime.store.has(block) for block in kept.facts["keys"])
         ):
             return key
     return None
 
 
-def _facts(maker: Maker) -> dict:
-    return {"recipe": maker.recipe_id, "seed": maker.workshop.seed, "judges": maker.judges}
+def _facts(cache: ModelCache) -> dict:
+    return {
+        "recipe": cache.recipe_id,
+        "seed": cache.runtime.seed,
+        "eval_data_hash": cache.eval_data_hash,
+    }
 
 
 class _Kept(Sequence[Block]):
     """Blocks of half-data models, read from the store at each look."""
 
-    def __init__(self, maker: Maker, keys: Sequence[str]) -> None:
-        self._maker, self._keys = maker, list(keys)
+    def __init__(self, cache: ModelCache, keys: Sequence[str]) -> None:
+        self._cache, self._keys = cache, list(keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __getitem__(self, place):  # type: ignore[override]
-        return self._maker.kept(self._keys[place]).tensors
+        return self._cache.kept(self._keys[place]).tensors

@@ -45,7 +45,7 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Halves:
+class HalfDataModels:
     """Half-data models of one recipe.
 
     Args:
@@ -73,7 +73,7 @@ class Halves:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def first(self, count: int) -> "Halves":
+    def first(self, count: int) -> "HalfDataModels":
         """These, as if only the first `count` models were there; 0 takes all.
 
         Raises:
@@ -85,9 +85,9 @@ class Halves:
             raise BadInput(
                 f"an attribution from {count} half-data models, where there are {len(self)}",
                 expected=f"from 1 to {len(self)}, or 0 for all",
-                cure="lower it, or make more with --half-models",
+                fix="lower it, or make more with --half-models",
             )
-        return Halves(First(self.blocks, count), self.present, self.centred)
+        return HalfDataModels(First(self.blocks, count), self.present, self.centred)
 
     def memberships(self, rows: Tensor) -> Tensor:
         """(models, rows) float64: 1 where a model was trained on a row."""
@@ -144,7 +144,7 @@ class Halves:
             raise BadInput(
                 f"row {unknown[0].item()} was in no half-data model ({len(unknown)} such)",
                 expected="rows that were present when the attribution was fitted",
-                cure="fit the attribution again",
+                fix="fit the attribution again",
             )
 
     def _outputs(self, block: Block, split: str, rows: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from sklearn.linear_model import lasso_path
 from torch import Tensor
 
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.engine.shifted import Change
 from expunge.errors import BadInput
 
@@ -32,7 +32,7 @@ LONG = 60.0  # seconds that are told beforehand
 class Lasso:
     """Predicts by a lasso on memberships, output by output."""
 
-    halves: Halves
+    halves: HalfDataModels
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
         """See `Attribution`."""
@@ -49,7 +49,7 @@ class Lasso:
             raise BadInput(
                 f"a lasso from {len(self.halves)} half-data models",
                 expected=f"at least {FEWEST}: every tenth one chooses its strength",
-                cure="make more; some hundreds predict well",
+                fix="make more; some hundreds predict well",
             )
         column = torch.full((len(self.halves.present),), -1)
         column[self._present] = torch.arange(len(self._present))

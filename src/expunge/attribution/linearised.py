@@ -18,7 +18,7 @@ from functools import cached_property
 from torch import Tensor
 
 from expunge.attribution.damping import Travel, damping_of, sample_of, travel
-from expunge.attribution.weight_step import Stepped, following
+from expunge.attribution.weight_step import WeightStepAttribution, prediction_cost
 from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
@@ -32,7 +32,7 @@ SERVED_BY = "use --attribution trak, or one made from half-data models, such as 
 
 
 @dataclass(frozen=True)
-class Linearised(Stepped):
+class Linearised(WeightStepAttribution):
     """Predicts, for each of some trained models, its own change.
 
     Args:
@@ -67,11 +67,11 @@ class Linearised(Stepped):
                 f"iterations={self.iterations}, rounds={self.rounds}, curvature={self.curvature}",
                 expected="a finite damping above 0, samples and rounds of at least 1, iterations "
                 f"of at least 0, curvature one of {', '.join(CURVATURES)}",
-                cure="correct the setting",
+                fix="correct the setting",
             )
 
     def steps(self, forget: Tensor) -> list[Weights]:
-        """See `Stepped`.
+        """See `WeightStepAttribution`.
 
         Raises:
             BadInput: rows that were not trained on, or nothing left of them; a model that has no
@@ -86,7 +86,7 @@ class Linearised(Stepped):
         solved = LeaveOut(1.0, self.iterations, self.rounds).price(
             len(problem.forget), self._sampled(problem)
         )
-        return solved + self._sizing() + following(rows)
+        return solved + self._sizing() + prediction_cost(rows)
 
     def _sizing(self) -> Cost:
         """What the damping reads; a problem that implies none is refused before it is run."""

@@ -55,7 +55,7 @@ class MarginFeatures:
             raise BadInput(
                 f"TRAK for a task of kind '{kind}'",
                 expected="classification or regression, whose loss depends on the margin alone",
-                cure="predict with half-data models",
+                fix="predict with half-data models",
             )
         device = next(iter(point.weights.values())).device
         projection = Projection.draw(point.size, dimension, draws, device)
@@ -119,7 +119,7 @@ class MarginFeatures:
                 f"{len(matrix)} features of {count} rows with damping {damping:g}: their matrix "
                 "has no inverse",
                 expected="damping above 0, or fewer features than rows",
-                cure="leave damping out for the default, or lower the dimension",
+                fix="leave damping out for the default, or lower the dimension",
             )
         moved = self.projection.up(torch.cholesky_solve(pull[:, None], factor).squeeze(-1))
         return unflattened(moved, point.weights)
@@ -137,6 +137,6 @@ def _margins(point: Point, rows: Tensor) -> Tensor:
         raise BadInput(
             "a model whose margins are NaN or infinite",
             expected="finite numbers",
-            cure="look for a model whose training diverged, and train it again",
+            fix="look for a model whose training diverged, and train it again",
         )
     return margins

@@ -9,11 +9,11 @@ from typing import Any
 from expunge.attribution.attribution import Attribution
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.difference import Difference
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
 from expunge.attribution.ridge import Ridge
-from expunge.attribution.size_correction import TwoSizes
+from expunge.attribution.size_correction import SizeCorrection
 from expunge.attribution.split_half import PROBED
 from expunge.attribution.trak import Trak
 from expunge.engine.cost import Cost
@@ -63,7 +63,7 @@ def parse(named: str) -> tuple[str, dict[str, Any]]:
         raise BadInput(
             f"unknown attribution '{kind}'{nearest(kind, KINDS)}",
             expected=f"one of {', '.join(KINDS)}, or a file of `expunge attribute`",
-            cure="correct the name, or the path",
+            fix="correct the name, or the path",
         )
     known = settings_of(kind)
     chosen: dict[str, Any] = {}
@@ -73,20 +73,20 @@ def parse(named: str) -> tuple[str, dict[str, Any]]:
             raise BadInput(
                 f"attribution '{kind}' has no setting '{name}'{nearest(name, known)}",
                 expected=f"one of {', '.join(known)}" if known else "no settings at all",
-                cure=f"write e.g. {kind}:{next(iter(known), 'NAME')}=VALUE, or leave it out",
+                fix=f"write e.g. {kind}:{next(iter(known), 'NAME')}=VALUE, or leave it out",
             )
         if name in chosen:
             raise BadInput(
                 f"setting '{name}' of attribution '{kind}' is named twice",
                 expected="each setting once",
-                cure=f"leave out {name}={value} or the other",
+                fix=f"leave out {name}={value} or the other",
             )
         try:
             chosen[name] = int(value) if isinstance(known[name], int) else float(value)
         except ValueError:
             whole = "a whole number" if isinstance(known[name], int) else "a number"
             raise BadInput(
-                f"{name}={value} of attribution '{kind}'", expected=whole, cure="correct it"
+                f"{name}={value} of attribution '{kind}'", expected=whole, fix="correct it"
             ) from None
     return kind, chosen
 
@@ -127,7 +127,7 @@ def price(named: str, problem: Problem, rows: int) -> Cost:
     if kind != COMBINED:
         return OWN[kind](problem, nothing, **chosen).price(rows)  # type: ignore[attr-defined]
     rows += len(problem.forget) + min(PROBED, len(problem.retain))
-    return TwoSizes(problem, nothing, **chosen).price(rows)
+    return SizeCorrection(problem, nothing, **chosen).price(rows)
 
 
 def whole_table(named: str) -> bool:
@@ -142,7 +142,7 @@ def damped(named: str) -> bool:
 
 
 def attributor(
-    named: str, problem: Problem, models: Ensemble | None, halves: Halves | None, seed: int
+    named: str, problem: Problem, models: Ensemble | None, halves: HalfDataModels | None, seed: int
 ) -> Attribution:
     """An attribution by name; what it does not need may be None."""
     kind, chosen = parse(named)
@@ -157,4 +157,4 @@ def attributor(
     if kind == DATAMODELS:
         return Datamodels(halves, **chosen)
     assert models is not None, "checked by the api: it predicts for models"
-    return Datamodels(halves, TwoSizes(problem, models, seed=seed, **chosen))
+    return Datamodels(halves, SizeCorrection(problem, models, seed=seed, **chosen))

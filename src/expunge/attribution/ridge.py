@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.engine.shifted import Change
 from expunge.rng import Draws
 
@@ -27,7 +27,7 @@ COLUMNS = 4096  # rows whose memberships are float64 at a time
 class Ridge:
     """Predicts by ridge regression on memberships."""
 
-    halves: Halves
+    halves: HalfDataModels
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
         """See `Attribution`; the standard error is the noise, shrinkage is not in it."""

@@ -10,7 +10,7 @@ LEAST, MOST = 0.5, 1.0  # r: effects are one to two times as large in half-data 
 OTHERS, FORGOTTEN = 0.5, 0.75  # r of other rows, and of the forgotten ones where nothing tells it
 
 
-class Trust(NamedTuple):
+class Shrinkage(NamedTuple):
     """How one group of rows is predicted; the letters are those of `datamodels`."""
 
     difference: float  # k, in [0, 1]
@@ -18,7 +18,7 @@ class Trust(NamedTuple):
     at_most: float  # k, as far as chance allows
 
 
-def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
+def shrinkage_factor(found: Estimates, half: Tensor, size: float) -> Shrinkage:
     """How far to trust what half-data models say of one group of rows, judged on its probe.
 
     Args:
@@ -30,10 +30,10 @@ def trust_in(found: Estimates, half: Tensor, size: float) -> Trust:
     first, second = found.halves - half
     both = float(((first + second) / 2).square().sum())
     if not both:
-        return Trust(0.0, size, 0.0)
+        return Shrinkage(0.0, size, 0.0)
     repeated, chance = float((first * second).sum()), found.by_chance
     low, high = (min(1.0, max(0.0, (repeated + by) / both)) for by in (-chance, chance))
-    return Trust(low, size, high)
+    return Shrinkage(low, size, high)
 
 
 def size_of(own: Tensor, half: Tensor) -> float:

@@ -46,7 +46,7 @@ class Sizes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TwoSizes(Linearised):
+class SizeCorrection(Linearised):
     """Predicts as `Linearised` does, and tells what half-data models would say."""
 
     def sizes(self, forget: Tensor, asked: Mapping[str, Tensor]) -> dict[str, Sizes]:

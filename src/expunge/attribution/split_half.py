@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.difference import difference
-from expunge.attribution.half_data_models import Halves
+from expunge.attribution.half_data_models import HalfDataModels
 from expunge.engine.shifted import Change
 from expunge.rng import Draws
 
@@ -46,7 +46,7 @@ class Probe(NamedTuple):
     estimates: Estimates
 
 
-class Repeats(NamedTuple):
+class SplitHalf(NamedTuple):
     """What half-data models say of one forget set."""
 
     forget: Tensor  # sorted
@@ -54,7 +54,7 @@ class Repeats(NamedTuple):
     probes: Mapping[str, Probe]
 
 
-def repeats(halves: Halves, forget: Tensor, shuffles: int) -> Repeats:
+def repeats(halves: HalfDataModels, forget: Tensor, shuffles: int) -> SplitHalf:
     """Measure what these models say of a forget set.
 
     Args:
@@ -82,7 +82,7 @@ def repeats(halves: Halves, forget: Tensor, shuffles: int) -> Repeats:
         own = forgotten(split, probed[split], forget)
         estimates = Estimates(whole, torch.stack([first, second]), dealt)
         probes[split] = Probe(probed[split], own, estimates)
-    return Repeats(forget, differences, probes)
+    return SplitHalf(forget, differences, probes)
 
 
 def forgotten(split: str, rows: Tensor, forget: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def weightings(inside: Tensor, shuffles: int) -> Tensor:
     return torch.cat(found)
 
 
-def _probed(halves: Halves, forget: Tensor, split: str) -> Tensor:
+def _probed(halves: HalfDataModels, forget: Tensor, split: str) -> Tensor:
     """The forgotten rows, and some others at random."""
     if split == "train":
         others = halves.present.clone()

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from expunge.attribution.margin_features import MarginFeatures
-from expunge.attribution.weight_step import Stepped, following
+from expunge.attribution.weight_step import WeightStepAttribution, prediction_cost
 from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.errors import BadInput
@@ -42,7 +42,7 @@ SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe
 
 
 @dataclass(frozen=True)
-class Trak(Stepped):
+class Trak(WeightStepAttribution):
     """Predicts by TRAK, for each of some trained models, its own change.
 
     Args:
@@ -67,7 +67,7 @@ class Trak(Stepped):
             raise BadInput(
                 f"TRAK with dimension={self.dimension} and damping={self.damping}",
                 expected="a dimension of at least 1, and a finite damping of at least 0",
-                cure="leave both out for the defaults",
+                fix="leave both out for the defaults",
             )
 
     @cached_property
@@ -95,10 +95,10 @@ class Trak(Stepped):
         Fused kernels that have no forward derivative take C backward passes a row.
         """
         present, forget = len(self.problem.present_rows), len(self.problem.forget)
-        return Cost(2 * present + forget, present + forget) + following(rows)
+        return Cost(2 * present + forget, present + forget) + prediction_cost(rows)
 
     def reads(self) -> int:
-        """See `Stepped`; margins are read apart from their gradients."""
+        """See `WeightStepAttribution`; margins are read apart from their gradients."""
         return self.price(0).forward_rows
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:

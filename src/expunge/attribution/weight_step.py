@@ -18,7 +18,7 @@ from expunge.problem import Problem
 
 
 @dataclass(frozen=True)
-class Stepped(ABC):
+class WeightStepAttribution(ABC):
     """Predicts, for each of some trained models, its own change; a subclass finds the steps.
 
     The standard error is how far following goes wrong: the distance between z + J d and the
@@ -98,7 +98,7 @@ class Stepped(ABC):
         """The change of one model's weights when the problem's rows are forgotten."""
 
 
-def following(rows: int) -> Cost:
+def prediction_cost(rows: int) -> Cost:
     """What a prediction for so many rows reads of one model, once its step is known."""
     return Cost(4 * rows)  # the tangent of a forward pass costs as much as two more
 

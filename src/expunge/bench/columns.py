@@ -84,7 +84,7 @@ class Reader:
             raise BadInput(
                 f"there is no {path}",
                 expected=f"the folder of a benchmark, with {FILE} and bench.json",
-                cure="give the folder that `expunge bench --out` wrote",
+                fix="give the folder that `expunge bench --out` wrote",
             )
         try:
             self._file = parquet.ParquetFile(path)
@@ -112,7 +112,7 @@ class Reader:
         return BadInput(
             f"{self._path} is damaged ({first_line(error)})",
             expected="the Parquet file that `expunge bench` wrote",
-            cure="fetch it again, or run its config again; what the store holds is not made anew",
+            fix="fetch it again, or run its config again; what the store holds is not made anew",
         )
 
     def _answers(self, columns: dict[str, np.ndarray], own: np.ndarray) -> Answers:
@@ -147,6 +147,6 @@ def _pyarrow() -> tuple[Any, Any]:
         raise BadInput(
             "pyarrow is not installed, in whose format benchmarks are kept",
             expected="the extra `bench`",
-            cure="pip install 'expunge[bench]'",
+            fix="pip install 'expunge[bench]'",
         ) from error
     return pyarrow, pyarrow.parquet

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.api.collect_outputs import Failed, Observed, Said, jobs, result_of, run_jobs
+from expunge.api.collect_outputs import (
+    Failed,
+    MethodOutputs,
+    OutputBlocks,
+    jobs,
+    result_of,
+    run_jobs,
+)
 from expunge.api.provenance import cost_facts
 from expunge.bench.answers import Cell
 from expunge.bench.config import Config
@@ -22,7 +29,7 @@ class Entry:
 
     facts: dict[str, Any]
     here: Round
-    outputs: Said
+    outputs: OutputBlocks
 
     def cell(self) -> Cell:
         """Its answers on the judged groups."""
@@ -51,10 +58,10 @@ def judge(
                     by_settings.setdefault(str(settings(method)), (method, []))[1].append(rule)
             wanted += [(here, entry.label, *found) for found in by_settings.values()]
     todo = [
-        jobs(here.maker, here.panel, method, config.members, here.predictions)
+        jobs(here.cache, here.panel, method, config.members, here.predictions)
         for here, _, method, _ in wanted
     ]
-    run_jobs(judged[0].maker.workshop, [job for own in todo for job in own], tolerant=True)
+    run_jobs(judged[0].cache.runtime, [job for own in todo for job in own], tolerant=True)
     entries, failed = [], []
     for here in judged:
         entries += _references(here)
@@ -86,7 +93,9 @@ def _references(here: Round) -> list[Entry]:
     ]
 
 
-def _entry(here: Round, label: str, method: Method, rules: list[str], result: Observed) -> Entry:
+def _entry(
+    here: Round, label: str, method: Method, rules: list[str], result: MethodOutputs
+) -> Entry:
     facts = _facts(here, label, rules, settings(method), cost_facts(result.cost, here.problem))
     more = {
         "relearning": _curves(result.outputs),
@@ -113,6 +122,6 @@ def _nothing(here: Round) -> dict[str, Any]:
     return cost_facts(Cost(), here.problem)
 
 
-def _curves(outputs: Said) -> list[list[float]] | None:
+def _curves(outputs: OutputBlocks) -> list[list[float]] | None:
     found = outputs.whole("relearning")
     return None if found is None else found.tolist()

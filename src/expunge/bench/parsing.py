@@ -33,12 +33,12 @@ def read(path: Path) -> Config:
             trials, settings that their method refuses.
     """
     if not path.is_file():
-        raise BadInput(f"there is no file {path}", expected="a TOML file", cure="check the path")
+        raise BadInput(f"there is no file {path}", expected="a TOML file", fix="check the path")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{path} is no TOML ({error})", expected="key = value", cure="correct that line"
+            f"{path} is no TOML ({error})", expected="key = value", fix="correct that line"
         ) from error
     return parse(content, str(path))
 
@@ -75,7 +75,7 @@ def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
     given = f"a [[forget]] of {where}"
     for key in ("name", "kind"):
         if key not in entry:
-            raise BadInput(f"{given} without `{key}`", expected="name and kind", cure="add it")
+            raise BadInput(f"{given} without `{key}`", expected="name and kind", fix="add it")
     _check_words([entry["kind"]], KINDS, f"kind of {given}")
     rest = {k: v for k, v in entry.items() if k not in ("name", "kind")}
     return ForgetSet(entry["name"], entry["kind"], rest)
@@ -120,7 +120,7 @@ def _stopping(
         raise BadInput(
             f"{given} with members = {content.get('members', 1)}",
             expected=f"more than {MIN_ORACLES} oracles, for a spread of each row and its null",
-            cure="raise members, or leave [stopping] out",
+            fix="raise members, or leave [stopping] out",
         )
     return Stopping(tuple(entry["methods"]), entry.get("forget", names[0]))
 
@@ -133,13 +133,13 @@ def _check_trials(config: Config, where: str) -> None:
             raise BadInput(
                 f"{entry.label} of {where} has {entry.size} settings to try",
                 expected=f"at least {allowed}, the number of trials of every method",
-                cure="add values to its lists, or lower trials",
+                fix="add values to its lists, or lower trials",
             )
         if entry.size > 1 and config.tuning is None:
             raise BadInput(
                 f"{entry.label} of {where} has lists of values, and there is no [tuning]",
                 expected="one value a setting, or a [tuning] table with trials and seed",
-                cure="add [tuning]",
+                fix="add [tuning]",
             )
 
 
@@ -151,7 +151,7 @@ def _check_judges(config: Config, where: str) -> None:
             f"[tuning] of {where} with the judged seed {tuning.seed}, members = {config.members}",
             expected=f"a seed that is not judged, or at least {SECOND} members: then there are two "
             "groups of retrained models, one to choose and one to judge",
-            cure="give tuning.seed another value, e.g. 100",
+            fix="give tuning.seed another value, e.g. 100",
         )
 
 
@@ -161,7 +161,7 @@ def _tables(content: Mapping[str, Any], key: str, where: str) -> list[Mapping[st
         raise BadInput(
             f"`{key}` of {where} is a {type(found).__name__}",
             expected=f"one [[{key}]] table or more",
-            cure=f"write [[{key}]] with two brackets",
+            fix=f"write [[{key}]] with two brackets",
         )
     return found
 
@@ -174,14 +174,14 @@ def _require(
             raise BadInput(
                 f"{given} has an unknown key '{key}'{nearest(key, known)}",
                 expected=f"one of {', '.join(known)}",
-                cure="correct the key; docs/bench.md explains each one",
+                fix="correct the key; docs/bench.md explains each one",
             )
     for key in needed:
         if key not in entry:
             raise BadInput(
                 f"{given} has no `{key}`",
                 expected=f"at least {', '.join(needed)}",
-                cure="add it; docs/bench.md has an example",
+                fix="add it; docs/bench.md has an example",
             )
 
 
@@ -196,7 +196,7 @@ def _check_types(entry: Mapping[str, Any], types: Mapping[str, Any], given: str)
             raise BadInput(
                 f"`{key}` of {given} is {value!r}",
                 expected=" or ".join(WORDS[kind] for kind in kinds) + enough,
-                cure="correct the value; docs/bench.md explains each key",
+                fix="correct the value; docs/bench.md explains each key",
             )
 
 
@@ -206,7 +206,7 @@ def _check_words(words: Any, known: Any, given: str) -> None:
             raise BadInput(
                 f"{given}: '{word}'{nearest(word, known)}",
                 expected=f"one of {', '.join(known)}",
-                cure="correct the word",
+                fix="correct the word",
             )
 
 
@@ -216,5 +216,5 @@ def _check_distinct(names: list[str], given: str) -> None:
         raise BadInput(
             f"{given}: '{twice[0]}' is there twice",
             expected="distinct names",
-            cure="give one of them a `label` (methods) or another `name` (forget sets)",
+            fix="give one of them a `label` (methods) or another `name` (forget sets)",
         )

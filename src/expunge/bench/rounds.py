@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.api.collect_outputs import Said, observe
+from expunge.api.collect_outputs import OutputBlocks, collect_outputs
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
@@ -17,41 +17,41 @@ from expunge.bench.answers import GROUPS, Cell, answers
 from expunge.bench.config import SECOND, Config, ForgetSet
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import build
 from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.training.from_recipe import untrained
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.zoo.data_folder import data_file
 
 
 @dataclass(frozen=True)
 class Round:
-    """A forget set with a seed; its models are those of `maker`.
+    """A forget set with a seed; its models are those of `cache`.
 
     Attributes:
         config: of the benchmark.
         forget_set: which rows are forgotten.
-        maker: makes and keeps the models, with this round's seed.
+        cache: makes and keeps the models, with this round's seed.
         fitted: the attribution, where some method needs it.
     """
 
     config: Config
     forget_set: ForgetSet
-    maker: Maker
+    cache: ModelCache
     fitted: Fit | None
 
     @property
     def seed(self) -> int:
         """Of the models, the methods and a random forget set."""
-        return self.maker.workshop.seed
+        return self.cache.runtime.seed
 
     @property
     def problem(self) -> Problem:
         """With the rows to forget."""
-        return self.maker.problem
+        return self.cache.problem
 
     @cached_property
     def panel(self) -> Panel:
@@ -77,9 +77,9 @@ class Round:
         return emptied_classes(self.problem)
 
     @cached_property
-    def seen(self) -> dict[str, Said]:
+    def seen(self) -> dict[str, OutputBlocks]:
         """What originals and oracles say on the panel, by role."""
-        return observe(self.maker, self.panel, self.roles)
+        return collect_outputs(self.cache, self.panel, self.roles)
 
     @property
     def roles(self) -> dict[str, int]:
@@ -95,15 +95,15 @@ class Round:
 
     def blank(self, members: range) -> Tensor:
         """Outputs of untrained models on the forgotten rows, (members, rows, C)."""
-        device = self.maker.workshop.device
+        device = self.cache.runtime.device
         found = []
         for seed in Draws((self.seed, "untrained")).of(members).seeds():
-            module = untrained(self.problem, self.maker.template, seed)
+            module = untrained(self.problem, self.cache.template, seed)
             models = Ensemble.of(module).to(device)
             found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
         return torch.cat(found)
 
-    def judged(self, outputs: Said) -> Cell:
+    def judged(self, outputs: OutputBlocks) -> Cell:
         """Answers as they are judged: the test rows are test rows."""
         blocks = ({group: block[group] for group in GROUPS} for block in outputs)
         untrained = self.blank if "ZRF" in self.config.metrics else None
@@ -114,7 +114,7 @@ class Round:
         """What trials are compared with: of originals and oracles, as settings are chosen by."""
         return {role: self.tuned(said) for role, said in self.seen.items()}
 
-    def tuned(self, outputs: Said) -> Cell:
+    def tuned(self, outputs: OutputBlocks) -> Cell:
         """Answers as settings are chosen by: validation rows stand in the place of test rows."""
         blocks = ({**{g: b[g] for g in GROUPS}, "test": b["validation"]} for b in outputs)
         targets = {
@@ -126,21 +126,21 @@ class Round:
 
     def training_cost(self) -> Cost:
         """What one retraining was counted to cost."""
-        keys = self.maker.keys("oracle", self.config.members)
-        return Cost(**self.maker.kept(keys[0]).facts["cost"])
+        keys = self.cache.keys("oracle", self.config.members)
+        return Cost(**self.cache.kept(keys[0]).facts["cost"])
 
 
-def halves(maker: Maker, count: int) -> tuple[Tensor, Tensor]:
+def halves(cache: ModelCache, count: int) -> tuple[Tensor, Tensor]:
     """Half-data models' memberships and margins on train rows, as forget sets are built from."""
-    found, train = fit(maker, count).halves, maker.problem.train
+    found, train = fit(cache, count).halves, cache.problem.train
     inside = found.memberships(torch.arange(len(train))).bool()
     panel = Panel({"train": torch.arange(len(train))})
-    targets, kind = panel.targets(maker.problem)["train"], maker.problem.task.kind
+    targets, kind = panel.targets(cache.problem)["train"], cache.problem.task.kind
     return inside, torch.cat([margins(block["train"], targets, kind) for block in found.blocks])
 
 
 def rounds(
-    config: Config, base: Problem, workshop: Workshop, seeds: tuple[int, ...], fitted: Fit | None
+    config: Config, base: Problem, runtime: Runtime, seeds: tuple[int, ...], fitted: Fit | None
 ) -> list[Round]:
     """Every forget set with every one of these seeds; attribution serves them all.
 
@@ -151,7 +151,7 @@ def rounds(
     for forget_set in config.forget:
         needs = forget_set.kind == "memorised" or forget_set.settings.get("of") == "attribution"
         if needs and known is None:
-            known = halves(Maker(base, workshop), config.half_models)
+            known = halves(ModelCache(base, runtime), config.half_models)
         for seed in seeds:
             rows = build(
                 forget_set.kind,
@@ -160,8 +160,8 @@ def rounds(
                 margins_of_halves=known if needs else None,
                 **_settings(forget_set),
             )
-            maker = Maker(base.forgetting(rows), replace(workshop, seed=seed))
-            made.append(Round(config, forget_set, maker, fitted))
+            cache = ModelCache(base.forgetting(rows), replace(runtime, seed=seed))
+            made.append(Round(config, forget_set, cache, fitted))
     return made
 
 

@@ -21,19 +21,19 @@ from expunge.bench.scored import scored
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import METHODS, settings
 from expunge.problem import Problem
-from expunge.store.checksummed import write_sealed
-from expunge.store.locks import alone
-from expunge.training.model_cache import Maker, make_all
+from expunge.store.checksummed import write_checksummed
+from expunge.store.locks import exclusive
+from expunge.training.model_cache import ModelCache, make_all
 
 
 def run(
     config: Config,
     base: Problem,
     out: Path,
-    workshop: Workshop,
+    runtime: Runtime,
     *,
     command: str = "",
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def run(
         config: what to run.
         base: the problem, with a recipe and without rows to forget.
         out: folder of the results.
-        workshop: store, processes, device; seeds come from the config.
+        runtime: store, processes, device; seeds come from the config.
         command: what repeats this run.
 
     Returns:
@@ -58,15 +58,15 @@ def run(
         raise BadInput(
             f"a benchmark of a {base.task.kind}",
             expected="a classification: its metrics are shares of rows answered rightly",
-            cure="use `expunge audit`, which also judges regressions",
+            fix="use `expunge audit`, which also judges regressions",
         )
     store.require_writable(out)
-    require_recipe_fit(Maker(base, workshop))
-    fitted = _attribution(config, base, workshop)
-    judged = rounds(config, base, workshop, config.seeds, fitted)
-    tuned = _tuning_rounds(config, base, workshop, judged, fitted)
+    require_recipe_fit(ModelCache(base, runtime))
+    fitted = _attribution(config, base, runtime)
+    judged = rounds(config, base, runtime, config.seeds, fitted)
+    tuned = _tuning_rounds(config, base, runtime, judged, fitted)
     _make(config, [*judged, *(here for here in tuned if here not in judged)])
-    require_trained_fit(judged[0].maker, config.members)
+    require_trained_fit(judged[0].cache, config.members)
     trials = run_trials(tuned, config.contestants)
     chosen = _chosen(config, trials)
     looks = _stopping(config, judged, chosen)
@@ -78,7 +78,7 @@ def run(
             {
                 "forget_set": here.forget_set.name,
                 "seed": here.seed,
-                **problem_facts(here.problem, workshop.progress),
+                **problem_facts(here.problem, runtime.progress),
             }
             | {"emptied": here.emptied.tolist()}
             for here in judged
@@ -88,50 +88,50 @@ def run(
         "failed": failed,
         "run": run_facts(command, config.seeds[0], perf_counter() - start),
     }
-    with alone(out):
+    with exclusive(out):
         if looks is not None:
             store.write_tensors(out / stopping.FILE, looks)
-        with Writer(out) as writer, bar("Reading rows", len(entries), workshop.progress) as advance:
+        with Writer(out) as writer, bar("Reading rows", len(entries), runtime.progress) as advance:
             for entry in entries:
                 writer.write(entry.cell())
                 advance(1)
-        found = scored(content, Reader(out), looks, progress=workshop.progress)
-        write_sealed(out / "bench.json", found)
+        found = scored(content, Reader(out), looks, progress=runtime.progress)
+        write_checksummed(out / "bench.json", found)
     return found
 
 
-def _attribution(config: Config, base: Problem, workshop: Workshop) -> Fit | None:
+def _attribution(config: Config, base: Problem, runtime: Runtime) -> Fit | None:
     """Half-data models, of the first seed; they serve every forget set."""
     trials = config.tuning.trials if config.tuning else 1
     tried = [m for entry in config.contestants for m in entry.trials(trials)]
     if not any(needs_halves(method) for method in tried):
         return None
-    own = replace(workshop, seed=config.seeds[0])
-    return fit(Maker(base, own), config.half_models)
+    own = replace(runtime, seed=config.seeds[0])
+    return fit(ModelCache(base, own), config.half_models)
 
 
 def _tuning_rounds(
-    config: Config, base: Problem, workshop: Workshop, judged: list[Round], fitted: Fit | None
+    config: Config, base: Problem, runtime: Runtime, judged: list[Round], fitted: Fit | None
 ) -> list[Round]:
     if config.tuning is None:
         return [here for here in judged if here.seed == config.seeds[0]]
     if config.tuning.seed in config.seeds:
         return [here for here in judged if here.seed == config.tuning.seed]
-    return rounds(config, base, workshop, (config.tuning.seed,), fitted)
+    return rounds(config, base, runtime, (config.tuning.seed,), fitted)
 
 
 def _make(config: Config, everything: list[Round]) -> None:
     taught = any("teachers" in METHODS[entry.name].needs for entry in config.contestants)
     teachers = {"teacher": config.members} if taught else {}
-    make_all([(here.maker, {**here.roles, **teachers}) for here in everything])
+    make_all([(here.cache, {**here.roles, **teachers}) for here in everything])
 
 
 def _chosen(config: Config, trials: Trials) -> Chosen:
     chosen: Chosen = {}
     for (name, label), found in trials.items():
         for rule in config.rules:
-            alone = found[0] if len(found) == 1 and not found[0].why else None
-            trial = alone if rule == "fixed" else best(found, rule)
+            exclusive = found[0] if len(found) == 1 and not found[0].why else None
+            trial = exclusive if rule == "fixed" else best(found, rule)
             chosen[name, label, rule] = trial.method if trial else None
     return chosen
 

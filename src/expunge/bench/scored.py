@@ -14,7 +14,7 @@ from expunge.bench.content import ORACLE, ORIGINAL
 from expunge.bench.scores import Judge, scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
-from expunge.store.checksummed import read_sealed
+from expunge.store.checksummed import read_checksummed
 
 KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 
@@ -41,7 +41,7 @@ def scored(
         raise BadInput(
             f"{len(content['cells'])} cells in bench.json, {len(reader)} in answers.parquet",
             expected="the same number",
-            cure="keep the two files of one run together",
+            fix="keep the two files of one run together",
         )
     names = tuple(content["config"]["metrics"])
     emptied = {(f["forget_set"], f["seed"]): f["emptied"] for f in content["forget_sets"]}
@@ -123,10 +123,10 @@ def load(folder: Path, *, sealed: bool = True) -> dict[str, Any]:
     path = folder / "bench.json"
     if not path.is_file():
         raise BadInput(
-            f"there is no {path}", expected="the folder of a benchmark", cure="check the path"
+            f"there is no {path}", expected="the folder of a benchmark", fix="check the path"
         )
     try:
-        content = read_sealed(path, check=sealed)
+        content = read_checksummed(path, check=sealed)
     except ValueError as error:
         raise _damaged(path, f"is damaged ({error})") from error
     lacking = [key for key in KEYS if key not in content]
@@ -134,7 +134,7 @@ def load(folder: Path, *, sealed: bool = True) -> dict[str, Any]:
         raise BadInput(
             f"{path} has no '{lacking[0]}'",
             expected="bench.json of this version",
-            cure="run its config again; what the store holds is not made anew",
+            fix="run its config again; what the store holds is not made anew",
         )
     return content
 
@@ -143,5 +143,5 @@ def _damaged(path: Path, what: str) -> BadInput:
     return BadInput(
         f"{path} {what}",
         expected="bench.json as it was written",
-        cure="restore it, or run its config again; what the store holds is not made anew",
+        fix="restore it, or run its config again; what the store holds is not made anew",
     )

@@ -22,7 +22,7 @@ from expunge.bench.answers import Cell
 from expunge.bench.rounds import Round
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, Method
+from expunge.methods import Method, MethodInputs
 
 FILE = "stopping.safetensors"  # beside answers.parquet
 POINTS = 40  # looks kept of a run, at least, where it has as many steps
@@ -40,12 +40,12 @@ def watched(here: Round, methods: Mapping[str, Method]) -> dict[str, Tensor]:
     """
     found = {}
     for label, method in methods.items():
-        job = jobs(here.maker, here.panel, method, here.config.members, here.predictions)[0]
+        job = jobs(here.cache, here.panel, method, here.config.members, here.predictions)[0]
         key = store.key("watched", job=job.key, points=POINTS)
-        if here.maker.workshop.store.load(key) is None:
+        if here.cache.runtime.store.load(key) is None:
             steps, seen = _looked(here, label, job)
-            here.maker.workshop.store.save(key, {"steps": steps, "margins": seen}, {})
-        tensors = here.maker.kept(key).tensors
+            here.cache.runtime.store.save(key, {"steps": steps, "margins": seen}, {})
+        tensors = here.cache.kept(key).tensors
         found |= {label: tensors["margins"], f"{label} steps": tensors["steps"]}
     return found
 
@@ -59,7 +59,7 @@ def read(folder: Path) -> dict[str, Tensor]:
         raise BadInput(
             f"{path} is missing or damaged ({error})",
             expected="what was seen while methods ran, for the stopping-time figure",
-            cure="give the whole folder that `expunge bench --out` wrote",
+            fix="give the whole folder that `expunge bench --out` wrote",
         ) from error
 
 
@@ -114,13 +114,13 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
     teachers = _first(here, job.teacher, job) if job.teacher else None
     models = _first(here, job.original, job)
     change = job.prediction and job.prediction.on(models)
-    given = Given(change, teachers, watch=look, history=job.history)
+    given = MethodInputs(change, teachers, watch=look, history=job.history)
     result = job.method(here.problem, models, given, seed=here.seed)
     if len(seen) < 2:
         raise BadInput(
             f"{label} for the stopping-time figure",
             expected="a method that descends step by step",
-            cure="name another method in [stopping], e.g. scrub or oracle-matching",
+            fix="name another method in [stopping], e.g. scrub or oracle-matching",
         )
     seen[last] = result.models.outputs(task, train, rows)[0]
     outputs = torch.stack(list(seen.values()))
@@ -130,5 +130,5 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
 
 def _first(here: Round, key: str, job: Job) -> Ensemble:
     """The first model of a block alone."""
-    block = here.maker.block(key, job.ids)
-    return Ensemble.of(next(block.modules()), job.ids[0]).to(here.maker.workshop.device)
+    block = here.cache.block(key, job.ids)
+    return Ensemble.of(next(block.modules()), job.ids[0]).to(here.cache.runtime.device)

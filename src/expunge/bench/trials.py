@@ -60,7 +60,7 @@ def run_trials(own: list[Round], contestants: tuple[Contestant, ...]) -> Trials:
             trials[key] = [_priced(here, method) for method in _methods(here, entry)]
     everything = [job for found in trials.values() for trial in found for job in trial.jobs]
     if everything:
-        run_jobs(own[0].maker.workshop, everything, tolerant=True)
+        run_jobs(own[0].cache.runtime, everything, tolerant=True)
     for here in own:
         for entry in contestants:
             for trial in trials[here.forget_set.name, entry.label]:
@@ -87,7 +87,7 @@ def _priced(here: Round, method: Method) -> Trial:
     if tuning and share > tuning.budget:
         return Trial(method, why=f"costs {share:.2f} of one retraining, above {tuning.budget:g}")
     return Trial(
-        method, jobs(here.maker, here.panel, method, here.config.members, here.predictions)
+        method, jobs(here.cache, here.panel, method, here.config.members, here.predictions)
     )
 
 

@@ -16,7 +16,7 @@ from expunge.cli.method_help import MethodHelp
 from expunge.cli.methods import methods
 from expunge.cli.store import store
 from expunge.cli.train import train
-from expunge.cli.unrolling import unrolling
+from expunge.cli.verification_error import verification_error
 from expunge.cli.verify import verify
 from expunge.errors import BadInput
 
@@ -33,7 +33,7 @@ app.command()(demo)
 anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(cls=MethodHelp, context_settings=anything)(forget)
 app.command()(train)
-app.command()(unrolling)
+app.command()(verification_error)
 app.command()(attribute)
 app.command()(audit)
 app.command()(bench)
@@ -63,5 +63,5 @@ def _tell(error: BadInput) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     console.print(f"Error: {error.given}.")
     console.print(f"  Expected: {error.expected}.")
-    console.print(f"  Cure:     {error.cure}.")
+    console.print(f"  Fix:     {error.fix}.")
     sys.exit(2)

@@ -23,14 +23,16 @@ def attribute(
     evaluate: bool = typer.Option(
         False, "--evaluate", help="Retrain without random sets and say how well it predicts."
     ),
-    sets: int = typer.Option(20, help="With --evaluate: how many sets are left out; at least 10."),
-    left_out: float = typer.Option(
+    num_sets: int = typer.Option(
+        20, help="With --evaluate: how many sets are left out; at least 10."
+    ),
+    set_fraction: float = typer.Option(
         0.1, help="With --evaluate: share of the rows that each set leaves out."
     ),
-    count: int = typer.Option(
+    set_size: int = typer.Option(
         None, help="With --evaluate: rows that each set leaves out, in the place of a share."
     ),
-    each: int = typer.Option(
+    models_per_set: int = typer.Option(
         5, help="With --evaluate: models retrained for each set; 5 x 21 by default."
     ),
     seed: int = typer.Option(0, help="Decides every random draw."),
@@ -52,37 +54,45 @@ def attribute(
 
     from expunge.api.attribute import attribute as fit
     from expunge.api.evaluate import evaluate as judge
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.cli.inputs import load_problem
     from expunge.training.from_recipe import retrain_units
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
-    workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
+    runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if evaluate:
         folder = Path("attribution") if out is None else out
-        size = ("--left-out", left_out) if count is None else ("--count", count)
-        command = replay(
+        size = ("--set-fraction", set_fraction) if set_size is None else ("--set-size", set_size)
+        command = shell_command(
             *("expunge", "attribute", "--evaluate", "--problem", problem, "--kind", kind),
-            *("--models", models, "--sets", sets, *size, "--each", each),
+            *(
+                "--models",
+                models,
+                "--num-sets",
+                num_sets,
+                *size,
+                "--models-per-set",
+                models_per_set,
+            ),
             *("--seed", seed, "--out", folder, "--store", store, "--device", device),
         )
         found = judge(
             asked,
             tuple(kind.split("+")),
             out=folder,
-            workshop=workshop,
-            sets=sets,
-            share=left_out,
-            count=count,
-            models=each,
+            runtime=runtime,
+            num_sets=num_sets,
+            set_fraction=set_fraction,
+            set_size=set_size,
+            models_per_set=models_per_set,
             half_models=models,
             command=command,
         )
         _print_evaluation(console, found, folder)
         return
     target = Path("attribution.zip") if out is None else out
-    made = fit(asked, out=target, workshop=workshop, kind=kind, models=models)
+    made = fit(asked, out=target, runtime=runtime, kind=kind, models=models)
     whole = retrain_units(asked)
     share = f", {made.count * made.one.row_units / whole:.3g} retrainings" if whole else ""
     console.print(

@@ -33,32 +33,34 @@ def audit(
 
     from expunge.api.audit import audit as judge
     from expunge.api.audit import audit_evidence
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.cli.inputs import load_problem, load_rows
     from expunge.errors import BadInput
     from expunge.report import table
 
     if evidence is not None:
-        command = replay("expunge", "audit", "--evidence", evidence, "--kind", kind, "--out", out)
+        command = shell_command(
+            "expunge", "audit", "--evidence", evidence, "--kind", kind, "--out", out
+        )
         judged = audit_evidence(evidence, out=out, kind=kind, command=command)
     elif problem is None or model is None or unlearned is None:
         named = {"--problem": problem, "--model": model, "--unlearned": unlearned}
         raise BadInput(
             f"{', '.join(flag for flag, value in named.items() if value is None)} not given",
             expected="--problem, --model and --unlearned, or --evidence",
-            cure="see `expunge audit --help`",
+            fix="see `expunge audit --help`",
         )
     else:
         asked, build = load_problem(problem)
         if rows is not None:
             asked = asked.forgetting(load_rows(rows, asked))
-        command = replay(
+        command = shell_command(
             *("expunge", "audit", "--problem", problem, "--model", model, "--unlearned", unlearned),
             *(("--rows", rows) if rows else ()),
             *("--oracles", oracles, "--seed", seed, "--out", out, "--store", store),
             *("--device", device),
         )
-        workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
+        runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
         judged = judge(
             asked,
             model,
@@ -66,7 +68,7 @@ def audit(
             oracles=oracles,
             out=out,
             seed=seed,
-            workshop=workshop,
+            runtime=runtime,
             device=device,
             build=build,
             command=command,

@@ -39,7 +39,7 @@ def bench(
 
     from rich.console import Console
 
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.bench.drawn import draw
     from expunge.bench.parsing import read
     from expunge.bench.run import run
@@ -53,7 +53,7 @@ def bench(
         content = load(out)
     elif config is None:
         raise BadInput(
-            "no config was given", expected="a TOML file, or --draw", cure="see docs/bench.md"
+            "no config was given", expected="a TOML file, or --draw", fix="see docs/bench.md"
         )
     else:
         asked = read(config)
@@ -61,16 +61,16 @@ def bench(
             base, _ = load_problem(asked.problem)
         else:
             base = problem(asked.problem, data, **asked.options)
-        workshop = placed(
+        runtime = placed(
             store or out / "store", device, jobs, backend, address, gpus_per_task, group=group
         )
-        command = replay(
+        command = shell_command(
             *("expunge", "bench", config, "--out", out),
             *(("--store", store) if store else ()),
             *(("--group", group) if group else ()),
             *(("--device", device) if device != "cpu" else ()),
         )
-        content = run(asked, base, out, workshop, command=command)
+        content = run(asked, base, out, runtime, command=command)
     written = draw(content, out)
     tables = next(path for path in written if path.name == "tables.md")
     console.print(tables.read_text(), markup=False, soft_wrap=True)

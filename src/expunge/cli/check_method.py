@@ -22,22 +22,22 @@ def check_method(
     from rich.console import Console
 
     from expunge.errors import BadInput, nearest
-    from expunge.methods.validate_class import faults
+    from expunge.methods.validate_class import validate_class
 
     for tool in ("pytest", "pytest_timeout"):
         if find_spec(tool) is None:
             raise BadInput(
                 f"{tool} is not installed",
                 expected="what the contract suite needs",
-                cure="run `pip install 'expunge[check]'`",
+                fix="run `pip install 'expunge[check]'`",
             )
     console = Console(highlight=False)
     kind = load_method(named)
-    wrong = faults(kind) or unknown_laws(kind)
+    wrong = validate_class(kind) or unknown_laws(kind)
     if wrong:
         console.print(f"[red]{named} is no method yet[/red]; the laws are tried when it is:")
         for fault in wrong:
-            console.print(f"- {fault.what}: {fault.cure}.", markup=False)
+            console.print(f"- {fault.what}: {fault.fix}.", markup=False)
         raise typer.Exit(1)
 
     from expunge.contract.check import check
@@ -48,7 +48,7 @@ def check_method(
             raise BadInput(
                 f"there is no law '{name}'{nearest(name, LAWS)}",
                 expected=f"one of {', '.join(LAWS)}",
-                cure="correct --law",
+                fix="correct --law",
             )
     with console.status(f"Trying the laws on {kind.name}: ten seconds or so"):
         verdicts = check(kind, law or LAWS)
@@ -86,7 +86,7 @@ def verdict_table(verdicts: list[Any]) -> Any:
         lines += [f"exempt: {verdict.exempt}"] if state == "exempt" else []
         if state == "broken":
             lines += [*verdict.broken[:3], *(["..."] if len(verdict.broken) > 3 else [])]
-            lines += [f"usual cure: {law.cure}"]
+            lines += [f"usual fix: {law.fix}"]
         style = STYLES[state]
         table.add_row(f"[{style}]{state}[/{style}]", verdict.law, escape("\n".join(lines)))
     return table
@@ -113,13 +113,13 @@ def load_method(named: str) -> Any:
         raise BadInput(
             f"there is no module '{error.name}'",
             expected="MODULE:CLASS as Python imports it, e.g. mypackage.mymethod:MyMethod",
-            cure="correct the name, install the package, or run this where it lies",
+            fix="correct the name, install the package, or run this where it lies",
         ) from None
     if name not in vars(loaded):
         raise BadInput(
             f"{module} has no '{name}'{nearest(name, vars(loaded))}",
             expected="the class of a method",
-            cure="correct the name",
+            fix="correct the name",
         )
     return vars(loaded)[name]
 

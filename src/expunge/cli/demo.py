@@ -31,21 +31,21 @@ def demo(
 
     from rich.console import Console
 
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.report import table
     from expunge.zoo.demo import run_demo
 
     start, console = perf_counter(), Console()
-    workshop = placed(
+    runtime = placed(
         out / "store", device, jobs, backend, address, gpus_per_task, seed=seed, group=group
     )
-    command = replay(
+    command = shell_command(
         *("expunge", "demo", "--out", out, "--members", members, "--seed", seed),
         *(("--half-models", half_models) if half_models != 1000 else ()),
         *(("--group", group) if group else ()),
         *(("--device", device) if device != "cpu" else ()),
     )
-    judged = run_demo(out, workshop, members=members, half_models=half_models, command=command)
+    judged = run_demo(out, runtime, members=members, half_models=half_models, command=command)
     console.print(table(judged, console.width))
     console.print(
         f"Took {perf_counter() - start:.0f} s. Open {out / 'report.html'} to read the report;"

@@ -48,7 +48,7 @@ def forget(
     from expunge.api.estimate import estimate as price
     from expunge.api.forget import as_module
     from expunge.api.forget import forget as run
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.cli.inputs import load_problem, load_rows, method_settings
     from expunge.methods import masked
     from expunge.methods import method as choose
@@ -57,14 +57,14 @@ def forget(
     asked, build = load_problem(problem)
     chosen = method_settings(context.args)
     numbers = load_rows(rows, asked)
-    workshop = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
+    runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if estimate:
         module, card = as_module(model, asked, build)
         question = after_card(asked, card).forgetting(numbers)
         found = price(
             question,
             module,
-            workshop,
+            runtime,
             half_models=half_models,
             budget=budget,
             method=masked(choose(method, **chosen), mask) if method else None,
@@ -73,7 +73,7 @@ def forget(
         _print_estimate(console, found)
         return
     require_free(out)
-    command = replay(
+    command = shell_command(
         *("expunge", "forget", "--problem", problem, "--model", model, "--rows", rows),
         *(("--method", method) if method else ()),
         *(("--budget", budget) if budget else ()),
@@ -89,7 +89,7 @@ def forget(
         numbers,
         method=method,
         seed=seed,
-        workshop=workshop,
+        runtime=runtime,
         device=device,
         half_models=half_models,
         budget=budget,

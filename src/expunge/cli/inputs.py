@@ -30,7 +30,7 @@ def load_problem(named: str) -> tuple[Any, Any]:
         raise BadInput(
             f"there is no file {path}",
             expected="--problem FILE.py:NAME",
-            cure="check the path; see examples/bring_your_own.py for what the file holds",
+            fix="check the path; see examples/bring_your_own.py for what the file holds",
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -45,7 +45,7 @@ def load_problem(named: str) -> tuple[Any, Any]:
         raise BadInput(
             f"{path} has no '{name}'{nearest(name, vars(module))}",
             expected=f"a Problem called {name}, or a function that returns one",
-            cure=f"write `{name} = expunge.Problem(...)` in it",
+            fix=f"write `{name} = expunge.Problem(...)` in it",
         )
     found = vars(module)[name]
     problem = found if isinstance(found, Problem) else found() if callable(found) else found
@@ -53,7 +53,7 @@ def load_problem(named: str) -> tuple[Any, Any]:
         raise BadInput(
             f"{named} is a {type(problem).__name__}",
             expected="an expunge.Problem, or a function that returns one",
-            cure="return the Problem",
+            fix="return the Problem",
         )
     return problem, vars(module).get("build")
 
@@ -67,16 +67,16 @@ def load_rows(path: Path, problem: Any) -> Any:
     import torch
 
     if not path.is_file():
-        raise BadInput(f"there is no file {path}", expected="a list of rows", cure="check the path")
+        raise BadInput(f"there is no file {path}", expected="a list of rows", fix="check the path")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # as spreadsheets write it, too
             lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
     except UnicodeDecodeError:
         raise BadInput(
-            f"{path} is not UTF-8 text", expected="a text or CSV file", cure="save it as UTF-8"
+            f"{path} is not UTF-8 text", expected="a text or CSV file", fix="save it as UTF-8"
         ) from None
     if not lines:
-        raise BadInput(f"{path} is empty", expected="at least one row", cure="name the rows in it")
+        raise BadInput(f"{path} is empty", expected="at least one row", fix="name the rows in it")
     header = [cell.strip().lower() for cell in lines[0]]
     if "id" in header:
         column = header.index("id")
@@ -86,7 +86,7 @@ def load_rows(path: Path, problem: Any) -> Any:
         raise BadInput(
             f"{path} has several columns and no header",
             expected="one row number on each line, or a header with a column `row` or `id`",
-            cure="name the column, or put each number on a line of its own",
+            fix="name the column, or put each number on a line of its own",
         )
     column = header.index("row") if named else 0
     numbers = []
@@ -108,7 +108,7 @@ def _bad_line(path: Path, k: int, lines: list[list[str]]) -> BadInput:
     return BadInput(
         f"line {k + 1} of {path} is '{','.join(lines[k])}'",
         expected="a row number on each line, or a header with a column `row` or `id`",
-        cure="correct the line, or name the column",
+        fix="correct the line, or name the column",
     )
 
 
@@ -126,7 +126,7 @@ def method_settings(words: list[str]) -> dict[str, str]:
             raise BadInput(
                 f"'{word}' is neither an option nor a setting with a value",
                 expected="options of this command, or settings of the method such as --lr 0.01",
-                cure="see `expunge forget --help` and `expunge methods`",
+                fix="see `expunge forget --help` and `expunge methods`",
             )
         chosen[name.replace("-", "_")] = value if equals else rest.pop(0)
     return chosen

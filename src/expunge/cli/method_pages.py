@@ -82,10 +82,10 @@ def _use(chosen: Any) -> str:
         return f"""It changes no weights, so `expunge.forget` has nothing to write; `expunge.compare` judges it:
 
 ```python
-from expunge import Store, Workshop, compare, method
+from expunge import Store, Runtime, compare, method
 
 methods = {{"{chosen.name}": method("{chosen.name}"{words})}}
-compare(problem, methods, out="compared", workshop=Workshop(Store("compared/store")))
+compare(problem, methods, out="compared", runtime=Runtime(Store("compared/store")))
 ```"""  # noqa: E501 (a line of the page)
     return f"""```
 expunge forget --problem mine.py:problem --model model.safetensors --rows rows.csv \\

@@ -22,7 +22,7 @@ def train(
     track: str = typer.Option(
         None, help="unlearning-error: say along the training how well it could be unlearned."
     ),
-    looks: int = typer.Option(8, min=1, help="With --track: how often."),
+    measurements: int = typer.Option(8, min=1, help="With --track: how often."),
     hessian_rows: int = typer.Option(
         512, min=0, help="With --track: training rows for the Hessian; 0 takes all."
     ),
@@ -47,15 +47,15 @@ def train(
     import torch
     from rich.console import Console
 
-    from expunge.api.provenance import replay
+    from expunge.api.provenance import shell_command
     from expunge.api.trained import train_model
     from expunge.cli.inputs import load_problem, load_rows
-    from expunge.fanout.runtime import Workshop
+    from expunge.fanout.runtime import Runtime
     from expunge.store import Store
 
     if track not in (None, "unlearning-error"):
         raise BadInput(
-            f"--track {track}", expected="--track unlearning-error", cure="correct the word"
+            f"--track {track}", expected="--track unlearning-error", fix="correct the word"
         )
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
@@ -63,10 +63,14 @@ def train(
     if record is not None:
         rows = torch.arange(len(asked.train)) if record == "all" else load_rows(Path(record), asked)
         rows = rows[asked.present_mask[rows]] if record == "all" else rows
-    command = replay(
+    command = shell_command(
         *("expunge", "train", "--problem", problem, "--out", out, "--member", member),
         *("--seed", seed, "--store", store, "--device", device),
-        *(("--track", track, "--looks", looks, "--hessian-rows", hessian_rows) if track else ()),
+        *(
+            ("--track", track, "--measurements", measurements, "--hessian-rows", hessian_rows)
+            if track
+            else ()
+        ),
         *(("--record", record) if record else ()),
     )
     if track:
@@ -75,9 +79,9 @@ def train(
     made = train_model(
         asked,
         out=out,
-        workshop=Workshop(Store(store), seed=seed, device=device),
+        runtime=Runtime(Store(store), seed=seed, device=device),
         member=member,
-        track=looks if track else 0,
+        track=measurements if track else 0,
         told=lambda one: console.print(_line(str(one["steps"]), *(f"{one[n]:.3g}" for n in SHOWN))),
         hessian_rows=hessian_rows,
         record=rows,

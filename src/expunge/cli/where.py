@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from expunge.fanout.runtime import Workshop
+    from expunge.fanout.runtime import Runtime
 
 Jobs = Annotated[
     int | None,
@@ -33,10 +33,10 @@ def placed(
     address: str | None,
     gpus_per_task: float | None,
     **more: Any,
-) -> "Workshop":
-    """The workshop that these options describe, and `more` of its settings."""
-    from expunge.fanout.runtime import Workshop
+) -> "Runtime":
+    """The runtime that these options describe, and `more` of its settings."""
+    from expunge.fanout.runtime import Runtime
     from expunge.store import Store
 
     where = {"backend": backend, "address": address, "gpus_per_task": gpus_per_task}
-    return Workshop(Store(store), device=device, jobs=jobs, **where, **more)
+    return Runtime(Store(store), device=device, jobs=jobs, **where, **more)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change
-from expunge.methods import Given, Method, Result
+from expunge.methods import Method, MethodInputs, Result
 from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.training.unrolled.history import History
@@ -136,12 +136,12 @@ def change(problem: Any, size: float = 0.5):
     return predicted
 
 
-def given(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> Given:
+def inputs(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> MethodInputs:
     """What a method needs, and no more."""
     teachers = originals(problem, count, first=100) if "teachers" in kind.needs else None
     told = history(problem, count) if "history" in kind.needs else None
     predicted = change(problem) if "change" in kind.needs else None
-    return Given(predicted, teachers, history=told, **others)
+    return MethodInputs(predicted, teachers, history=told, **others)
 
 
 def history(problem: Problem, count: int) -> History:
@@ -166,7 +166,7 @@ def run(
 ) -> Result:
     """One short run on `models` (default: three)."""
     models = originals(problem) if models is None else models
-    made = given(problem, kind, 1 + max(models.ids))
+    made = inputs(problem, kind, 1 + max(models.ids))
     return short(kind, **settings)(problem, models, made, seed=seed)
 
 

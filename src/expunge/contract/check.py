@@ -40,7 +40,7 @@ def check(kind: type[Method], laws: Collection[str] = LAWS) -> list[Verdict]:
     """Run laws on a method, at the settings of `cases.short`.
 
     Args:
-        kind: a class without `faults`, in a module that other processes can import.
+        kind: a class without `validate_class`, in a module that other processes can import.
         laws: of LAWS; default all.
 
     Raises:

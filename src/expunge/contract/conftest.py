@@ -7,7 +7,7 @@ from expunge.contract.fixtures import (  # noqa: F401 (pytest finds fixtures by 
     group_sizes_are_hardly_timed,
     no_page,
     problem,
-    workshop,
+    runtime,
 )
 from expunge.methods import METHODS
 

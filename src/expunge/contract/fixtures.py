@@ -8,7 +8,7 @@ import torch
 
 from expunge import report
 from expunge.contract import problems
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
 from expunge.training import group_size as grouping
 
@@ -56,7 +56,7 @@ def global_state_is_left_alone(request):
 @pytest.fixture(autouse=True)
 def group_sizes_are_hardly_timed(request, monkeypatch):
     """Which size is fastest matters to no test but those of the timing."""
-    if request.path.name != "test_grouping.py":
+    if request.path.name != "test_group_size.py":
         monkeypatch.setattr(grouping, "SIZES", (1,))
 
 
@@ -67,9 +67,9 @@ def problem():
 
 
 @pytest.fixture
-def workshop(tmp_path):
+def runtime(tmp_path):
     """An empty store, one process, one model at a time, no progress bar."""
-    return Workshop(Store(tmp_path / "store"), jobs=1, group=1, progress=False)
+    return Runtime(Store(tmp_path / "store"), jobs=1, group=1, progress=False)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from expunge.methods import Method
 
 
 class Law(NamedTuple):
-    """What a law says, and the usual cure."""
+    """What a law says, and the usual fix."""
 
     says: str
-    cure: str
+    fix: str
 
 
 LAWS = {
@@ -56,12 +56,12 @@ LAWS = {
     ),
     "mask": Law(
         "Masked weights keep their bits, and the others move.",
-        "hand `given.mask` to `descend`, or use `tune`",
+        "hand `given.mask` to `descend`, or use `finetune`",
     ),
     "module": Law(
         "Models in a group come out as each alone does, but for rounding (float64, 50 steps).",
         "write the loss of one model, that depends on nothing but the model and its batches (else "
-        "call `tune` with pure=False); take no mean over members",
+        "call `finetune` with pure=False); take no mean over members",
     ),
     "start": Law(
         "It starts from the weights that it is given, also in groups of two with one left over.",
@@ -73,7 +73,7 @@ LAWS = {
     ),
     "buffers": Law(
         "Statistics of batch norm move as rows are read, in training mode; if exempt, they stay.",
-        "use `tune`, or `models.mode(training=True)`; an edit of weights is exempt",
+        "use `finetune`, or `models.mode(training=True)`; an edit of weights is exempt",
     ),
     "processes": Law(
         "Two processes give the bits of one.",

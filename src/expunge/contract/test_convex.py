@@ -17,7 +17,7 @@ from expunge.contract.problems import (
 )
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.method import Claim
 from expunge.training.from_recipe import train
 
@@ -74,8 +74,8 @@ def test_the_loss_of_the_forgotten_rows_rises(kind):
     problem = logistic()
     rows = problem.present_rows, problem.retain
     start, goal = (at(logistic_optimum(problem, r), softmax_linear) for r in rows)
-    given = Given(between(problem, start, goal), goal)
-    result = short(kind, **WHOLE)(problem, start, given, seed=0)
+    inputs = MethodInputs(between(problem, start, goal), goal)
+    result = short(kind, **WHOLE)(problem, start, inputs, seed=0)
     task, (batch,) = problem.task, problem.train.batches([problem.forget])
     before, after = (
         float(task.loss(m.outputs(task, problem.train, problem.forget)[0], batch).mean())
@@ -92,8 +92,8 @@ def test_approximate_methods_move_closer(name, case):
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
-    given = Given(between(problem, start, goal), train(problem, "teacher", [0], seed=0)[0])
-    result = method(name, **SETTINGS[name])(problem, start, given, seed=0)
+    inputs = MethodInputs(between(problem, start, goal), train(problem, "teacher", [0], seed=0)[0])
+    result = method(name, **SETTINGS[name])(problem, start, inputs, seed=0)
     left = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
     assert left < CLOSER[name]
 
@@ -105,7 +105,7 @@ def test_a_wrong_prediction_leads_dmm_astray(case):
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
-    backwards = Given(between(problem, goal, start))
+    backwards = MethodInputs(between(problem, goal, start))
     result = method("dmm", **SETTINGS["dmm"])(problem, start, backwards, seed=0)
     ratio = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
     assert 1.9 < ratio < 2.1

@@ -6,23 +6,23 @@ from expunge.api.compare import compare
 from expunge.contract.cases import same_bits, short
 from expunge.contract.laws import law
 from expunge.contract.problems import tiny
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 ROLES = {"original": 5, "oracle": 4, "subset": 6}
 
 
 def made(folder, jobs: int, group: int) -> dict:
     """The tensors of every model of every role, made by so many processes."""
-    workshop = Workshop(Store(folder), jobs=jobs, group=group, progress=False)
-    maker = Maker(tiny(), workshop)
-    maker.make(ROLES)
+    runtime = Runtime(Store(folder), jobs=jobs, group=group, progress=False)
+    cache = ModelCache(tiny(), runtime)
+    cache.make(ROLES)
     return {
         f"{key}/{name}": tensor
         for role, count in ROLES.items()
-        for key in maker.keys(role, count)
-        for name, tensor in workshop.store.load(key).tensors.items()
+        for key in cache.keys(role, count)
+        for name, tensor in runtime.store.load(key).tensors.items()
     }
 
 
@@ -37,18 +37,18 @@ def test_two_processes_compare_as_one_does(kinds, tmp_path, no_page):
     """Every method, all evidence, and every number that follows from it."""
     found = []
     for jobs in (1, 2):
-        workshop = Workshop(Store(tmp_path / f"store{jobs}"), jobs=jobs, group=2, progress=False)
+        runtime = Runtime(Store(tmp_path / f"store{jobs}"), jobs=jobs, group=2, progress=False)
         methods = {kind.name: short(kind) for kind in kinds}
         out = tmp_path / f"out{jobs}"
-        compare(tiny(), methods, out=out, workshop=workshop, members=10, half_models=20)
+        compare(tiny(), methods, out=out, runtime=runtime, members=10, half_models=20)
         found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
     assert len(found[0]) == len(kinds) + 5  # original, oracle, null, targets, manifest
     assert found[0] == found[1]
 
 
 def test_more_members_leave_the_first_ones_as_they_are(tmp_path):
-    workshop = Workshop(Store(tmp_path), jobs=1, group=2, progress=False)
-    maker = Maker(tiny(), workshop)
-    few = maker.models("original", 4).tensors()
-    many = maker.models("original", 7).tensors()
+    runtime = Runtime(Store(tmp_path), jobs=1, group=2, progress=False)
+    cache = ModelCache(tiny(), runtime)
+    few = cache.models("original", 4).tensors()
+    many = cache.models("original", 7).tensors()
     assert all(torch.equal(few[name], many[name][:4]) for name in few)

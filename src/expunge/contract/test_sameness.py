@@ -8,8 +8,8 @@ import torch
 from expunge.contract.cases import (
     everywhere,
     gap,
-    given,
     in_recipe,
+    inputs,
     optimizers,
     originals,
     run,
@@ -21,7 +21,7 @@ from expunge.contract.laws import law
 from expunge.contract.problems import ADAM, SGD, batchnorm, batchnorm64, mlp64, tiny, tiny64
 from expunge.engine import descend as loop
 from expunge.engine.ensemble import Ensemble
-from expunge.methods import METHODS, Given
+from expunge.methods import METHODS, MethodInputs
 from expunge.training.from_recipe import train
 
 MOMENTUM = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
@@ -81,7 +81,7 @@ def test_a_member_alone_is_the_member_among_others(kind, build):
     """An ensemble of one holds the module itself; in float32, groups of one, to the last bit."""
     problem = tiny(build) if build else tiny()
     models = originals(problem, 3)
-    passed = given(problem, kind, 3)
+    passed = inputs(problem, kind, 3)
     together = short(kind)(problem, models, passed, seed=0).models
     module = list(models.modules())[2]
     alone = short(kind)(problem, Ensemble.of(module, 2), passed, seed=0).models
@@ -124,7 +124,7 @@ def test_what_says_so_leaves_batch_norm_buffers(kind):
 def taught(problem, models, *teachers) -> list[torch.Tensor]:
     """Outputs after oracle matching with each of these teachers."""
     method = short(METHODS["oracle-matching"])
-    results = [method(problem, models, Given(teachers=t), seed=0) for t in teachers]
+    results = [method(problem, models, MethodInputs(teachers=t), seed=0) for t in teachers]
     return [everywhere(problem, result.models) for result in results]
 
 

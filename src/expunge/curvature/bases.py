@@ -44,7 +44,7 @@ def eigenvectors(moment: Basis, name: str) -> Basis:
         raise BadInput(
             f"what goes through layer '{name}', or the slopes in it, is infinite or not a number",
             expected="a trained model with finite outputs and derivatives",
-            cure="look whether its training diverged",
+            fix="look whether its training diverged",
         )
     try:
         return torch.linalg.eigh(moment).eigenvectors

@@ -56,7 +56,7 @@ def largest(
         raise BadInput(
             f"tolerance={tolerance} and most={most}",
             expected="a tolerance between 0 and 1, and at least one product",
-            cure="1e-3 and 200 serve most networks",
+            fix="1e-3 and 200 serve most networks",
         )
     n = len(start)
     held = min(HELD, n)
@@ -95,7 +95,7 @@ def _finite(image: Tensor) -> Tensor:
             f"a product of the Hessian has {int((~image.isfinite()).sum())} numbers that are NaN "
             "or infinite",
             expected="finite second derivatives at these weights and rows",
-            cure="look for rows with NaN, for a model that diverged, or a score without a second "
+            fix="look for rows with NaN, for a model that diverged, or a score without a second "
             "derivative, such as a root at 0",
         )
     return image

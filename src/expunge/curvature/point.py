@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
 from expunge.data import Batch, Data, walk
-from expunge.engine.ensemble import JUDGING
+from expunge.engine.ensemble import EVAL_DRAWS
 from expunge.engine.kernels import stepwise_attention
 from expunge.problem import Task
 
@@ -51,7 +51,7 @@ class Point:
         device = next(iter(self.weights.values())).device
         with self.evaluating():
             for batch in self.data.batches(walk(rows.to(device), size)):
-                yield self.task.prepare(batch, JUDGING, training=False)
+                yield self.task.prepare(batch, EVAL_DRAWS, training=False)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

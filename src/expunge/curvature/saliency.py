@@ -19,7 +19,7 @@ from expunge.problem import Problem
 def saliency_mask(
     problem: Problem, models: Ensemble, share: float
 ) -> tuple[dict[str, Tensor], Cost]:
-    """A mask for each model, for `Given.mask`, and what it cost.
+    """A mask for each model, for `MethodInputs.mask`, and what it cost.
 
     Args:
         problem: its forgotten rows decide.
@@ -37,7 +37,7 @@ def saliency_mask(
         raise BadInput(
             f"a saliency mask of share {share}",
             expected="the share of weights that may move, above 0 and at most 1",
-            cure="0.5 is what the published settings use most",
+            fix="0.5 is what the published settings use most",
         )
     masks = []
     for module in models.modules():

@@ -115,12 +115,12 @@ def _check(point: Point, rows: Tensor, vector: Weights) -> None:
         raise BadInput(
             f"the Hessian over {len(rows)} rows in {point.size} weights",
             expected="at least one row and one trainable weight",
-            cure="name rows that are there, and let a parameter require its gradient",
+            fix="name rows that are there, and let a parameter require its gradient",
         )
     shapes = [{name: tuple(w.shape) for name, w in x.items()} for x in (vector, point.weights)]
     if shapes[0] != shapes[1]:
         raise BadInput(
             f"a vector of shapes {shapes[0]}",
             expected=f"one shaped as the trainable weights, {shapes[1]}",
-            cure="start from `point.weights`",
+            fix="start from `point.weights`",
         )

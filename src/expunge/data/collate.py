@@ -72,7 +72,7 @@ def _unjoined(numbers: Sequence[int], why: str) -> BadInput:
     return BadInput(
         f"rows {told} cannot be joined into one batch ({why})",
         expected="numbers of the same shape and columns in each, or a collate that makes them so",
-        cure="leave out what is no number; for rows of tokens pass "
+        fix="leave out what is no number; for rows of tokens pass "
         "DatasetData(rows, collate=Padding(pad_token_id))",
     )
 
@@ -84,7 +84,7 @@ def _pair(content: Any) -> tuple[Any, Any]:
         f"an item of the data set is a {type(content).__name__}"
         + (f" of {len(content)}" if isinstance(content, (tuple, list)) else ""),
         expected="a pair (input, target)",
-        cure="wrap the data set, or pass collate=, so that a batch is (inputs, targets); "
+        fix="wrap the data set, or pass collate=, so that a batch is (inputs, targets); "
         "Padding(pad_token_id) does so for rows of tokens",
     )
 
@@ -95,5 +95,5 @@ def _require_tensors(content: Any) -> None:
             raise BadInput(
                 f"an item of the data set holds a {type(leaf).__name__}",
                 expected="numbers, arrays or tensors",
-                cure="turn text into numbers in the data set, or pass collate=",
+                fix="turn text into numbers in the data set, or pass collate=",
             )

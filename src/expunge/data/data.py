@@ -67,5 +67,5 @@ def _refuse(rows: Tensor, unusable: Tensor) -> None:
         raise BadInput(
             f"{len(bad)} of the rows that are read hold NaN or infinity, first row {bad[0].item()}",
             expected="finite numbers in every row that is read",
-            cure="repair these rows or forget them",
+            fix="repair these rows or forget them",
         )

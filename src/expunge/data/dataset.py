@@ -48,13 +48,13 @@ class DatasetData:
             raise BadInput(
                 f"{type(self.clean).__name__} has no length",
                 expected="a map-style Dataset with __len__ and __getitem__",
-                cure="materialise an iterable data set first, so that rows have numbers",
+                fix="materialise an iterable data set first, so that rows have numbers",
             )
         if len(self.train) != len(self.clean):
             raise BadInput(
                 f"train has {len(self.train)} rows and clean has {len(self.clean)}",
                 expected="the same rows twice, with and without augmentation",
-                cure="build both from the same records",
+                fix="build both from the same records",
             )
         self._require_stable()
 
@@ -113,7 +113,7 @@ class DatasetData:
                 raise BadInput(
                     f"row {row} of {type(self.clean).__name__} had other content when read again",
                     expected="the same content at every read, or predictions cannot be compared",
-                    cure="pass the rows without augmentation too: DatasetData(train, clean=...)",
+                    fix="pass the rows without augmentation too: DatasetData(train, clean=...)",
                 )
 
 

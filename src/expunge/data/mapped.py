@@ -59,7 +59,7 @@ class MappedData:
             raise BadInput(
                 f"files with {sorted(sizes)} rows",
                 expected="the same number of rows in every file",
-                cure="check how the arrays were written",
+                fix="check how the arrays were written",
             )
         self._rows = sizes.pop()
         self._open: Any = None
@@ -141,20 +141,20 @@ def _place(given: Any) -> Place:
             raise BadInput(
                 f"{given} cannot be mapped into memory ({first_line(error)})",
                 expected="the path of an .npy file with numbers",
-                cure="write it with numpy.save, or numpy.lib.format.open_memmap piece by piece",
+                fix="write it with numpy.save, or numpy.lib.format.open_memmap piece by piece",
             ) from error
     if not isinstance(given, np.memmap) or given.filename is None or given.mode == "c":
         private = isinstance(given, np.memmap)
         raise BadInput(
             "a copy-on-write map" if private else f"a {type(given).__name__} for MappedData",
             expected='paths of .npy files, or arrays of np.load(path, mmap_mode="r")',
-            cure="open it for reading" if private else "use TensorData for what lies in memory",
+            fix="open it for reading" if private else "use TensorData for what lies in memory",
         )
     if not given.ndim or not given.flags.c_contiguous:
         raise BadInput(
             f"an array of shape {given.shape} whose rows do not follow one another in the file",
             expected="rows first, in C order, all of each row",
-            cure="write the array anew: numpy.save(path, numpy.ascontiguousarray(array))",
+            fix="write the array anew: numpy.save(path, numpy.ascontiguousarray(array))",
         )
     try:
         torch.from_numpy(np.empty(0, given.dtype))
@@ -162,7 +162,7 @@ def _place(given: Any) -> Place:
         raise BadInput(
             f"{given.filename} holds {given.dtype}, which torch does not know",
             expected="numbers of this machine's byte order",
-            cure="write the file anew as float32, int64 or uint8",
+            fix="write the file anew as float32, int64 or uint8",
         ) from error
     file = np.frombuffer(given._mmap, np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
     inside = given.ctypes.data - file.ctypes.data

@@ -56,13 +56,13 @@ class Padding:
             raise BadInput(
                 f"Padding with pad={self.pad!r} and side={self.side!r}",
                 expected="the number of the padding token, and right or left",
-                cure="pass tokenizer.pad_token_id; where it is None, set tokenizer.pad_token first",
+                fix="pass tokenizer.pad_token_id; where it is None, set tokenizer.pad_token first",
             )
         if MASK in self.values:
             raise BadInput(
                 f"values with {MASK}={self.values[MASK]!r}",
                 expected="a filler for other columns: the mask is 0 where padding is",
-                cure="leave it out",
+                fix="leave it out",
             )
 
     def __call__(self, items: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
@@ -98,7 +98,7 @@ class Padding:
             raise BadInput(
                 f"'{name}' of {sequence.dtype} filled with {value}",
                 expected="a whole number",
-                cure="correct `values`, or give the column as floating point numbers",
+                fix="correct `values`, or give the column as floating point numbers",
             )
         return F.pad(sequence, (0, missing) if self.side == "right" else (missing, 0), value=value)
 
@@ -109,7 +109,7 @@ class Padding:
             raise BadInput(
                 f"row {number} has the columns {_listed(read)}",
                 expected=f"tokens under the name {TOKENS}",
-                cure="rename the column, or say what fills it: Padding(pad, values={name: pad})",
+                fix="rename the column, or say what fills it: Padding(pad, values={name: pad})",
             )
         lengths = {name: len(sequence) for name, sequence in read.items()}
         length = max(lengths.values())
@@ -118,13 +118,13 @@ class Padding:
             raise BadInput(
                 f"row {number} has sequences of length {told}",
                 expected="at least one token, and every sequence of a row as long as its tokens",
-                cure="drop columns that do not belong to tokens, and rows without any",
+                fix="drop columns that do not belong to tokens, and rows without any",
             )
         if self.longest is not None and length > self.longest:
             raise BadInput(
                 f"row {number} has {length} tokens",
                 expected=f"at most {self.longest}",
-                cure="cut rows where they are tokenised: truncation=True, max_length=...",
+                fix="cut rows where they are tokenised: truncation=True, max_length=...",
             )
         if MASK not in read:
             read[MASK] = torch.ones(length, dtype=torch.int64)
@@ -139,7 +139,7 @@ def _parted(item: Any, number: int) -> tuple[Mapping[str, Any], Any]:
         raise BadInput(
             f"row {number} is a {type(item).__name__}",
             expected=f'a mapping such as {{"{TOKENS}": [...], "label": 1}}, or (mapping, label)',
-            cure="let the data set return one of these",
+            fix="let the data set return one of these",
         )
     labels = [name for name in LABELS if name in item]
     if len(labels) != 1:
@@ -147,7 +147,7 @@ def _parted(item: Any, number: int) -> tuple[Mapping[str, Any], Any]:
             f"row {number} has {'both ' + ' and '.join(labels) if labels else 'no label'}: "
             f"its columns are {_listed(item)}",
             expected="one of label, labels",
-            cure="name the column of class numbers so, or return pairs (mapping, label)",
+            fix="name the column of class numbers so, or return pairs (mapping, label)",
         )
     return {name: value for name, value in item.items() if name not in LABELS}, item[labels[0]]
 
@@ -159,7 +159,7 @@ def _sequence(name: str, value: Any, number: int) -> Tensor:
         raise BadInput(
             f"'{name}' of row {number} is {what}",
             expected="a sequence of numbers, one a token",
-            cure="keep only what the model reads (remove_columns), tokenised row by row into lists",
+            fix="keep only what the model reads (remove_columns), tokenised row by row into lists",
         )
     return found
 
@@ -170,7 +170,7 @@ def _label(value: Any, number: int) -> Tensor:
         raise BadInput(
             f"the label of row {number} is {value!r:.60}",
             expected="one number",
-            cure="map labels to class numbers 0, 1, ...",
+            fix="map labels to class numbers 0, 1, ...",
         )
     return found
 
@@ -188,7 +188,7 @@ def _require_alike(first: _Row, row: _Row) -> None:
             f"row {row.number} has the columns {_listed(row.columns)}, row {first.number} has "
             f"{_listed(first.columns)} (the mask may have been added)",
             expected="the same columns in every row",
-            cure="tokenise all rows in the same way",
+            fix="tokenise all rows in the same way",
         )
     for name, sequence in {**row.columns, "label": row.label}.items():
         other = first.columns.get(name, first.label)
@@ -197,7 +197,7 @@ def _require_alike(first: _Row, row: _Row) -> None:
                 f"'{name}' of row {row.number} is {sequence.dtype}, of row {first.number} "
                 f"{other.dtype}",
                 expected="the same type in every row",
-                cure="convert all rows to one type",
+                fix="convert all rows to one type",
             )
 
 

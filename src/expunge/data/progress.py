@@ -14,7 +14,7 @@ EVERY = 0.1  # seconds between two moves of the bar: a move takes as long as a s
 
 
 class Meter:
-    """Counts rows and shows them; see `metered`."""
+    """Counts rows and shows them; see `with_progress`."""
 
     def __init__(self, label: str, total: int) -> None:
         self.label, self.total = label, total
@@ -44,7 +44,7 @@ class Meter:
 
 
 @contextmanager
-def metered(data: Data, label: str, total: int, show: bool) -> Iterator[Data]:
+def with_progress(data: Data, label: str, total: int, show: bool) -> Iterator[Data]:
     """The same data, which inside tells on a bar how many rows it has given out.
 
     Args:

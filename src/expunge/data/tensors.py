@@ -27,14 +27,14 @@ class TensorData:
             raise BadInput(
                 f"inputs or targets that are no arrays of numbers ({error})",
                 expected="tensors or arrays",
-                cure="turn text and objects into numbers first",
+                fix="turn text and objects into numbers first",
             ) from error
         sizes = {len(leaf) for leaf in tree_leaves((inputs, targets))}
         if len(sizes) != 1:
             raise BadInput(
                 f"inputs and targets have {sorted(sizes)} rows",
                 expected="the same number of rows in every tensor",
-                cure="check how the arrays were cut",
+                fix="check how the arrays were cut",
             )
         self.inputs, self.targets = inputs, targets
         self._rows = sizes.pop()

@@ -15,7 +15,7 @@ from expunge.engine.replay import LEAST, Gradients
 from expunge.errors import BadInput
 from expunge.problem.recipe import constant
 from expunge.rng import Draws, reseed, seeded
-from expunge.store.checkpoint import Halfway, Spent
+from expunge.store.checkpoint import Checkpoint, Spent
 
 
 def descend(
@@ -36,8 +36,8 @@ def descend(
     training: bool = True,
     after: Callable[[int, Ensemble], None] | None = None,
     watch: Callable[[int, Ensemble], None] | None = None,
-    halfway: Halfway | None = None,
-    pure: bool = False,
+    checkpoint: Checkpoint | None = None,
+    replayable: bool = False,
 ) -> Cost:
     """Gradient steps on the members of one group, in place.
 
@@ -63,9 +63,9 @@ def descend(
         after: called with the step's number and the models after each step; may change them.
         watch: only looks: called before the first step and after each one with the number of
             steps done, which begins where a resumed run goes on.
-        halfway: keeps and resumes a long run; the feeds must begin after its steps.
-        pure: the objective depends on nothing but the model and its feed, so that the steps of a
-            group may be replayed from a trace.
+        checkpoint: keeps and resumes a long run; the feeds must begin after its steps.
+        replayable: the objective depends on nothing but the model and its feed, so that the
+            steps of a group may be replayed from a trace.
 
     Returns:
         What was spent on each member.
@@ -80,14 +80,14 @@ def descend(
         raise BadInput(
             "the model has no parameter that requires a gradient",
             expected="at least one trainable parameter",
-            cure="call requires_grad_(True) on what may change",
+            fix="call requires_grad_(True) on what may change",
         )
     frozen = frozen_weights(models, mask)
     opt = optimizer(list(weights.items()))
     full_rates = [group["lr"] for group in opt.param_groups]
-    spent = before = halfway.resume(weights, opt) if halfway else Spent()
+    spent = before = checkpoint.resume(weights, opt) if checkpoint else Spent()
     autocast = torch.autocast(models.device.type, torch.bfloat16, enabled=precision == "bf16")
-    gradients = Gradients(models, objective, pure and steps >= LEAST and precision == "fp32")
+    gradients = Gradients(models, objective, replayable and steps >= LEAST and precision == "fp32")
     # Only a plain module may draw (dropout); a vmapped one refuses to.
     own = draws.of(models.ids) if models.stacked is None else None
     with models.mode(training), seeded(own.seeds()[0]) if own else nullcontext():
@@ -118,8 +118,8 @@ def descend(
             rows = sum(batch.rows.shape[-1] for batch in feed if isinstance(batch, Batch))
             seconds = before.seconds + perf_counter() - start
             spent = Spent(step + 1, spent.rows + rows, seconds)
-            if halfway is not None:
-                halfway.offer(weights, opt, spent)
+            if checkpoint is not None:
+                checkpoint.offer(weights, opt, spent)
     assert spent.steps == steps, f"{spent.steps} feeds for {steps} steps"
     require_finite(weights, models)
     return Cost(spent.rows, spent.rows, spent.seconds)
@@ -146,7 +146,7 @@ def frozen_weights(models: Ensemble, mask: Mapping[str, Tensor] | None) -> Froze
                 f"a mask for '{name}' of {may_move.dtype}, shape {tuple(may_move.shape)}",
                 expected=f"bool masks for trainable parameters ({', '.join(weights)})"
                 + (f"; this one of shape {tuple(own)}" if own is not None else ""),
-                cure="make the mask from the model's named_parameters()",
+                fix="make the mask from the model's named_parameters()",
             )
         may_move = may_move.to(weights[name].device)
         frozen[name] = (may_move, weights[name].detach().clone())
@@ -197,7 +197,7 @@ def require_finite(
     models: Ensemble,
     *,
     expected: str = "gradient steps that stay finite",
-    cure: str = "lower the learning rate or the number of steps",
+    fix: str = "lower the learning rate or the number of steps",
 ) -> None:
     """Raise BadInput, with these words, where weights became NaN or infinite."""
     for name, weight in weights.items():
@@ -205,5 +205,5 @@ def require_finite(
             raise BadInput(
                 f"'{name}' became NaN or infinite in members {models.ids[0]} to {models.ids[-1]}",
                 expected=expected,
-                cure=cure,
+                fix=fix,
             )

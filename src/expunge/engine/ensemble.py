@@ -17,7 +17,7 @@ from expunge.problem import Task
 from expunge.rng import Draws
 
 LARGEST_GROUP = 50
-JUDGING = Draws((0, "judging"))  # the same for every model, so that only the models differ
+EVAL_DRAWS = Draws((0, "judging"))  # the same for every model, so that only the models differ
 
 
 class Models(Protocol):
@@ -218,7 +218,7 @@ class Ensemble:
             pieces = []
             with part.mode(training=False), torch.no_grad():
                 for batch in data.batches(walk(rows.to(self.device))):
-                    ready = task.prepare(batch, JUDGING, training=False)
+                    ready = task.prepare(batch, EVAL_DRAWS, training=False)
                     pieces.append(part.each(lambda m, b: task.outputs(m, b), ready))
                     task.check(pieces[-1][0], ready)
             found.append(torch.cat(pieces, dim=1).float().cpu())
@@ -230,7 +230,7 @@ class Ensemble:
                 f"the outputs of member {self.ids[member]} hold NaN or infinity, first at row "
                 f"{rows[row].item()}",
                 expected="finite outputs",
-                cure="lower the learning rate, or repair the model's weights",
+                fix="lower the learning rate, or repair the model's weights",
             )
         return outputs
 

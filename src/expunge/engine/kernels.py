@@ -49,13 +49,13 @@ def stepwise_recurrence(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def forward_derivative_needed(module: nn.Module, what: str, cure: str) -> Iterator[None]:
+def forward_derivative_needed(module: nn.Module, what: str, fix: str) -> Iterator[None]:
     """Turn torch's refusal of a forward derivative inside into words.
 
     Args:
         module: the model.
         what: needs the derivative, e.g. "this attribution".
-        cure: what serves such a model.
+        fix: what serves such a model.
 
     Raises:
         BadInput: the module has no forward derivative.
@@ -69,5 +69,5 @@ def forward_derivative_needed(module: nn.Module, what: str, cure: str) -> Iterat
             f"({first_line(error)})",
             expected="layers with a forward derivative; nn.EmbeddingBag (unlike nn.Embedding and a "
             "sum) and fused kernels called by name have none",
-            cure=cure,
+            fix=fix,
         ) from error

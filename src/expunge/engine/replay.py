@@ -157,8 +157,8 @@ class Gradients:
                     "the trace of the objective, which was right before, is wrong at step "
                     f"{step.replayed} after that",
                     expected="an objective that depends on nothing but the model and its batches",
-                    cure="hand numbers that change from step to step over with the batches "
-                    "(`feed`), or call `tune` with pure=False",
+                    fix="hand numbers that change from step to step over with the batches "
+                    "(`feed`), or call `finetune` with pure=False",
                 )
 
     def _take(self, found: Sequence[Tensor | None], borrowed: Sequence[bool]) -> None:

@@ -57,7 +57,7 @@ class Shifted:
             raise BadInput(
                 "outputs of a shifted model were asked for other data",
                 expected="the problem's own " + ", ".join(self.splits),
-                cure="use a method that changes weights (dmm) to answer for new rows",
+                fix="use a method that changes weights (dmm) to answer for new rows",
             )
         own = self.ensemble.outputs(task, data, rows)
         return own + self.change(names[0], rows).mean.to(own.dtype)

@@ -46,7 +46,7 @@ class Tried(NamedTuple):
         raise BadInput(
             f"{name} failed {now.failed + now.lost} times, at last with {outcome.error}",
             expected="work that ends well in one of its attempts",
-            cure="correct the error and run the same again; what is finished is kept",
+            fix="correct the error and run the same again; what is finished is kept",
         ) from RuntimeError(outcome.trace)
 
 
@@ -120,7 +120,7 @@ class Cluster:
                 f"a task takes 1 CPU and {self.gpus:g} GPU, and no machine of the Ray cluster has "
                 f"both (the largest {most['CPU']:g} and {most['GPU']:g})",
                 expected="a cluster with a machine that has room for one task",
-                cure="start a machine that has it, or choose another --device",
+                fix="start a machine that has it, or choose another --device",
             )
 
     @contextmanager
@@ -150,7 +150,7 @@ def require_backend(
     from importlib.util import find_spec
 
     if backend not in ("processes", "ray"):
-        raise BadInput(f"backend '{backend}'", expected="processes or ray", cure="correct the word")
+        raise BadInput(f"backend '{backend}'", expected="processes or ray", fix="correct the word")
     given = {"--address": address, "--gpus-per-task": gpus_per_task}
     if backend == "processes":
         for flag, value in given.items():
@@ -158,21 +158,21 @@ def require_backend(
                 raise BadInput(
                     f"{flag} {value} without a cluster",
                     expected=f"{flag} together with --backend ray",
-                    cure=f"add --backend ray, or leave {flag} out",
+                    fix=f"add --backend ray, or leave {flag} out",
                 )
         return
     if find_spec("ray") is None:
         raise BadInput(
             "--backend ray, and Ray is not installed",
             expected="the package ray, on this and on every machine of the cluster",
-            cure="pip install 'expunge[ray]'",
+            fix="pip install 'expunge[ray]'",
         )
     place = torch.device(device)
     if place.index is not None:
         raise BadInput(
             f"--device {device} with --backend ray",
             expected=f"--device {place.type}, as Ray chooses the device of each task",
-            cure="leave the number out",
+            fix="leave the number out",
         )
     if gpus_per_task is None:
         return
@@ -180,13 +180,13 @@ def require_backend(
         raise BadInput(
             f"--gpus-per-task {gpus_per_task:g} with --device {device}",
             expected="--device cuda",
-            cure="leave one of them out",
+            fix="leave one of them out",
         )
     if not 0 < gpus_per_task <= 1:
         raise BadInput(
             f"--gpus-per-task {gpus_per_task:g}",
             expected="more than 0 and at most 1, as a group of models lies on one device",
-            cure="e.g. --gpus-per-task 0.25 for four tasks on each GPU",
+            fix="e.g. --gpus-per-task 0.25 for four tasks on each GPU",
         )
 
 

@@ -79,7 +79,7 @@ def _require_same(expected: dict[str, str]) -> None:
             raise BadInput(
                 f"machine {platform.node()} has {name} {found[name]}",
                 expected=f"{version}, as where the command was given",
-                cure="install the same versions on every machine",
+                fix="install the same versions on every machine",
             )
 
 
@@ -91,6 +91,6 @@ def _require_seen(mark: Path) -> None:
             raise BadInput(
                 f"machine {platform.node()} does not see the store {mark.parents[1].absolute()}",
                 expected="a folder that every machine of the cluster sees under the same path",
-                cure="put --store on a shared disk",
+                fix="put --store on a shared disk",
             )
         sleep(0.2)

@@ -73,7 +73,7 @@ def _start(jobs: int | None) -> None:
         raise BadInput(
             f"Ray does not start on this machine ({first_line(error)})",
             expected="a machine where `ray start --head` works",
-            cure="see Ray's logs in /tmp/ray, or leave --backend out to use processes",
+            fix="see Ray's logs in /tmp/ray, or leave --backend out to use processes",
         ) from error
 
 
@@ -88,7 +88,7 @@ def _require_there(address: str | None) -> None:
         raise BadInput(
             f"--address {address}, and this process is connected to the Ray cluster at {there}",
             expected="one cluster a process",
-            cure="call ray.shutdown() before, or leave the address out",
+            fix="call ray.shutdown() before, or leave the address out",
         )
 
 
@@ -101,7 +101,7 @@ def _require_answer(address: str) -> None:
         raise BadInput(
             f"--address {address}",
             expected="host:port of the cluster's head, or auto for the one on this machine",
-            cure="take the address that `ray start --head` printed",
+            fix="take the address that `ray start --head` printed",
         )
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
@@ -122,5 +122,5 @@ def _unreachable(address: str, error: BaseException) -> BadInput:
     return BadInput(
         f"no Ray cluster can be reached at {address} ({said})",
         expected="the address of a running cluster with the same versions of Python and Ray",
-        cure="start one with `ray start --head`, or correct --address; see docs/ray.md",
+        fix="start one with `ray start --head`, or correct --address; see docs/ray.md",
     )

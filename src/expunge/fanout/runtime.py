@@ -13,7 +13,7 @@ from expunge.store import Store
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Runtime:
     """Where and how models are made: a store, a device, processes or a cluster, a seed."""
 
     store: Store
@@ -33,7 +33,7 @@ class Workshop:
             raise BadInput(
                 f"device '{self.device}' cannot be used ({first_line(error)})",
                 expected="cpu, or a device that this torch build and machine have",
-                cure="choose another --device, or install a torch build for it",
+                fix="choose another --device, or install a torch build for it",
             ) from error
         require_backend(self.backend, self.address, self.gpus_per_task, self.device)
 

@@ -37,7 +37,7 @@ from expunge.rng import Draws
 
 WHOLE_NUMBERS = ("count", "label", "component", "row")
 OF = ("inputs", "attribution")
-Halves = tuple[Tensor, Tensor]
+HalfDataModels = tuple[Tensor, Tensor]
 
 
 def build(
@@ -46,7 +46,7 @@ def build(
     *,
     seed: int,
     features: Tensor | None = None,
-    margins_of_halves: Halves | None = None,
+    margins_of_halves: HalfDataModels | None = None,
     **settings: Any,
 ) -> Tensor:
     """A forget set of the rows that are present.
@@ -73,7 +73,7 @@ def build(
         raise BadInput(
             f"unknown kind of forget set '{kind}'{nearest_name(kind, KINDS)}",
             expected=f"one of {', '.join(KINDS)}",
-            cure="correct the kind",
+            fix="correct the kind",
         )
     _require_settings(kind, settings)
     draws = Draws((seed, "forget set", kind))
@@ -87,7 +87,7 @@ class _Source:
     problem: Problem
     draws: Draws
     given: Tensor | None
-    halves: Halves | None
+    halves: HalfDataModels | None
 
     def candidates(self, label: int | None = None) -> Tensor:
         """The present rows, or those of one class."""
@@ -102,7 +102,7 @@ class _Source:
                 raise BadInput(
                     f"features of {len(self.given)} rows",
                     expected=f"those of all {n} train rows",
-                    cure="compute features of the whole train data, in its order",
+                    fix="compute features of the whole train data, in its order",
                 )
             return self.given
         if isinstance(data, TensorData) and isinstance(data.inputs, Tensor):
@@ -112,25 +112,25 @@ class _Source:
             raise BadInput(
                 f"no features, and inputs of {type(data).__name__} that are no single tensor",
                 expected="numbers by which rows are alike, or token ids as inputs['input_ids']",
-                cure="pass features=, e.g. a model's hidden layer, (rows, d)",
+                fix="pass features=, e.g. a model's hidden layer, (rows, d)",
             )
         return word_features(data, present)
 
-    def margins(self, purpose: str) -> Halves:
+    def margins(self, purpose: str) -> HalfDataModels:
         """Memberships and margins of half-data models."""
         n = len(self.problem.train)
         if self.halves is None:
             raise BadInput(
                 f"no margins of half-data models, which are needed for {purpose}",
                 expected="memberships and margins, (models, rows) each",
-                cure="train half-data models and pass margins_of_halves=(memberships, margins)",
+                fix="train half-data models and pass margins_of_halves=(memberships, margins)",
             )
         shapes = [tuple(array.shape) for array in self.halves]
         if any(shape[1:] != (n,) for shape in shapes):
             raise BadInput(
                 f"memberships of shape {shapes[0]} and margins of {shapes[1]}",
                 expected=f"(models, {n}) each: all train rows",
-                cure="pass both for the whole train data, in its order",
+                fix="pass both for the whole train data, in its order",
             )
         return self.halves
 
@@ -139,7 +139,7 @@ class _Source:
             raise BadInput(
                 f"a label for a task of {self.problem.task.kind}",
                 expected="a classification problem",
-                cure="choose rows without label=",
+                fix="choose rows without label=",
             )
         targets = torch.full((len(self.problem.train),), -1)
         for batch in self.problem.train.batches(walk(rows)):
@@ -162,7 +162,7 @@ def _random(
     raise BadInput(
         f"count={count} and share={share}",
         expected="one of the two",
-        cure="give count= a number of rows, or share= e.g. 0.1",
+        fix="give count= a number of rows, or share= e.g. 0.1",
     )
 
 
@@ -183,7 +183,7 @@ def _principal(
         raise BadInput(
             f"principal components of '{of}'{nearest_name(of, OF)}",
             expected=f"one of {', '.join(OF)}",
-            cure="choose one",
+            fix="choose one",
         )
     candidates = source.candidates(label)
     if of == "inputs":
@@ -224,7 +224,7 @@ def _require_settings(kind: str, settings: dict[str, Any]) -> None:
             raise BadInput(
                 f"forget sets of kind '{kind}' have no setting '{name}'{nearest_name(name, known)}",
                 expected=f"one of {', '.join(known)}",
-                cure="correct the setting, or leave it out",
+                fix="correct the setting, or leave it out",
             )
         whole, number = name in WHOLE_NUMBERS, name == "share"
         wanted = Integral if whole else Real if number else str
@@ -233,7 +233,7 @@ def _require_settings(kind: str, settings: dict[str, Any]) -> None:
             raise BadInput(
                 f"{name} = {value!r} for a forget set of kind '{kind}'",
                 expected="a whole number" if whole else "a number" if number else "a text",
-                cure="correct the setting",
+                fix="correct the setting",
             )
     required = [name for name, field in known.items() if field.default is field.empty]
     missing = [name for name in required if name not in settings]
@@ -241,5 +241,5 @@ def _require_settings(kind: str, settings: dict[str, Any]) -> None:
         raise BadInput(
             f"a forget set of kind '{kind}' without {missing[0]}",
             expected=f"the settings {', '.join(required)}",
-            cure=f"add {missing[0]}=",
+            fix=f"add {missing[0]}=",
         )

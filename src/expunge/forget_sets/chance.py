@@ -21,7 +21,7 @@ def random_share(candidates: Tensor, share: float, draws: Draws) -> Tensor:
         raise BadInput(
             f"a share of {share}",
             expected="a number above 0, up to 1",
-            cure="pass 0.1 for a tenth, or count= for a number of rows",
+            fix="pass 0.1 for a tenth, or count= for a number of rows",
         )
     return random_rows(candidates, round(share * len(candidates)), draws)
 
@@ -32,5 +32,5 @@ def require_count(count: int, available: int) -> None:
         raise BadInput(
             f"a forget set of {count} rows from {available}",
             expected=f"1 to {available} rows",
-            cure="ask for fewer rows, or widen the candidates",
+            fix="ask for fewer rows, or widen the candidates",
         )

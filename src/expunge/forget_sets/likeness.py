@@ -33,7 +33,7 @@ def whole_class(targets: Tensor, label: int, candidates: Tensor) -> Tensor:
         raise BadInput(
             f"no row of class {label}",
             expected=f"one of the classes {', '.join(f'{c}' for c in present)}",
-            cure="correct the label, or widen the candidates",
+            fix="correct the label, or widen the candidates",
         )
     return found
 
@@ -75,7 +75,7 @@ def principal_end(
         raise BadInput(
             f"end '{end}'{nearest_name(end, ENDS)}",
             expected=f"one of {', '.join(ENDS)}",
-            cure="choose one",
+            fix="choose one",
         )
     values = _usable(features, candidates)
     smaller = min(values.shape)
@@ -84,7 +84,7 @@ def principal_end(
             f"principal component {component}",
             expected=f"one from 0 to {smaller - 1}: there are {len(values)} candidates with "
             f"{values.shape[1]} features",
-            cure="ask for an earlier component, or widen the candidates",
+            fix="ask for an earlier component, or widen the candidates",
         )
     if smaller <= WHOLE:
         pca = PCA(component + 1, svd_solver="full")
@@ -122,7 +122,7 @@ def nearest(features: Tensor, row: int, count: int, candidates: Tensor) -> Tenso
         raise BadInput(
             f"row {row} is not among the {len(candidates)} candidates",
             expected="a row that can be forgotten itself",
-            cure="correct the row's number, or widen the candidates",
+            fix="correct the row's number, or widen the candidates",
         )
     centre = _usable(features, torch.tensor([row])).double()
     # differences, not the usual product of norms: the order must not hang on rounding
@@ -143,6 +143,6 @@ def _usable(features: Tensor, rows: Tensor) -> Tensor:
             f"the features of row {rows[bad][0].item()} hold NaN or infinity "
             f"({int(bad.sum())} such)",
             expected="finite numbers for every candidate",
-            cure="repair the features, or leave these rows out",
+            fix="repair the features, or leave these rows out",
         )
     return values

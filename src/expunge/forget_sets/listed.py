@@ -34,7 +34,7 @@ def listed(problem: Problem, path: str) -> Tensor:
             f"({len(missing)} of {len(numbers)} are not)",
             expected=f"some of its {int(present.sum())} train rows, "
             + ("counted from 0" if problem.ids is None else "by their ids"),
-            cure="check that the file belongs to this data; of CIFAR-10, say which published sets "
+            fix="check that the file belongs to this data; of CIFAR-10, say which published sets "
             "shall be train rows: options = { published = [5] }",
         )
     return torch.tensor(sorted(known[str(n)] for n in numbers), dtype=torch.int64)
@@ -45,18 +45,16 @@ def _read(path: Path) -> list[int]:
         raise BadInput(
             f"there is no file {path}",
             expected=EXPECTED,
-            cure="check the path; in a benchmark's config it is one below the folder that "
+            fix="check the path; in a benchmark's config it is one below the folder that "
             "EXPUNGE_DATA names, or absolute",
         )
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BadInput(
-            f"{path} cannot be read ({error})", expected=EXPECTED, cure="fetch or write it again"
+            f"{path} cannot be read ({error})", expected=EXPECTED, fix="fetch or write it again"
         ) from error
     usable = isinstance(found, np.ndarray) and found.dtype.kind in "iu" and found.ndim == 1
     if not usable or not len(found) or len(np.unique(found)) < len(found):
-        raise BadInput(
-            f"{path} is no list of row numbers", expected=EXPECTED, cure="write it again"
-        )
+        raise BadInput(f"{path} is no list of row numbers", expected=EXPECTED, fix="write it again")
     return found.tolist()

@@ -33,7 +33,7 @@ def self_influence(memberships: Tensor, margins: Tensor) -> Tensor:
             f"memberships of shape {tuple(memberships.shape)} and margins of "
             f"{tuple(margins.shape)}",
             expected="the same rows in both",
-            cure="pass the margins of the train rows, all of them and in their order",
+            fix="pass the margins of the train rows, all of them and in their order",
         )
     # the mean over all models is taken off first: float32 keeps more of what is left
     centred = _centred(margins)
@@ -89,7 +89,7 @@ def most_memorised(scores: Tensor, count: int, candidates: Tensor) -> Tensor:
             f"row {candidates[own.isnan()][0].item()} has no score "
             f"({int(own.isnan().sum())} such): all or none of the models were trained on it",
             expected="models with and without each candidate",
-            cure="train more half-data models, or leave these rows out",
+            fix="train more half-data models, or leave these rows out",
         )
     return candidates[own.argsort(descending=True, stable=True)[:count]].sort().values
 
@@ -115,18 +115,18 @@ def _require_pair(memberships: Tensor, margins: Tensor) -> None:
         raise BadInput(
             f"memberships of {memberships.dtype}, shape {tuple(memberships.shape)}",
             expected="bool, (models, rows)",
-            cure="mark the rows that each model was trained on with True",
+            fix="mark the rows that each model was trained on with True",
         )
     if margins.ndim != 2 or len(margins) != len(memberships) or not margins.is_floating_point():
         raise BadInput(
             f"margins of {margins.dtype}, shape {tuple(margins.shape)}, for memberships of "
             f"{len(memberships)} models",
             expected=f"one number a model and row, ({len(memberships)}, rows)",
-            cure="pass the margins of the very same models",
+            fix="pass the margins of the very same models",
         )
     if not margins.isfinite().all():
         raise BadInput(
             "margins that are NaN or infinite",
             expected="finite margins",
-            cure="leave out the models that diverged",
+            fix="leave out the models that diverged",
         )

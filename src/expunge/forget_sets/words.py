@@ -82,7 +82,7 @@ def _counts(data: Data, rows: Tensor) -> csr_array:
         raise BadInput(
             f"no token in any of {len(rows)} rows",
             expected=f"{TOKENS} where {MASK} is not 0",
-            cure="check the mask: 1 stands for a token, 0 for padding",
+            fix="check the mask: 1 stands for a token, 0 for padding",
         )
     known, column = np.unique(token, return_inverse=True)
     ones = np.ones(len(token))

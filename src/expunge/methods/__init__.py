@@ -17,7 +17,7 @@ from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
 from expunge.methods.masked import Masked, masked
-from expunge.methods.method import Claim, Given, Method, Result
+from expunge.methods.method import Claim, Method, MethodInputs, Result
 from expunge.methods.oracle_matching import OracleMatching
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.registry import Table
@@ -56,7 +56,7 @@ METHODS = Table(
     }
 )
 
-__all__ = ["METHODS", "Claim", "Given", "Method", "Result", "masked", "method", "settings"]
+__all__ = ["METHODS", "Claim", "MethodInputs", "Method", "Result", "masked", "method", "settings"]
 
 
 def method(name: str, **chosen: Any) -> Method:
@@ -72,7 +72,7 @@ def method(name: str, **chosen: Any) -> Method:
             raise BadInput(
                 f"{name} has no setting '{setting}'{nearest(setting, known)}",
                 expected=f"one of {', '.join(known)}" if known else "no settings at all",
-                cure=f"run `expunge forget --method {name} --help` for what each does",
+                fix=f"run `expunge forget --method {name} --help` for what each does",
             )
         chosen[setting] = _as(known[setting].kind, value, f"{name} --{setting}")
     return kind(**chosen)
@@ -89,7 +89,7 @@ def kind_of(name: str) -> type[Method]:
         raise BadInput(
             f"unknown method '{name}'{nearest(name, METHODS)}",
             expected=f"one of {', '.join(METHODS)}",
-            cure="run `expunge methods` for what each does and needs",
+            fix="run `expunge methods` for what each does and needs",
         )
     return METHODS[name]
 
@@ -114,5 +114,5 @@ def _as(kind: Any, value: Any, what: str) -> Any:
     raise BadInput(
         f"{what} is '{value}'",
         expected=f"a value of type {kind.__name__}",
-        cure="correct the value",
+        fix="correct the value",
     )

@@ -20,7 +20,7 @@ from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
-from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -43,11 +43,16 @@ class Amnesiac:
         check(self)
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))
-        history = given.history
+        history = inputs.history
         assert history is not None
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
@@ -67,7 +72,7 @@ class Amnesiac:
         return edit(
             problem,
             models,
-            given,
+            inputs,
             undone,
             draws=draws,
             cost=self.price(problem),

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.descent import OverBoth
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.descent import JointLoss
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class AscentDescent(OverBoth):
+class AscentDescent(JointLoss):
     """Descend on retained rows and ascend on forgotten ones in the same step."""
 
     name: ClassVar[str] = "ascent-descent"
@@ -42,7 +42,12 @@ class AscentDescent(OverBoth):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         loss = training_loss(problem.training_task)
@@ -50,4 +55,4 @@ class AscentDescent(OverBoth):
         def objective(model: Any, retain: Batch, forget: Batch) -> Tensor:
             return self.alpha * loss(model, retain) - (1.0 - self.alpha) * loss(model, forget)
 
-        return self.tuned(problem, models, given, objective, seed=seed)
+        return self.tuned(problem, models, inputs, objective, seed=seed)

@@ -18,8 +18,8 @@ from expunge.data import Batch
 from expunge.engine.batches import epochs
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.finetune import descent_cost, passes, tune
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.finetune import descent_cost, finetune, passes
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
@@ -53,7 +53,12 @@ class BadTeacher:
         check(self)
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         task, draws = problem.task, Draws((seed, "unlearn", self.name))
@@ -73,10 +78,10 @@ class BadTeacher:
             bad, good = (answers(t, task, batch) for t in (blank[before.ids], before))
             return batch, torch.where(forgotten[batch.rows][..., None], bad, good)
 
-        result = tune(
+        result = finetune(
             problem,
             models,
-            given,
+            inputs,
             objective,
             lambda own: [epochs(self._pool(problem, draws), self.batch_size, self.epochs, own)],
             steps=self._steps(problem)[0],

@@ -19,8 +19,8 @@ from expunge.data import Batch, Data
 from expunge.engine.descend import frozen_weights
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.descent import OverForget
-from expunge.methods.method import Claim, Given, Result, largest_change, unchanged
+from expunge.methods.descent import ForgetLoss
+from expunge.methods.method import Claim, MethodInputs, Result, largest_change, unchanged
 from expunge.methods.setting import setting
 from expunge.problem import Classification, Problem, Task
 from expunge.problem.penalised import penalised
@@ -45,7 +45,7 @@ class Widened:
 
 
 @dataclass(frozen=True)
-class BoundaryExpand(OverForget):
+class BoundaryExpand(ForgetLoss):
     """Train the forgotten rows into an extra class, which is then removed.
 
     It cannot be looked at while it descends: the models then have one class more than the task.
@@ -67,20 +67,25 @@ class BoundaryExpand(OverForget):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`; with `keep_class` the result is a `Widened`."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        if given.watch is not None:
+        if inputs.watch is not None:
             raise BadInput(
                 "boundary-expand, to be looked at while it descends",
                 expected="a method whose models keep their classes meanwhile",
-                cure="choose boundary-shrink, which changes no layer",
+                fix="choose boundary-shrink, which changes no layer",
             )
         task = _wider(problem.task)
         head, extra = last_layer(models.template, task.classes - 1), task.classes - 1
-        frozen_weights(models, given.mask)  # refuses a mask by the shape that the caller knows
+        frozen_weights(models, inputs.mask)  # refuses a mask by the shape that the caller knows
         seeds = self.draws(seed).of(models.ids).at("extra class").seeds()
         wide = Ensemble.stack(
             [widened(m, head, s) for m, s in zip(models.modules(), seeds, strict=True)],
@@ -96,7 +101,7 @@ class BoundaryExpand(OverForget):
         result = self.tuned(
             replace(problem, task=task),
             wide,
-            replace(given, mask=_wider_mask(given, head)),
+            replace(inputs, mask=_wider_mask(inputs, head)),
             objective,
             seed=seed,
             augment=False,
@@ -122,7 +127,7 @@ def last_layer(module: nn.Module, classes: int) -> str:
         raise BadInput(
             f"boundary-expand found no linear layer with {classes} outputs",
             expected="a model that ends with nn.Linear(..., classes)",
-            cure="choose boundary-shrink, which changes no layer",
+            fix="choose boundary-shrink, which changes no layer",
         )
     head = fitting[-1]
     own = list(module.get_submodule(head).parameters())
@@ -131,7 +136,7 @@ def last_layer(module: nn.Module, classes: int) -> str:
             raise BadInput(
                 f"boundary-expand on '{head}', whose weights are also '{name}'",
                 expected="a last layer with weights of its own, which alone gets a class more",
-                cure="choose boundary-shrink, which changes no layer",
+                fix="choose boundary-shrink, which changes no layer",
             )
     return head
 
@@ -179,18 +184,18 @@ def _wider(task: Task) -> Classification:
         raise BadInput(
             f"boundary-expand on a {task.kind}",
             expected="a classification: there are no classes to add to",
-            cure="choose random-label",
+            fix="choose random-label",
         )
     wide = copy.copy(task)  # a subclass reads models in its own way
     wide.classes += 1
     return wide
 
 
-def _wider_mask(given: Given, head: str) -> dict[str, Tensor] | None:
+def _wider_mask(inputs: MethodInputs, head: str) -> dict[str, Tensor] | None:
     """The mask with the extra class free to move."""
-    if given.mask is None:
+    if inputs.mask is None:
         return None
-    mask = dict(given.mask)
+    mask = dict(inputs.mask)
     for part, axes in (("weight", 2), ("bias", 1)):
         name = f"{head}.{part}" if head else part
         if name in mask:

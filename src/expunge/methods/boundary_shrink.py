@@ -21,15 +21,15 @@ from expunge.data import Batch
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.descent import OverForget
-from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.descent import ForgetLoss
+from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.rng import Draws
 
 
 @dataclass(frozen=True)
-class BoundaryShrink(OverForget):
+class BoundaryShrink(ForgetLoss):
     """Relabel forgotten rows with the nearest other class, and descend on them alone."""
 
     name: ClassVar[str] = "boundary-shrink"
@@ -55,7 +55,12 @@ class BoundaryShrink(OverForget):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         task = problem.training_task
@@ -79,7 +84,7 @@ class BoundaryShrink(OverForget):
         result = self.tuned(
             problem,
             models,
-            given,
+            inputs,
             objective,
             seed=seed,
             feed=relabelled,
@@ -119,12 +124,12 @@ def _require_movable(problem: Problem, batch: Batch) -> None:
         raise BadInput(
             "boundary-shrink on a regression",
             expected="a classification: there are no classes to move to",
-            cure="choose random-label",
+            fix="choose random-label",
         )
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
         kind = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
         raise BadInput(
             f"inputs of {kind} for boundary-shrink",
             expected="one floating-point tensor, along whose gradient a step can be made",
-            cure="choose random-label",
+            fix="choose random-label",
         )

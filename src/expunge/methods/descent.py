@@ -13,8 +13,8 @@ from torch import Tensor
 from expunge.engine.batches import endless, epochs
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.finetune import descent_cost, passes, penalty_of, tune
-from expunge.methods.method import Given, Result
+from expunge.methods.finetune import descent_cost, finetune, passes, penalty_of
+from expunge.methods.method import MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -58,17 +58,17 @@ class _Passes:
         self,
         problem: Problem,
         models: Ensemble,
-        given: Given,
+        inputs: MethodInputs,
         objective: Objective,
         *,
         seed: int,
         **how: Any,
     ) -> Result:
-        """Descend `objective(model, *batches)`, a batch of each plan; see `tune` for the rest."""
-        return tune(
+        """Descend `objective(model, *batches)`, a batch of each plan; see `finetune`."""
+        return finetune(
             problem,
             models,
-            given,
+            inputs,
             objective,
             lambda draws: self.plans(problem, draws),
             steps=self.steps(problem),
@@ -84,7 +84,7 @@ class _Passes:
 
 
 @dataclass(frozen=True)
-class OverForget(_Passes):
+class ForgetLoss(_Passes):
     """A method that descends an objective on batches of forgotten rows alone."""
 
     over: ClassVar[str] = "forget"
@@ -101,7 +101,7 @@ class OverForget(_Passes):
 
 
 @dataclass(frozen=True)
-class OverRetain(_Passes):
+class RetainLoss(_Passes):
     """A method that descends an objective and the recipe's l2 on batches of retained rows."""
 
     over: ClassVar[str] = "retain"
@@ -120,7 +120,7 @@ class OverRetain(_Passes):
 
 
 @dataclass(frozen=True)
-class OverBoth(OverRetain):
+class JointLoss(RetainLoss):
     """A method whose every step has a batch of retained and one of forgotten rows."""
 
     epochs: int = setting(

@@ -11,7 +11,7 @@ from typing import ClassVar
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Shifted
-from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.predicted import Predicted
 from expunge.problem import Problem
 
@@ -25,13 +25,18 @@ class DMDirect(Predicted):
     claim: ClassVar[Claim] = Claim.OUTPUTS_ONLY
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`; the result is a `Shifted`."""
-        assert given.change is not None, "checked by the api: needs"
+        assert inputs.change is not None, "checked by the api: needs"
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        shifted = Shifted(models, given.change, problem.splits)
+        shifted = Shifted(models, inputs.change, problem.splits)
         return Result(shifted, Cost(), 0.0, "only outputs are corrected; the weights stay")
 
     def price(self, problem: Problem) -> Cost:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.matching import Matching
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.predicted import Predicted
 from expunge.problem import Problem
 
@@ -27,14 +27,19 @@ class DMM(Predicted, Matching):
     claim: ClassVar[Claim] = Claim.APPROXIMATE
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
-        change = given.change
+        change = inputs.change
         assert change is not None, "checked by the api: needs"
 
         def targets(rows: Tensor) -> Tensor:
             own = models.outputs(problem.task, problem.train, rows)
             return own + change("train", rows).mean.to(own.dtype)
 
-        return self.matched(problem, models, given, targets, seed=seed)
+        return self.matched(problem, models, inputs, targets, seed=seed)

@@ -12,7 +12,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights, require_finite, restore
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import mask_of
-from expunge.methods.method import Given, Result, largest_change, unchanged
+from expunge.methods.method import MethodInputs, Result, largest_change, unchanged
 from expunge.problem import Problem
 from expunge.rng import Draws
 
@@ -20,7 +20,7 @@ from expunge.rng import Draws
 def edit(
     problem: Problem,
     models: Ensemble,
-    given: Given,
+    inputs: MethodInputs,
     edited: Callable[[Point, Draws], Weights],
     *,
     draws: Draws,
@@ -32,7 +32,7 @@ def edit(
     Args:
         problem: rows come from its train data.
         models: not changed.
-        given: its mask is honoured.
+        inputs: its mask is honoured.
         edited: of one model, whose loss is that of the training, and its draws, the new weights by
             name.
         draws: of this method and seed.
@@ -48,7 +48,7 @@ def edit(
         for module, member in zip(part.modules(), part.ids, strict=True)
     ]
     for single in singles:
-        frozen = frozen_weights(single, mask_of(given.mask, models, single))
+        frozen = frozen_weights(single, mask_of(inputs.mask, models, single))
         weights = single.weights()
         new = edited(
             Point(problem.training_task, problem.train, single.template), draws.of(single.ids)
@@ -61,7 +61,7 @@ def edit(
             weights,
             single,
             expected="an edit that leaves finite weights",
-            cure="try another --alpha, or look for NaN in the model and its data",
+            fix="try another --alpha, or look for NaN in the model and its data",
         )
         parts.append(single)
     made = Ensemble.stack([single.template for single in parts], models.ids, models.group)

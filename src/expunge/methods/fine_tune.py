@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.descent import OverRetain
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.descent import RetainLoss
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class FineTune(OverRetain):
+class FineTune(RetainLoss):
     """Descend the training loss on the retained rows."""
 
     name: ClassVar[str] = "fine-tune"
@@ -29,7 +29,12 @@ class FineTune(OverRetain):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
-        return self.tuned(problem, models, given, training_loss(problem.training_task), seed=seed)
+        return self.tuned(problem, models, inputs, training_loss(problem.training_task), seed=seed)

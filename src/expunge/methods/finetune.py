@@ -13,7 +13,7 @@ from expunge.data import Batch
 from expunge.engine.cost import Cost
 from expunge.engine.descend import descend
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.method import Given, Result, largest_change, unchanged
+from expunge.methods.method import MethodInputs, Result, largest_change, unchanged
 from expunge.problem import Problem, Recipe
 from expunge.rng import Draws
 
@@ -24,10 +24,10 @@ SGD = partial(torch.optim.SGD, momentum=0.9)
 Hook = Callable[[Ensemble], Callable[[int, Ensemble], None]]
 
 
-def tune(
+def finetune(
     problem: Problem,
     models: Ensemble,
-    given: Given,
+    inputs: MethodInputs,
     objective: Callable[..., Tensor],
     plans: Callable[[Draws], Sequence[Iterator[Tensor]]],
     *,
@@ -39,7 +39,7 @@ def tune(
     augment: bool = True,
     after: Hook | None = None,
     watch: Hook | None = None,
-    pure: bool = True,
+    replayable: bool = True,
     **how: Any,
 ) -> Result:
     """Copies of the models after `steps` gradient steps on `objective`.
@@ -47,7 +47,7 @@ def tune(
     Args:
         problem: rows come from its train data.
         models: not changed.
-        given: its mask is honoured, its `watch` called.
+        inputs: its mask is honoured, its `watch` called.
         objective: `objective(model, *batches)` -> scalar, for one member; the batches are those
             of the plans (or what `feed` made of them).
         plans: of the members' draws: streams of row numbers (members, B), zipped step by step.
@@ -59,15 +59,15 @@ def tune(
         optimizer: takes named parameters and lr.
         augment: batches are augmented as in the recipe; not for targets of clean rows.
         after: see `descend`.
-        watch: see `descend`; default `given.watch`.
-        pure: see `descend`; False where the objective counts steps or draws numbers.
+        watch: see `descend`; default `inputs.watch`.
+        replayable: see `descend`; False where the objective counts steps or draws numbers.
         how: passed on to `descend`: l2, l1, schedule, strict.
     """
     if not len(problem.forget):
         return unchanged(models, "there were no rows to forget")
     recipe = problem.recipe if isinstance(problem.recipe, Recipe) else None
     precision = recipe.precision if recipe else "fp32"
-    watch = watch or given.watch
+    watch = watch or inputs.watch
     parts, cost = [], Cost()
     for group, before in zip(models.groups(), models.groups(), strict=True):
         own = draws.of(group.ids)
@@ -90,11 +90,11 @@ def tune(
             steps=steps,
             optimizer=partial(optimizer, lr=lr),
             draws=draws,
-            mask=mask_of(given.mask, models, group),
+            mask=mask_of(inputs.mask, models, group),
             precision=precision,
             after=after(before) if after else None,
             watch=watch(before) if watch else None,
-            pure=pure,
+            replayable=replayable,
             **how,
         )
         parts.append(group)

@@ -24,7 +24,7 @@ from expunge.data import walk
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -64,7 +64,12 @@ class FisherForgetting:
         check(self)
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))
@@ -84,7 +89,7 @@ class FisherForgetting:
                 new[name] = mean + variance.sqrt() * normal
             return new
 
-        return edit(problem, models, given, noisy, draws=draws, cost=self.price(problem))
+        return edit(problem, models, inputs, noisy, draws=draws, cost=self.price(problem))
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.descent import OverForget
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.descent import ForgetLoss
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class GradientAscent(OverForget):
+class GradientAscent(ForgetLoss):
     """Ascend the training loss on the forgotten rows alone."""
 
     name: ClassVar[str] = "gradient-ascent"
@@ -31,7 +31,12 @@ class GradientAscent(OverForget):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         loss = training_loss(problem.training_task)
@@ -39,4 +44,4 @@ class GradientAscent(OverForget):
         def objective(model: Any, forget: Batch) -> Tensor:
             return -loss(model, forget)
 
-        return self.tuned(problem, models, given, objective, seed=seed)
+        return self.tuned(problem, models, inputs, objective, seed=seed)

@@ -30,7 +30,7 @@ from expunge.engine.kernels import forward_derivative_needed
 from expunge.errors import BadInput
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.finetune import penalty_of
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -82,23 +82,28 @@ class Influence:
             raise BadInput(
                 "influence with damping = 0 and the Fisher matrix",
                 expected="damping above 0: the matrix of so few rows has no inverse",
-                cure="leave --damping out, or use --curvature gauss-newton",
+                fix="leave --damping out, or use --curvature gauss-newton",
             )
         if self.curvature == "gauss-newton" and self.running:
             raise BadInput(
                 "influence with running and curvature = gauss-newton",
                 expected="the Fisher matrix, which the recursion is made for",
-                cure="leave --running out, or --curvature",
+                fix="leave --running out, or --curvature",
             )
         if self.running and self.damping != 1:
             raise BadInput(
                 f"influence with running and damping = {self.damping:g}",
                 expected="damping = 1: the published recursion begins with the identity",
-                cure="leave --running or --damping out",
+                fix="leave --running or --damping out",
             )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))
@@ -109,7 +114,7 @@ class Influence:
             step = self._solve(problem, point, self._effect(problem, point), draws)
             return {name: w + self.alpha * step[name] for name, w in point.weights.items()}
 
-        return edit(problem, models, given, moved, draws=draws, cost=self.price(problem))
+        return edit(problem, models, inputs, moved, draws=draws, cost=self.price(problem))
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
@@ -169,5 +174,5 @@ def _require_room(point: Point, rows: int) -> None:
         raise BadInput(
             f"influence with {rows:,} gradients of {point.size:,} weights, {needed / 1e9:.1f} GB",
             expected=f"at most the {free / 1e9:.1f} GB that are free on {weights[0].device}",
-            cure="lower --samples or use --curvature gauss-newton",
+            fix="lower --samples or use --curvature gauss-newton",
         )

@@ -12,15 +12,15 @@ from typing import ClassVar
 
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.descent import OverRetain
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.descent import RetainLoss
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class L1Sparse(OverRetain):
+class L1Sparse(RetainLoss):
     """Descend the training loss on retained rows while small weights are driven to zero."""
 
     name: ClassVar[str] = "l1-sparse"
@@ -41,15 +41,20 @@ class L1Sparse(OverRetain):
             raise BadInput(
                 f"l1-sparse with {self.free_epochs} of {self.epochs} epochs free of the penalty",
                 expected="at least one epoch with it",
-                cure="lower --free-epochs, or use fine-tune",
+                fix="lower --free-epochs, or use fine-tune",
             )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         loss = training_loss(problem.training_task)
-        return self.tuned(problem, models, given, loss, seed=seed, l1=self.weight)
+        return self.tuned(problem, models, inputs, loss, seed=seed, l1=self.weight)
 
     def weight(self, progress: float) -> float:
         """gamma_t, the same throughout an epoch; progress runs from 0 to 1."""

@@ -8,7 +8,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.method import Claim, Given, Method, Result, unchanged
+from expunge.methods.method import Claim, Method, MethodInputs, Result, unchanged
 from expunge.problem import Problem
 
 
@@ -53,12 +53,17 @@ class Masked:
         return f"saliency:{self.share:g}"
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        both, cost = salient(problem, models, given, self.share)
+        both, cost = salient(problem, models, inputs, self.share)
         result = self.inner(problem, models, both, seed=seed)
         return replace(result, cost=result.cost + cost)
 
@@ -89,19 +94,21 @@ def masked(method: Method, mask: str) -> Method:
         raise BadInput(
             f"mask '{mask}'",
             expected="saliency:SHARE with the share of weights that may move, above 0, at most 1",
-            cure="write saliency:0.5",
+            fix="write saliency:0.5",
         )
     if method.claim in (Claim.EXACT, Claim.OUTPUTS_ONLY):
         raise BadInput(
             f"a mask for {method.name}, which does not move the weights it is given",
             expected="a method that edits or fine-tunes the model",
-            cure="leave the mask out",
+            fix="leave the mask out",
         )
     made: Any = Masked(method, number)  # its names are properties, not class attributes
     return made
 
 
-def salient(problem: Problem, models: Ensemble, given: Given, share: float) -> tuple[Given, Cost]:
+def salient(
+    problem: Problem, models: Ensemble, inputs: MethodInputs, share: float
+) -> tuple[MethodInputs, Cost]:
     """What is given, its mask narrowed to the weights that matter most; and the cost of that.
 
     Only weights that both masks let go may move; a parameter that the caller's does not name is as
@@ -110,8 +117,8 @@ def salient(problem: Problem, models: Ensemble, given: Given, share: float) -> t
     Raises:
         BadInput: before any work, a mask of the caller's that does not fit the models.
     """
-    frozen_weights(models, given.mask)
+    frozen_weights(models, inputs.mask)
     mask, cost = saliency_mask(problem, models, share)
-    for name, may_move in (given.mask or {}).items():
+    for name, may_move in (inputs.mask or {}).items():
         mask[name] = mask[name] & may_move.to(mask[name].device)
-    return replace(given, mask=mask), cost
+    return replace(inputs, mask=mask), cost

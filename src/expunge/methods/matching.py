@@ -19,8 +19,8 @@ from expunge.data import Batch
 from expunge.engine.batches import endless
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.finetune import descent_cost, tune
-from expunge.methods.method import Given, Result
+from expunge.methods.finetune import descent_cost, finetune
+from expunge.methods.method import MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.problem.recipe import linear
@@ -58,7 +58,7 @@ class Matching:
         self,
         problem: Problem,
         models: Ensemble,
-        given: Given,
+        inputs: MethodInputs,
         targets: Callable[[Tensor], Tensor],
         *,
         seed: int,
@@ -68,7 +68,7 @@ class Matching:
         Args:
             problem: the rows.
             models: the students.
-            given: its mask is honoured.
+            inputs: its mask is honoured.
             targets: row numbers (rows,) -> outputs to match, (members, rows, C), as in models.
             seed: of all draws.
         """
@@ -103,10 +103,10 @@ class Matching:
             kept = endless(retain, self.retain_batch_size, draws.at("retain"))
             return [(torch.cat(pair, dim=1) for pair in zip(forget, kept, strict=True))]
 
-        result = tune(
+        result = finetune(
             problem,
             models,
-            given,
+            inputs,
             objective,
             plans,
             steps=self.steps,

@@ -25,7 +25,7 @@ class Claim(StrEnum):
 
 
 @dataclass(frozen=True)
-class Given:
+class MethodInputs:
     """What a method is handed; it never makes or imports these."""
 
     change: Callable[[str, Tensor], Change] | None = None  # predicted change of the outputs
@@ -61,7 +61,12 @@ class Method(Protocol):
     needs: ClassVar[frozenset[str]]
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """Models without `problem.forget`; nothing passed in is changed."""
         ...

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.matching import Matching
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.problem import Problem
 
 
@@ -27,10 +27,15 @@ class OracleMatching(Matching):
     needs: ClassVar[frozenset[str]] = frozenset({"recipe", "teachers"})
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`; model i is taught by teacher i, modulo their number."""
-        teachers = given.teachers
+        teachers = inputs.teachers
         assert teachers is not None, "checked by the api: needs"
 
         def targets(rows: Tensor) -> Tensor:
@@ -38,4 +43,4 @@ class OracleMatching(Matching):
             place = {number: k for k, number in enumerate(teachers.ids)}
             return outputs[[place.get(i, i % len(teachers.ids)) for i in models.ids]]
 
-        return self.matched(problem, models, given, targets, seed=seed)
+        return self.matched(problem, models, inputs, targets, seed=seed)

@@ -20,9 +20,9 @@ from expunge.engine.batches import epochs
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.descent import OverBoth
+from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import descent_cost, passes
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -30,7 +30,7 @@ from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class RandomLabel(OverBoth):
+class RandomLabel(JointLoss):
     """Descend on retained rows and on relabelled forgotten ones in the same step."""
 
     name: ClassVar[str] = "random-label"
@@ -59,19 +59,24 @@ class RandomLabel(OverBoth):
             raise BadInput(
                 f"{self.name} with sequential and alpha = {self.alpha:g}",
                 expected="no alpha: relabelled and retained rows then share no step to be weighed",
-                cure="leave --alpha out, or --sequential",
+                fix="leave --alpha out, or --sequential",
             )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
-        return self.relabelled(problem, models, given, seed=seed)
+        return self.relabelled(problem, models, inputs, seed=seed)
 
     def relabelled(
-        self, problem: Problem, models: Ensemble, given: Given, *, seed: int, **how: Any
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs, *, seed: int, **how: Any
     ) -> Result:
-        """The method itself, on which both forms of SalUn build; see `tune` for the rest."""
+        """The method itself, on which both forms of SalUn build; see `finetune` for the rest."""
         task, loss = problem.task, training_loss(problem.training_task)
         forgotten = torch.zeros(len(problem.train), dtype=torch.bool)
         forgotten[problem.forget] = True
@@ -86,7 +91,7 @@ class RandomLabel(OverBoth):
                 forget = task.relabel(forget, draws, own=self.true_label)
             return (*batches[:-1], forget)
 
-        return self.tuned(problem, models, given, objective, seed=seed, feed=feed, **how)
+        return self.tuned(problem, models, inputs, objective, seed=seed, feed=feed, **how)
 
     def draws(self, seed: int) -> Draws:
         """Those of random-label for every form of it, so that they differ in nothing else."""
@@ -97,7 +102,7 @@ class RandomLabel(OverBoth):
         return super().steps(problem) + (self._first(problem)[0] if self.sequential else 0)
 
     def plans(self, problem: Problem, draws: Draws) -> list[Iterator[Tensor]]:
-        """As `OverBoth` has them, or one stream."""
+        """As `JointLoss` has them, or one stream."""
         if self.sequential:
             return [self._one_after_the_other(problem, draws)]
         return super().plans(problem, draws)

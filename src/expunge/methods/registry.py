@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from expunge.errors import BadInput
 from expunge.methods.method import Method
-from expunge.methods.validate_class import faults
+from expunge.methods.validate_class import validate_class
 
 GROUP = "expunge.methods"  # of entry points: name = "package.module:Class"
 
@@ -40,7 +40,7 @@ class Table(Mapping[str, type[Method]]):
             if not isinstance(found, BadInput):
                 yield name
             elif not before:
-                warnings.warn(f"{found.given}; it is left out. {found.cure}.", stacklevel=2)
+                warnings.warn(f"{found.given}; it is left out. {found.fix}.", stacklevel=2)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -73,7 +73,7 @@ def _loaded(name: str, entries: list[EntryPoint]) -> type[Method] | BadInput:
         return BadInput(
             f"the method '{name}' is offered by {packages}",
             expected="one package for each name",
-            cure="Uninstall one of them",
+            fix="Uninstall one of them",
         )
     try:
         kind = entry.load()
@@ -81,16 +81,16 @@ def _loaded(name: str, entries: list[EntryPoint]) -> type[Method] | BadInput:
         return BadInput(
             f"the method '{name}' of {packages} cannot be loaded: {type(error).__name__}: {error}",
             expected=f"that {entry.value} can be imported",
-            cure=f"Repair, update or uninstall {packages}",
+            fix=f"Repair, update or uninstall {packages}",
         )
-    wrong = [fault.what for fault in faults(kind)]
+    wrong = [fault.what for fault in validate_class(kind)]
     if not wrong and kind.name != name:
         wrong = [f"its name is '{kind.name}', that of its entry point is '{name}'"]
     if wrong:
         return BadInput(
             f"the method '{name}' of {packages} is no method: {wrong[0]}",
             expected="a class that `expunge check-method` accepts",
-            cure=f"Run `expunge check-method {entry.value}` for all that is wrong",
+            fix=f"Run `expunge check-method {entry.value}` for all that is wrong",
         )
     return kind
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.method import Claim, Given, Result, largest_change
+from expunge.methods.method import Claim, MethodInputs, Result, largest_change
 from expunge.problem import Problem, Recipe
 from expunge.training.from_recipe import train
 
@@ -24,7 +24,12 @@ class Retrain:
     needs: ClassVar[frozenset[str]] = frozenset({"recipe"})
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         device = str(models.device)

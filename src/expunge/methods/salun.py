@@ -16,7 +16,7 @@ from expunge.engine.descend import frozen_weights, restore
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import mask_of
 from expunge.methods.masked import salient
-from expunge.methods.method import Claim, Given, Result, unchanged
+from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.setting import setting
 from expunge.problem import Problem
@@ -39,16 +39,21 @@ class SalUn(RandomLabel):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        both, cost = salient(problem, models, given, self.share)
+        both, cost = salient(problem, models, inputs, self.share)
 
         def kept(before: Ensemble) -> Callable[[int, Ensemble], None]:
             # the published leak is of the saliency mask; the caller's holds in any case
-            frozen = frozen_weights(before, mask_of(given.mask, models, before))
+            frozen = frozen_weights(before, mask_of(inputs.mask, models, before))
             return lambda step, models: restore(models.weights(), frozen)
 
         after = kept if self.legacy else None

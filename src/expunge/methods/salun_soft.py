@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.setting import setting
 from expunge.problem import Problem
@@ -44,7 +44,12 @@ class SalUnSoft(RandomLabel):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         steps = self.steps(problem)
@@ -60,7 +65,7 @@ class SalUnSoft(RandomLabel):
 
             return after
 
-        return self.relabelled(problem, models, given, seed=seed, after=softened)
+        return self.relabelled(problem, models, inputs, seed=seed, after=softened)
 
 
 def pull_back(models: Ensemble, anchor: dict[str, torch.Tensor], share: float) -> None:

@@ -26,9 +26,9 @@ from expunge.engine.batches import epochs
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.descent import OverBoth
+from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import Hook, descent_cost, passes
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
@@ -36,7 +36,7 @@ from expunge.rng import Draws
 
 
 @dataclass(frozen=True)
-class SCRUB(OverBoth):
+class SCRUB(JointLoss):
     """Ascend the distance to the original on forgotten rows, descend it on retained ones."""
 
     name: ClassVar[str] = "scrub"
@@ -70,7 +70,12 @@ class SCRUB(OverBoth):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         task = problem.training_task
@@ -92,7 +97,7 @@ class SCRUB(OverBoth):
         result = self.tuned(
             problem,
             models,
-            given,
+            inputs,
             objective,
             seed=seed,
             feed=taught,
@@ -180,7 +185,7 @@ def unseen_weight(problem: Problem) -> Tensor:
         raise BadInput(
             "scrub with rewind on a regression",
             expected="a classification, whose errors can be counted",
-            cure="run scrub without --rewind",
+            fix="run scrub without --rewind",
         )
     rows = torch.arange(len(problem.validation))
     wanted, there = (
@@ -194,7 +199,7 @@ def unseen_weight(problem: Problem) -> Tensor:
         raise BadInput(
             "no validation row has the class of a forgotten row",
             expected="validation rows of the classes that are forgotten",
-            cure="run scrub without --rewind, or add validation rows",
+            fix="run scrub without --rewind, or add validation rows",
         )
     return weight / weight.sum()
 

@@ -102,7 +102,7 @@ def check(method: Any) -> None:
             raise BadInput(
                 f"{method.name} with {known.name} = {shown}{near}",
                 expected=_expected(known),
-                cure=f"correct the setting; `expunge forget --method {method.name} --help` "
+                fix=f"correct the setting; `expunge forget --method {method.name} --help` "
                 "explains each one",
             )
 

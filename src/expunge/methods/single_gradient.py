@@ -18,7 +18,7 @@ from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -41,11 +41,16 @@ class SingleGradient:
         check(self)
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))
-        history = given.history
+        history = inputs.history
         assert history is not None
 
         def moved(point: Point, draws: Draws) -> Weights:
@@ -56,7 +61,7 @@ class SingleGradient:
         return edit(
             problem,
             models,
-            given,
+            inputs,
             moved,
             draws=draws,
             cost=self.price(problem),

@@ -18,7 +18,7 @@ from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -58,7 +58,12 @@ class SSD:
         check(self)
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))
@@ -77,7 +82,7 @@ class SSD:
         return edit(
             problem,
             models,
-            given,
+            inputs,
             dampened,
             draws=draws,
             cost=self.price(problem),

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.descent import OverBoth
-from expunge.methods.method import Claim, Given, Result
+from expunge.methods.descent import JointLoss
+from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.setting import setting
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
 
 @dataclass(frozen=True)
-class UniformLabel(OverBoth):
+class UniformLabel(JointLoss):
     """Descend on retained rows and towards the uniform distribution on forgotten ones."""
 
     name: ClassVar[str] = "uniform-label"
@@ -36,7 +36,12 @@ class UniformLabel(OverBoth):
     )
 
     def __call__(
-        self, problem: Problem, models: Ensemble, given: Given = Given(), *, seed: int
+        self,
+        problem: Problem,
+        models: Ensemble,
+        inputs: MethodInputs = MethodInputs(),
+        *,
+        seed: int,
     ) -> Result:
         """See `Method`."""
         task, loss = problem.task, training_loss(problem.training_task)
@@ -46,4 +51,4 @@ class UniformLabel(OverBoth):
             blank = task.distance(outputs, torch.zeros_like(outputs), forget).mean()
             return blank + self.alpha * loss(model, retain)
 
-        return self.tuned(problem, models, given, objective, seed=seed)
+        return self.tuned(problem, models, inputs, objective, seed=seed)

@@ -10,7 +10,7 @@ from expunge.errors import BadInput
 from expunge.methods.method import Claim
 from expunge.methods.setting import Setting, described
 
-NEEDS = {  # what a method may be handed, see `Given`
+NEEDS = {  # what a method may be handed, see `MethodInputs`
     "recipe": "a recipe or Trainer in the problem",
     "change": "an attribution (of the model itself, or from half-data models)",
     "teachers": "a retrained model as teacher",
@@ -18,11 +18,11 @@ NEEDS = {  # what a method may be handed, see `Given`
 }
 RESERVED = {  # what `forget` and its command line call something else
     *("problem", "model", "rows", "method", "out", "estimate", "budget", "half_models", "seed"),
-    *("store", "jobs", "device", "help", "workshop", "build", "command", "mask", "history"),
+    *("store", "jobs", "device", "help", "runtime", "build", "command", "mask", "history"),
     *("backend", "address", "gpus_per_task"),
 }
 KINDS = (int, float, str, bool)
-CALL = "def __call__(self, problem, models, given=Given(), *, seed)"
+CALL = "def __call__(self, problem, models, inputs=MethodInputs(), *, seed)"
 PRICE = "def price(self, problem)"
 
 
@@ -30,10 +30,10 @@ class Fault(NamedTuple):
     """What a class lacks, and what to write."""
 
     what: str
-    cure: str
+    fix: str
 
 
-def faults(kind: Any) -> list[Fault]:
+def validate_class(kind: Any) -> list[Fault]:
     """Everything that keeps a class from being a method; the contract suite tests what it does."""
     if not isinstance(kind, type):
         return [Fault(f"it is {type(kind).__name__} and no class", "name the class itself")]
@@ -149,13 +149,13 @@ def _takes(function: Callable[..., Any] | None, wanted: str) -> bool:
     """Whether a function has the parameters of `wanted`."""
     if not inspect.isfunction(function):
         return False
-    given = inspect.signature(function).parameters
-    if list(given) != re.findall(r"\w+", wanted.replace("=Given()", "").partition("(")[2]):
+    inputs = inspect.signature(function).parameters
+    if list(inputs) != re.findall(r"\w+", wanted.replace("=MethodInputs()", "").partition("(")[2]):
         return False
-    if "seed" not in given:
+    if "seed" not in inputs:
         return True
-    optional = given["given"].default is not inspect.Parameter.empty
-    return optional and given["seed"].kind is inspect.Parameter.KEYWORD_ONLY
+    optional = inputs["inputs"].default is not inspect.Parameter.empty
+    return optional and inputs["seed"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def _words(exempt: Any) -> bool:

@@ -69,7 +69,7 @@ def relearn(
             draws=own,
             training=False,
             watch=watch,
-            pure=True,
+            replayable=True,
         )
         curves.append(torch.stack(curve, dim=1))
     return torch.cat(curves)

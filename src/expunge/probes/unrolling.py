@@ -101,10 +101,10 @@ def curvature(
     )
 
 
-def evenly(steps: int, looks: int) -> list[int]:
+def evenly(steps: int, measurements: int) -> list[int]:
     """Numbers of steps, evenly over a training to its end; no more looks than it has steps."""
-    looks = min(looks, steps)
-    return [round(steps * (k + 1) / looks) for k in range(looks)]
+    measurements = min(measurements, steps)
+    return [round(steps * (k + 1) / measurements) for k in range(measurements)]
 
 
 def _seen(history: History, forget: Tensor, at: Sequence[int]) -> dict[int, nn.Module]:

@@ -44,14 +44,14 @@ class Problem:
             raise BadInput(
                 f"present is {self.present.dtype} of shape {tuple(self.present.shape)}",
                 expected=f"a bool mask of shape ({n},)",
-                cure="mask = torch.ones(n, dtype=torch.bool); mask[gone] = False",
+                fix="mask = torch.ones(n, dtype=torch.bool); mask[gone] = False",
             )
         distinct = None if self.ids is None else len({str(known) for known in self.ids})
         if self.ids is not None and (len(self.ids) != n or distinct != n):
             raise BadInput(
                 f"{len(self.ids)} ids, {distinct} of them distinct as text, for {n} rows",
                 expected="one id for each train row, all different",
-                cure="correct the ids, or leave them out and use row numbers",
+                fix="correct the ids, or leave them out and use row numbers",
             )
 
     @property
@@ -107,7 +107,7 @@ class Problem:
             raise BadInput(
                 f"all {len(found)} rows are to be forgotten",
                 expected="at least one row that stays",
-                cure="delete the model instead",
+                fix="delete the model instead",
             )
         return replace(self, forget=found)
 
@@ -127,21 +127,21 @@ class Problem:
             raise BadInput(
                 f"rows of type {type(rows).__name__} ({error})",
                 expected="whole numbers in one list, or a bool mask",
-                cure="pass row numbers such as [3, 17]; record ids go through problem.rows_of",
+                fix="pass row numbers such as [3, 17]; record ids go through problem.rows_of",
             ) from error
         if given.dtype == torch.bool:
             if tuple(given.shape) != (n,):
                 raise BadInput(
                     f"a bool mask of shape {tuple(given.shape)}",
                     expected=f"shape ({n},)",
-                    cure="make the mask as long as the train data, or pass row numbers",
+                    fix="make the mask as long as the train data, or pass row numbers",
                 )
             given = given.nonzero().squeeze(-1)
         if given.numel() and (given.is_floating_point() or given.ndim != 1):
             raise BadInput(
                 f"rows of {given.dtype} and shape {tuple(given.shape)}",
                 expected="whole numbers in one list, or a bool mask",
-                cure="pass row numbers such as [3, 17]",
+                fix="pass row numbers such as [3, 17]",
             )
         given = given.to(torch.int64).cpu()
         outside = given[(given < 0) | (given >= n)]
@@ -149,21 +149,21 @@ class Problem:
             raise BadInput(
                 f"row {outside[0].item()} is out of range ({len(outside)} such)",
                 expected=f"row numbers from 0 to {n - 1}",
-                cure="check whether the numbers count from 1 or belong to other data",
+                fix="check whether the numbers count from 1 or belong to other data",
             )
         sorted_rows, counts = given.unique(return_counts=True)
         if (counts > 1).any():
             raise BadInput(
                 f"row {sorted_rows[counts > 1][0].item()} is given more than once",
                 expected="each row once",
-                cure="drop the repeats, after checking that no other row was meant",
+                fix="drop the repeats, after checking that no other row was meant",
             )
         gone = sorted_rows[~self.present_mask[sorted_rows]]
         if len(gone):
             raise BadInput(
                 f"row {gone[0].item()} was already forgotten ({len(gone)} such)",
                 expected="rows that the model was trained on",
-                cure="leave these rows out; the model's card lists what is gone",
+                fix="leave these rows out; the model's card lists what is gone",
             )
         return sorted_rows
 
@@ -183,7 +183,7 @@ class Problem:
             raise BadInput(
                 f"{len(ids)} record ids, but the problem has none",
                 expected="row numbers, or a Problem with ids=",
-                cure="pass Problem(..., ids=[...]) with the id of each train row",
+                fix="pass Problem(..., ids=[...]) with the id of each train row",
             )
         numbers = {str(known): row for row, known in enumerate(self.ids)}
         unknown = [given for given in ids if str(given) not in numbers]
@@ -191,6 +191,6 @@ class Problem:
             raise BadInput(
                 f"record id '{unknown[0]}' is unknown ({len(unknown)} such)",
                 expected=f"ids such as '{self.ids[0]}'",
-                cure="check the spelling, or whether the record was in the training data at all",
+                fix="check the spelling, or whether the record was in the training data at all",
             )
         return torch.tensor([numbers[str(given)] for given in ids], dtype=torch.int64)

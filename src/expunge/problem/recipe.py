@@ -60,11 +60,11 @@ class Recipe:
             raise BadInput(
                 f"epochs={self.epochs!r} and batch_size={self.batch_size!r}",
                 expected="whole numbers, both at least 1",
-                cure="set them as the original model was trained",
+                fix="set them as the original model was trained",
             )
         if self.precision not in PRECISIONS:
             raise BadInput(
-                f"precision '{self.precision}'", expected=f"one of {PRECISIONS}", cure="choose one"
+                f"precision '{self.precision}'", expected=f"one of {PRECISIONS}", fix="choose one"
             )
 
     def steps(self, rows: int) -> int:

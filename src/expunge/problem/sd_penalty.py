@@ -44,7 +44,7 @@ class SDPenalty:
             raise BadInput(
                 f"an SD penalty of gamma {self.gamma!r}",
                 expected="a finite number, 0 or more",
-                cure="0 trains without it; 5 of the published code is 0.53 here for ten classes",
+                fix="0 trains without it; 5 of the published code is 0.53 here for ten classes",
             )
         _require_scaling(self.scaling)
 
@@ -85,7 +85,7 @@ class SDPenalty:
             raise BadInput(
                 f"an SD penalty for {classes} classes",
                 expected="at least 2: one logit has no standard deviation",
-                cure="give the number of logits a row",
+                fix="give the number of logits a row",
             )
         factor = math.sqrt(classes * (classes - 1))
         powers = {"paper": 0, "code": 1}
@@ -98,7 +98,7 @@ def _require_scaling(scaling: str) -> None:
         raise BadInput(
             f"unknown scaling {scaling!r} of the SD penalty{nearest(str(scaling), SCALINGS)}",
             expected=f"one of {', '.join(SCALINGS)}",
-            cure="'paper' is gamma times the standard deviation of a row's logits",
+            fix="'paper' is gamma times the standard deviation of a row's logits",
         )
 
 
@@ -107,12 +107,12 @@ def _check(outputs: Any) -> None:
         raise BadInput(
             f"the SD penalty was given a {type(outputs).__name__}",
             expected="a tensor of logits, (B, C)",
-            cure="pass the logits alone, e.g. model(x).logits",
+            fix="pass the logits alone, e.g. model(x).logits",
         )
     if outputs.ndim != 2 or outputs.shape[-1] < 2 or not outputs.is_floating_point():
         raise BadInput(
             f"the SD penalty was given outputs of shape {tuple(outputs.shape)}, {outputs.dtype}",
             expected="logits (B, C) of at least 2 classes",
-            cure="leave the penalty out for a regression; flatten what has more axes than rows "
+            fix="leave the penalty out for a regression; flatten what has more axes than rows "
             "and classes",
         )

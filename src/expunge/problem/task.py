@@ -64,7 +64,7 @@ class Classification:
     def __init__(self, classes: int) -> None:
         if classes < 2:
             raise BadInput(
-                f"{classes} classes", expected="at least 2", cure="use Regression for one number"
+                f"{classes} classes", expected="at least 2", fix="use Regression for one number"
             )
         self.classes = classes
 
@@ -114,7 +114,7 @@ class Classification:
             raise BadInput(
                 f"the model gave outputs of shape {tuple(outputs.shape)}, {outputs.dtype}",
                 expected=f"logits of shape {wanted} for Classification(classes={self.classes})",
-                cure="return the logits alone, or correct the number of classes",
+                fix="return the logits alone, or correct the number of classes",
             )
         low, high = batch.targets.min().item(), batch.targets.max().item()
         shape = tuple(batch.targets.shape)
@@ -123,7 +123,7 @@ class Classification:
             raise BadInput(
                 f"targets are {batch.targets.dtype} of shape {shape} from {low} to {high}",
                 expected=f"class numbers from 0 to {self.classes - 1}, one a row, int64",
-                cure="map labels to class numbers (.long()), or correct the number of classes",
+                fix="map labels to class numbers (.long()), or correct the number of classes",
             )
 
 
@@ -145,7 +145,7 @@ class TextClassification(Classification):
             raise BadInput(
                 f"inputs of type {type(batch.inputs).__name__} for TextClassification",
                 expected="a mapping, whose entries the model takes by name",
-                cure="give rows as mappings (see Padding), or use Classification",
+                fix="give rows as mappings (see Padding), or use Classification",
             )
         try:
             answer = model(**batch.inputs)
@@ -156,14 +156,14 @@ class TextClassification(Classification):
             raise BadInput(
                 f"the model does not take these inputs by name ({misfit})",
                 expected=f"a model whose forward has the arguments {', '.join(batch.inputs)}",
-                cure="leave out the columns that it does not read, and add those that it needs",
+                fix="leave out the columns that it does not read, and add those that it needs",
             ) from error
         logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)
         if not isinstance(logits, Tensor):
             raise BadInput(
                 f"a model without logits: it gave {_described(answer)}",
                 expected="logits (B, C), or an object with .logits",
-                cure="use the model with a classification head (...ForSequenceClassification)",
+                fix="use the model with a classification head (...ForSequenceClassification)",
             )
         return logits
 
@@ -221,13 +221,13 @@ class Regression:
             raise BadInput(
                 f"the model gave outputs of shape {tuple(outputs.shape)}, {outputs.dtype}",
                 expected=f"one value a row, shape {(len(batch.rows), 1)}",
-                cure="end the model with one output and keep its last axis",
+                fix="end the model with one output and keep its last axis",
             )
         if batch.targets.ndim != 1 or not batch.targets.is_floating_point():
             raise BadInput(
                 f"targets are {batch.targets.dtype} of shape {tuple(batch.targets.shape)}",
                 expected="one floating-point value a row, shape (B,)",
-                cure="flatten the targets and convert them with .float()",
+                fix="flatten the targets and convert them with .float()",
             )
 
 
@@ -237,7 +237,7 @@ def _tensor(answer: Any) -> Tensor:
     raise BadInput(
         f"the model gave {_described(answer)}",
         expected="one tensor of outputs",
-        cure="return the tensor alone; a model that takes inputs by name and answers with .logits, "
+        fix="return the tensor alone; a model that takes inputs by name and answers with .logits, "
         "as those of transformers, needs TextClassification",
     )
 

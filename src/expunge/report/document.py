@@ -48,20 +48,20 @@ def check(document: Document) -> None:
         raise BadInput(
             f"the document's schema is {schema!r}",
             expected=repr(SCHEMA),
-            cure="make the report with the version of expunge that wrote the audit",
+            fix="make the report with the version of expunge that wrote the audit",
         )
     if not document.get("methods"):
         raise BadInput(
             "the audit names no method",
             expected="at least one entry under `methods`",
-            cure="audit at least one unlearned model",
+            fix="audit at least one unlearned model",
         )
     for name, entry in document["methods"].items():
         if entry.get("verdict") not in VERDICTS:
             raise BadInput(
                 f"the verdict on {name!r} is {entry.get('verdict')!r}",
                 expected=f"one of {', '.join(VERDICTS)}",
-                cure="make the report with the version of expunge that wrote the audit",
+                fix="make the report with the version of expunge that wrote the audit",
             )
 
 

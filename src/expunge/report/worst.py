@@ -7,7 +7,7 @@ from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array, by_rows
 from expunge.audit.evidence.folder import Evidence
-from expunge.audit.evidence.views import Margined, Part
+from expunge.audit.evidence.views import LazyMargins, Slice
 from expunge.audit.metrics.klom import klom
 from expunge.errors import BadInput
 from expunge.report import document as doc
@@ -43,10 +43,10 @@ def forget_margins(evidence: Evidence, method: str) -> Margins:
         raise BadInput(
             f"no evidence on the method {method!r}",
             expected=f"one of {', '.join(evidence.unlearned) or 'none'}",
-            cure="audit the method, or name another",
+            fix="audit the method, or name another",
         )
     found = [
-        Margined(values["forget"], evidence.targets["forget"], evidence.kind)
+        LazyMargins(values["forget"], evidence.targets["forget"], evidence.kind)
         for values in (evidence.original, evidence.unlearned[method], evidence.oracle)
     ]
     return Margins(*found)
@@ -66,7 +66,7 @@ def row_scores(found: Margins, metric: str, models: int | None = None) -> Tensor
     """
     if metric == "klom":
         sides = (found.after, found.oracle)
-        return klom(*(Part(side, range(len(side))[:models]) for side in sides))
+        return klom(*(Slice(side, range(len(side))[:models]) for side in sides))
     spread = spread_of(found.oracle)
     away = (mean_of(found.after) - mean_of(found.oracle)).abs()
     # A row on which all oracles agree to the last bit is no reason to divide by zero.

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from expunge.errors import BadInput
 from expunge.store.disk import writable
-from expunge.store.locks import sign, taken
+from expunge.store.locks import acquire, write_owner
 
 # Part of every key; to be raised when a change makes kept results differ from new ones.
 UMASK = os.umask(0)  # which can be read only by setting it
@@ -100,7 +100,7 @@ class Store:
         """
         path = self.root / "locks" / f"{key.replace('/', '-')}.lock"
         try:
-            lock = taken(path, f"makes {key}")
+            lock = acquire(path, f"makes {key}")
         except BadInput:
             if not self.has(key):
                 raise
@@ -108,7 +108,7 @@ class Store:
             return
         try:
             if needed := not self.has(key):
-                sign(path)
+                write_owner(path)
             yield needed
         finally:
             lock.release()

@@ -30,7 +30,7 @@ class Spent(NamedTuple):
 
 
 @dataclass
-class Halfway:
+class Checkpoint:
     """One training, in a store.
 
     Attributes:

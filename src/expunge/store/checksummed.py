@@ -18,13 +18,13 @@ from expunge import store
 CHECKSUM = "expunge.sha256"  # in the header of a safetensors file
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+def write_checksummed(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON with a checksum of itself, as "seal"."""
     store.write_json(path, {**content, "seal": _seal(content)})
 
 
-def read_sealed(path: Path, *, check: bool = True) -> dict[str, Any]:
-    """What `write_sealed` wrote, or JSON that has no seal.
+def read_checksummed(path: Path, *, check: bool = True) -> dict[str, Any]:
+    """What `write_checksummed` wrote, or JSON that has no seal.
 
     Args:
         path: of the file.

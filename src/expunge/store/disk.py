@@ -1,4 +1,4 @@
-"""What the system says of a place that cannot be written, in words and with its cure."""
+"""What the system says of a place that cannot be written, in words and with its fix."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from expunge.errors import BadInput
 AGAIN = "then run the same command again: what is finished is kept"
 FULL = ("room for it", f"free space there, or choose another folder; {AGAIN}")
 CLOSED = ("a folder that can be written", "choose another folder, or change its permissions")
-FAULTS = {  # by number of the system's error: what is expected, and the cure
+FAULTS = {  # by number of the system's error: what is expected, and the fix
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
     errno.EFBIG: FULL,
@@ -40,12 +40,12 @@ def writable(path: Path, doing: str = "write") -> Iterator[None]:
         named, place = Path(os.path.abspath(os.fsdecode(name))), Path(os.path.abspath(path))
         if place.parent not in named.parents and named not in place.parents:
             raise
-        expected, cure = FAULTS.get(
+        expected, fix = FAULTS.get(
             error.errno or 0,
             ("a folder that can be written and has room", CLOSED[1]),
         )
         raise BadInput(
-            f"cannot {doing} {path} ({error.strerror or error})", expected=expected, cure=cure
+            f"cannot {doing} {path} ({error.strerror or error})", expected=expected, fix=fix
         ) from error
 
 
@@ -53,6 +53,6 @@ def told(error: OSError) -> BadInput | None:
     """The words for a fault of a disk that nobody expected where it happened; else None."""
     if error.errno not in FAULTS:
         return None
-    expected, cure = FAULTS[error.errno]
+    expected, fix = FAULTS[error.errno]
     place = error.filename or "a file"
-    return BadInput(f"{place} cannot be used ({error.strerror})", expected=expected, cure=cure)
+    return BadInput(f"{place} cannot be used ({error.strerror})", expected=expected, fix=fix)

@@ -15,7 +15,7 @@ PATIENCE = 5.0  # seconds of waiting before it is said
 LOCK = ".lock"  # in a folder of results
 
 
-def taken(path: Path, what: str) -> FileLock:
+def acquire(path: Path, what: str) -> FileLock:
     """The lock at a path, held by this process; whoever holds it is waited for, and named.
 
     Args:
@@ -36,22 +36,22 @@ def taken(path: Path, what: str) -> FileLock:
     return lock
 
 
-def sign(path: Path) -> None:
+def write_owner(path: Path) -> None:
     """Write down who holds a lock, for those who wait."""
     with suppress(OSError):  # only words; some systems let nobody write a locked file
         path.write_text(f"process {os.getpid()} on {platform.node()}")
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Inside, no other process that asks for the same writes its results into a folder.
 
     Raises:
         BadInput: the folder cannot be written.
     """
-    lock = taken(folder / LOCK, f"writes into {folder}")
+    lock = acquire(folder / LOCK, f"writes into {folder}")
     try:
-        sign(folder / LOCK)
+        write_owner(folder / LOCK)
         yield
     finally:
         lock.release()

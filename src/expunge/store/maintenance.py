@@ -26,7 +26,7 @@ KINDS = {  # of results; everything but "attributions" is made again when it is 
     "watched": "margins along a method",
     "tracked": "unlearning errors along a training",
     "unrolled": "verification and unlearning errors of a training",
-    "halfway": "trainings that were killed, to be gone on with",
+    "checkpoint": "trainings that were killed, to be gone on with",
 }
 LOCKS = "locks"
 DAY = 86_400.0
@@ -70,7 +70,7 @@ def kinds(store: Store) -> list[str]:
         raise BadInput(
             f"there is no store at {store.root}",
             expected="the folder that --store named when results were made; .expunge by default",
-            cure="name it with --store",
+            fix="name it with --store",
         )
     own = sorted(path.name for path in store.root.iterdir() if path.is_dir())
     own = [name for name in own if name != LOCKS]
@@ -112,11 +112,11 @@ def chosen(store: Store, which: Collection[str], days: float | None) -> list[Hel
             raise BadInput(
                 f"unknown kind '{kind}'{nearest(kind, KINDS)}",
                 expected=f"one of {', '.join(KINDS)}",
-                cure="correct the name; `expunge store size` lists what there is",
+                fix="correct the name; `expunge store size` lists what there is",
             )
     if days is not None and not days >= 0:
         raise BadInput(
-            f"results older than {days} days", expected="at least 0 days", cure="correct the number"
+            f"results older than {days} days", expected="at least 0 days", fix="correct the number"
         )
     now = time.time()
     latest = now - (days or 0.0) * DAY
@@ -126,7 +126,7 @@ def chosen(store: Store, which: Collection[str], days: float | None) -> list[Hel
         if not which or one.key.partition("/")[0] in which
         if days is None or one.changed < latest
         # a training that was kept a moment ago may be running
-        if not one.key.startswith("halfway/") or not now - WRITING < one.changed < now + WRITING
+        if not one.key.startswith("checkpoint/") or not now - WRITING < one.changed < now + WRITING
     ]
 
 

@@ -23,7 +23,7 @@ Append = Callable[[Mapping[str, Tensor]], None]
 
 
 @contextmanager
-def growing(path: Path, like: Mapping[str, Tensor], count: int) -> Iterator[Append]:
+def streaming_writer(path: Path, like: Mapping[str, Tensor], count: int) -> Iterator[Append]:
     """A safetensors file that takes its place whole on exit, with the bytes of one written at once.
 
     Args:
@@ -42,7 +42,7 @@ def growing(path: Path, like: Mapping[str, Tensor], count: int) -> Iterator[Appe
         raise BadInput(
             f"{path.name} is to hold {', '.join(odd)}",
             expected="floats: " + ", ".join(map(str, NAMES)),
-            cure="convert what models say to floats",
+            fix="convert what models say to floats",
         )
     order = sorted(like, key=lambda name: (list(NAMES).index(like[name].dtype), name))
     sizes = {name: prod(like[name].shape[1:]) * like[name].element_size() for name in order}
@@ -89,7 +89,7 @@ def _length(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> int:
         raise BadInput(
             f"what comes next is {given}",
             expected=f"as what came first, but for one first axis: {expected}",
-            cure="write models that were read on the same rows",
+            fix="write models that were read on the same rows",
         )
     return lengths.pop()
 
@@ -98,5 +98,5 @@ def _number(given: int, count: int) -> BadInput:
     return BadInput(
         f"{given} entries for a file of {count}",
         expected=f"{count}, as the file's header says",
-        cure="append as many as were announced",
+        fix="append as many as were announced",
     )

@@ -1,4 +1,4 @@
-"""The only maker of many models: originals, oracles, retrained and half-data models."""
+"""The only place that makes many models: originals, oracles, retrained and half-data models."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from expunge.errors import BadInput, nearest
 from expunge.problem import Problem, Recipe, Task
 from expunge.problem.penalised import penalised
 from expunge.rng import Draws, seeded
-from expunge.store.checkpoint import Halfway
+from expunge.store.checkpoint import Checkpoint
 from expunge.training.from_trainer import train_by_trainer
 
 Watch = Callable[[int, Ensemble], None]  # looks on with the number of steps done; see `descend`
@@ -34,7 +34,7 @@ def train(
     seed: int,
     group: int = 1,
     device: str = "cpu",
-    halfway: Halfway | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Ensemble, Cost]:
     """Train the members `ids` of a role from scratch.
 
@@ -46,7 +46,7 @@ def train(
         seed: the seed of the whole evidence.
         group: members trained at once.
         device: e.g. "cpu" or "cuda".
-        halfway: keeps and resumes a training by a recipe of a single group.
+        checkpoint: keeps and resumes a training by a recipe of a single group.
 
     Returns:
         The members, and what was spent on each.
@@ -58,7 +58,7 @@ def train(
         raise BadInput(
             f"unknown role '{role}'{nearest(role, ROLES)}",
             expected=f"one of {', '.join(ROLES)}",
-            cure="correct the name; it decides which rows are trained on",
+            fix="correct the name; it decides which rows are trained on",
         )
     recipe = require_recipe(problem, f"train {role} models")
     draws = Draws((seed, "train", role))
@@ -70,7 +70,7 @@ def train(
     for start in range(0, len(ids), group):
         block = tuple(ids[start : start + group])
         own = rows[start : start + group] if role == "subset" else rows
-        single = halfway if len(ids) <= group else None
+        single = checkpoint if len(ids) <= group else None
         part, spent = train_group(problem, recipe, own, block, draws, group, device, single)
         parts.append(part)
         cost = replace(spent, seconds=cost.seconds + spent.seconds)
@@ -112,7 +112,7 @@ def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
         raise BadInput(
             f"'{kept[0]}' cannot be drawn again for an untrained model",
             expected="a Recipe, or submodules with reset_parameters",
-            cure="add Problem(..., recipe=Recipe(build=...)), or choose another method",
+            fix="add Problem(..., recipe=Recipe(build=...)), or choose another method",
         )
     return module
 
@@ -123,7 +123,7 @@ def require_recipe(problem: Problem, purpose: str) -> Any:
         raise BadInput(
             f"the problem has no recipe, which is needed to {purpose}",
             expected="Problem(..., recipe=Recipe(...)) or a Trainer",
-            cure="add the recipe, or choose a method that does not retrain",
+            fix="add the recipe, or choose a method that does not retrain",
         )
     return problem.recipe
 
@@ -142,15 +142,17 @@ def train_group(
     draws: Draws,
     group: int,
     device: str,
-    halfway: Halfway | None = None,
+    checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> tuple[Ensemble, Cost]:
     """Train one group by a recipe on `rows`, (n,) or (members, n); see `train` and `descend`."""
     models = fresh(problem, recipe, rows, ids, draws, group, device)
-    done = halfway.spent.steps if halfway else 0
+    done = checkpoint.spent.steps if checkpoint else 0
     plan = islice(planned(recipe, rows, draws.of(ids)), done, None)
     feeds = training_feeds(problem, recipe, plan, draws.of(ids), device, done)
-    cost = descend_by_recipe(models, problem, recipe, feeds, rows.shape[-1], draws, halfway, watch)
+    cost = descend_by_recipe(
+        models, problem, recipe, feeds, rows.shape[-1], draws, checkpoint, watch
+    )
     return models, cost
 
 
@@ -204,7 +206,7 @@ def descend_by_recipe(
     feeds: Iterable[tuple[Any, ...] | None],
     rows: int,
     draws: Draws,
-    halfway: Halfway | None = None,
+    checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> Cost:
     """Train one group in place as the recipe says, its moving average of weights included.
@@ -213,10 +215,10 @@ def descend_by_recipe(
     """
     average = {name: w.detach().clone() for name, w in models.weights().items()}
 
-    if halfway is not None:
+    if checkpoint is not None:
         own = models.tensors() if models.stacked is None else models.stacked
-        halfway.live |= {f"model/{name}": tensor.detach() for name, tensor in own.items()}
-        halfway.live |= {f"average/{name}": tensor for name, tensor in average.items()}
+        checkpoint.live |= {f"model/{name}": tensor.detach() for name, tensor in own.items()}
+        checkpoint.live |= {f"average/{name}": tensor for name, tensor in average.items()}
 
     def follow(step: int, models: Ensemble) -> None:
         for name, weight in models.weights().items():
@@ -235,8 +237,8 @@ def descend_by_recipe(
         precision=recipe.precision,
         after=None if recipe.ema is None else follow,
         watch=watch,
-        halfway=halfway,
-        pure=True,
+        checkpoint=checkpoint,
+        replayable=True,
     )
     if recipe.ema is not None:
         with torch.no_grad():

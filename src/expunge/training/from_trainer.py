@@ -44,7 +44,7 @@ def same_weights() -> BadInput:
     return BadInput(
         "the Trainer gave the very same weights for two seeds",
         expected="a model trained from scratch from each seed",
-        cure="build a new model in the Trainer, and do not fix a seed of your own there",
+        fix="build a new model in the Trainer, and do not fix a seed of your own there",
     )
 
 
@@ -58,6 +58,6 @@ def call_trainer(problem: Problem, data: Any, rows: Tensor, seed: int, device: s
         raise BadInput(
             f"the Trainer returned a {type(module).__name__}",
             expected="the trained torch.nn.Module",
-            cure="end the Trainer with `return model`",
+            fix="end the Trainer with `return model`",
         )
     return module

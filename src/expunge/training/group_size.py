@@ -25,7 +25,7 @@ SIZES = (1, 2, 5, 10, 20, 50)
 Run = Callable[[Sequence[int], int, bool], tuple[list[Ensemble], float]]
 
 
-class Choice(NamedTuple):
+class GroupSize(NamedTuple):
     """How members of a recipe are trained fastest on a machine.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     refused: str = ""
     timings: str = ""
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In words."""
         many = f"in groups of {self.group}" if self.group > 1 else "one by one"
         last = ", with channels last" if self.channels_last else ""
@@ -62,11 +62,11 @@ class ChannelsLast:
         return self.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def choose_group(problem: Problem, device: str) -> Choice:
+def choose_group(problem: Problem, device: str) -> GroupSize:
     """The choice for a problem's recipe, by trials of a few steps on validation rows."""
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
-        return Choice(1, refused="a Trainer trains one model at a time")
+        return GroupSize(1, refused="a Trainer trains one model at a time")
     run = runner(problem, recipe, device)
     if augments_itself(problem.train):
         why = "the data set augments rows itself, with draws that a group would share"
@@ -83,7 +83,7 @@ def choose_group(problem: Problem, device: str) -> Choice:
         tried.append(f"1 with channels last: {time * 1e6:.0f}")
         last = time < times[size]
     said = "microseconds a step and member by group size: " + ", ".join(tried)
-    return Choice(1 if last else size, last, why, said)
+    return GroupSize(1 if last else size, last, why, said)
 
 
 def runner(problem: Problem, recipe: Recipe, device: str) -> Run:

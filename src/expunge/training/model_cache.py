@@ -12,47 +12,47 @@ from torch import Tensor, nn
 
 from expunge import fanout, store
 from expunge.data.fingerprints import fingerprints
-from expunge.data.progress import metered
+from expunge.data.progress import with_progress
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import LARGEST_GROUP, Ensemble
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop, named
+from expunge.fanout.runtime import Runtime, named
 from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
-from expunge.store.checkpoint import Halfway
+from expunge.store.checkpoint import Checkpoint
 from expunge.training.from_recipe import require_recipe, rows_of, subset_rows, train
-from expunge.training.group_size import ChannelsLast, Choice, choose_group
-from expunge.training.process_count import Processes, choose_processes
-from expunge.training.recipe_id import probe_trainer, recognise, require_seeded
+from expunge.training.group_size import ChannelsLast, GroupSize, choose_group
+from expunge.training.process_count import ProcessCount, choose_processes
+from expunge.training.recipe_id import probe_trainer, recipe_fingerprint, require_seeded
 from expunge.training.unrolled.history import History
 
-T = TypeVar("T", Choice, Processes)
+T = TypeVar("T", GroupSize, ProcessCount)
 CHOICES = 2  # raised when more ways of training are tried
 
 
-class Maker:
+class ModelCache:
     """Makes and keeps models of one problem; what a store already holds is not made again."""
 
-    def __init__(self, problem: Problem, workshop: Workshop) -> None:
-        self.problem, self.workshop = problem, workshop
+    def __init__(self, problem: Problem, runtime: Runtime) -> None:
+        self.problem, self.runtime = problem, runtime
 
     @cached_property
     def recipe_id(self) -> str:
         """The recipe's name in the store, by what it does."""
-        return recognise(self.problem, self.workshop.store, self.workshop.device)
+        return recipe_fingerprint(self.problem, self.runtime.store, self.runtime.device)
 
     @cached_property
     def content(self) -> Tensor:
         """(n, 2) hashes of the rows present; zero where a row is absent."""
         present = self.problem.present_rows
         hashes = torch.zeros(len(self.problem.train), 2, dtype=torch.int64)
-        shown = self.workshop.progress
-        with metered(self.problem.train, "Hashing rows", len(present), shown) as train:
+        shown = self.runtime.progress
+        with with_progress(self.problem.train, "Hashing rows", len(present), shown) as train:
             hashes[present] = fingerprints(train, present)
         return hashes
 
     @cached_property
-    def judges(self) -> str:
+    def eval_data_hash(self) -> str:
         """A hash of the content of all splits but train, on which half-data models are read."""
         return store.digest(
             {
@@ -65,7 +65,7 @@ class Maker:
     @cached_property
     def group(self) -> int:
         """Members a group: as asked, or chosen once per (recipe, machine, device) and kept."""
-        chosen, asked = self.choice, self.workshop.group
+        chosen, asked = self.choice, self.runtime.group
         if asked is None or asked == chosen.group:
             return chosen.group
         if chosen.refused:
@@ -73,45 +73,49 @@ class Maker:
                 f"groups of {asked} members were asked for, but members must run alone "
                 f"({chosen.refused})",
                 expected="--group 1, or a model that can run in groups",
-                cure="leave the group size out",
+                fix="leave the group size out",
             )
         return min(asked, LARGEST_GROUP)
 
     @cached_property
-    def choice(self) -> Choice:
+    def choice(self) -> GroupSize:
         """How members are trained fastest here."""
-        shop = self.workshop
-        where = [platform.node(), torch.__version__, shop.device]
+        runtime = self.runtime
+        where = [platform.node(), torch.__version__, runtime.device]
         key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
 
-        def choose() -> Choice:
+        def choose() -> GroupSize:
             if not isinstance(self.problem.recipe, Recipe):
-                require_seeded(self.problem, shop.device)
+                require_seeded(self.problem, runtime.device)
             with fanout.one_thread():
-                return choose_group(self.problem, shop.device)
+                return choose_group(self.problem, runtime.device)
 
-        return self._chosen(key, Choice, choose, f", {shop.spread_over}")
+        return self._chosen(key, GroupSize, choose, f", {runtime.spread_over}")
 
     def processes(self) -> int:
         """How many at once: as asked, or chosen once per (recipe, machine, device) and kept."""
-        shop, most = self.workshop, self.workshop.processes
-        if shop.jobs is not None or shop.cluster or not isinstance(self.problem.recipe, Recipe):
+        runtime, most = self.runtime, self.runtime.processes
+        if (
+            runtime.jobs is not None
+            or runtime.cluster
+            or not isinstance(self.problem.recipe, Recipe)
+        ):
             return most
-        where = [platform.node(), torch.__version__, shop.device, most]
+        where = [platform.node(), torch.__version__, runtime.device, most]
         trained = [self.group, self.channels_last]
         key = store.key("processes", recipe=self.recipe_id, where=where, trained=trained)
-        choose = partial(choose_processes, self.arranged, self.group, shop.device, most)
-        return self._chosen(key, Processes, choose).best
+        choose = partial(choose_processes, self.arranged, self.group, runtime.device, most)
+        return self._chosen(key, ProcessCount, choose).best
 
     def _chosen(self, key: str, kind: type[T], choose: Callable[[], T], more: str = "") -> T:
         """What the store holds under a key, or what is chosen now, kept and told."""
-        shop = self.workshop
-        shop.missing({key: ()})  # what is damaged is dropped, and so made again
-        with shop.store.making(key) as needed:
+        runtime = self.runtime
+        runtime.missing({key: ()})  # what is damaged is dropped, and so made again
+        with runtime.store.making(key) as needed:
             if needed:
                 chosen = choose()
-                shop.store.save(key, {}, chosen._asdict())
-                fanout.say(f"{chosen.told()}{more}.", shop.progress)
+                runtime.store.save(key, {}, chosen._asdict())
+                fanout.say(f"{chosen.describe()}{more}.", runtime.progress)
                 return chosen
         return kind(**self.kept(key).facts)
 
@@ -138,11 +142,11 @@ class Maker:
                 rows=hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
                 content=hashlib.sha256(self.content[rows].numpy().tobytes()).hexdigest(),
                 role=role,
-                seed=self.workshop.seed,
+                seed=self.runtime.seed,
                 members=[block[0], block[-1]],
                 group=self.group,
-                device=torch.device(self.workshop.device).type,
-                judges=self.judges if role == "subset" else "",
+                device=torch.device(self.runtime.device).type,
+                eval_data_hash=self.eval_data_hash if role == "subset" else "",
                 **({"channels_last": True} if self.channels_last else {}),
             )
             for block in self.blocks(count)
@@ -163,7 +167,7 @@ class Maker:
         """By key, the blocks of each role's first members, as `_make_block` takes them."""
         require_recipe(self.problem, "train " + ", ".join(counts))
         return {
-            key: (self.arranged, role, ids, self.workshop, self.group, key)
+            key: (self.arranged, role, ids, self.runtime, self.group, key)
             for role, count in counts.items()
             for key, ids in zip(self.keys(role, count), self.blocks(count), strict=True)
         }
@@ -180,7 +184,7 @@ class Maker:
 
     def history(self, ids: Sequence[int]) -> History:
         """How the originals of one block arose."""
-        seed, device = self.workshop.seed, self.workshop.device
+        seed, device = self.runtime.seed, self.runtime.device
         return History(self.arranged, tuple(ids), seed, group=self.group, device=device)
 
     def half_models(self, count: int) -> Cost:
@@ -194,12 +198,12 @@ class Maker:
 
     def kept(self, key: str) -> store.Stored:
         """What the store holds under a key that was made a moment ago."""
-        found = self.workshop.store.load(key)
+        found = self.runtime.store.load(key)
         if found is None:
             raise BadInput(
-                f"the store at {self.workshop.store.root} lost {key} while it was in use",
+                f"the store at {self.runtime.store.root} lost {key} while it was in use",
                 expected="a folder that nothing else cleans",
-                cure="run the same command again; what is missing is made anew",
+                fix="run the same command again; what is missing is made anew",
             )
         return found
 
@@ -222,39 +226,39 @@ class Maker:
                     recipe.fit(module, problem.train, problem.retain)
             return module
         # A Trainer builds a model only by training one: on as few rows as may be.
-        return probe_trainer(problem, self.workshop.device)
+        return probe_trainer(problem, self.runtime.device)
 
 
-def make_all(orders: Sequence[tuple[Maker, Mapping[str, int]]]) -> None:
+def make_all(orders: Sequence[tuple[ModelCache, Mapping[str, int]]]) -> None:
     """Make what is missing for several makers of one store at once, so that no process idles."""
     tasks: dict[str, tuple] = {}
-    for maker, counts in orders:
-        tasks |= maker.orders(counts)  # the same originals serve many forget sets
+    for cache, counts in orders:
+        tasks |= cache.orders(counts)  # the same originals serve many forget sets
     if tasks:
         sizes = {key: len(task[2]) for key, task in tasks.items()}
         names = {key: named(task[1], task[2]) for key, task in tasks.items()}
         first = orders[0][0]
-        first.workshop.make(
+        first.runtime.make(
             *(_make_block, tasks, "Training models", sizes, names), jobs=first.processes
         )
 
 
 def _make_block(
-    problem: Problem, role: str, ids: Sequence[int], workshop: Workshop, group: int, key: str
+    problem: Problem, role: str, ids: Sequence[int], runtime: Runtime, group: int, key: str
 ) -> None:
-    halfway = Halfway(workshop.store, store.key("halfway", of=key))
+    checkpoint = Checkpoint(runtime.store, store.key("checkpoint", of=key))
     models, cost = train(
         problem,
         role,
         ids,
-        seed=workshop.seed,
+        seed=runtime.seed,
         group=group,
-        device=workshop.device,
-        halfway=halfway,
+        device=runtime.device,
+        checkpoint=checkpoint,
     )
     facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
     if role == "subset":
-        tensors = {"rows": subset_rows(problem, ids, workshop.seed)}
+        tensors = {"rows": subset_rows(problem, ids, runtime.seed)}
         for name, data in problem.splits.items():
             readable = problem.present_rows if name == "train" else torch.arange(len(data))
             outputs = models.outputs(problem.task, data, readable)
@@ -262,5 +266,5 @@ def _make_block(
             tensors[name][:, readable] = outputs
     else:
         tensors = models.tensors()
-    workshop.store.save(key, tensors, facts)
-    halfway.drop()
+    runtime.store.save(key, tensors, facts)
+    checkpoint.drop()

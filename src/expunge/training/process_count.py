@@ -15,19 +15,19 @@ SECONDS = 0.5  # of training in each process of a trial
 STEPS = (4, 1000)  # at least, so that half of them are timed; at most
 
 
-class Processes(NamedTuple):
+class ProcessCount(NamedTuple):
     """How many processes at once train a recipe's models fastest on a machine."""
 
     best: int
     timings: str = ""  # what was measured, in words
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In words."""
         many = f"{self.best} processes" if self.best > 1 else "one process"
         return f"Work is spread over {many} ({self.timings})"
 
 
-def choose_processes(problem: Problem, group: int, device: str, most: int) -> Processes:
+def choose_processes(problem: Problem, group: int, device: str, most: int) -> ProcessCount:
     """All that may be, or half of them, and so on while fewer are faster together.
 
     Args:
@@ -45,7 +45,7 @@ def choose_processes(problem: Problem, group: int, device: str, most: int) -> Pr
             break
         count //= 2
     tried = ", ".join(f"{n}: {pace:.0f}" for n, pace in found.items())
-    return Processes(count, f"models' steps a second by number of processes: {tried}")
+    return ProcessCount(count, f"models' steps a second by number of processes: {tried}")
 
 
 def together(problem: Problem, group: int, device: str, count: int, most: int) -> float:

@@ -18,7 +18,7 @@ from expunge.training.from_trainer import call_trainer, same_weights
 PROBE_ROWS = 128  # on so many rows a Trainer is run to recognise it
 
 
-def recognise(problem: Problem, store: Store, device: str) -> str:
+def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
     """The recipe's name: its plain facts, and what two steps on validation rows do.
 
     Compared are the settings of the optimizer, the shapes and types of the weights, the schedule,

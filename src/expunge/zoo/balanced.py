@@ -43,7 +43,7 @@ def balanced(
         raise BadInput(
             f"row {outside[0].item()} is out of range ({len(outside)} such)",
             expected=f"row numbers from 0 to {len(targets) - 1}",
-            cure="check which data the numbers belong to",
+            fix="check which data the numbers belong to",
         )
     ahead, behind = front // classes, back // classes
     fronts, backs = [], []
@@ -53,7 +53,7 @@ def balanced(
             raise BadInput(
                 f"class {label} has {len(rows)} rows",
                 expected=f"at least {ahead + behind} of each class",
-                cure="ask for fewer rows, or use the whole data set",
+                fix="ask for fewer rows, or use the whole data set",
             )
         order = rows[draws.at(label).permutation(len(rows))]
         leading = torch.isin(order, first)
@@ -76,6 +76,6 @@ def trial_rows(rows: int | None, full: int, classes: int = 10) -> int:
         raise BadInput(
             f"{rows!r} train rows",
             expected=f"a multiple of {classes} from {classes} to {full}, as many of each class",
-            cure="choose such a number",
+            fix="choose such a number",
         )
     return rows

@@ -114,7 +114,7 @@ def cifar10(
         raise BadInput(
             f"unknown model '{model}'{nearest(model, RECIPES)}",
             expected=f"one of {', '.join(RECIPES)}",
-            cure="choose one",
+            fix="choose one",
         )
     total = trial_rows(rows, ROWS)
     draws = Draws((0, "cifar10", "split"))
@@ -148,6 +148,6 @@ def of_official(problem: Problem, official: Tensor) -> Tensor:
         raise BadInput(
             f"official row {missing[0].item()} is not among the train rows ({len(missing)} such)",
             expected="rows that went neither to validation nor out of a trial",
-            cure="build the problem with cifar10(keep=...) of these rows, or drop them",
+            fix="build the problem with cifar10(keep=...) of these rows, or drop them",
         )
     return problem.rows_of(official.tolist())

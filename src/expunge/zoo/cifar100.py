@@ -83,6 +83,6 @@ def _read(data: Path | str | None, name: str) -> Records:
         raise BadInput(
             f"{next(iter(found.paths))} holds pictures of the class {label}",
             expected=f"those of the classes {', '.join(map(str, CLASSES))}",
-            cure="fetch or convert the file again, with these classes only",
+            fix="fetch or convert the file again, with these classes only",
         )
     return replace(found, targets=targets)

@@ -36,7 +36,7 @@ def published_rows(number: int, data: Path | str | None = None) -> Tensor:
         raise BadInput(
             f"published forget set {number}",
             expected=f"a number from {FORGET_SETS[0]} to {FORGET_SETS[-1]}",
-            cure="see published_rows for what each holds",
+            fix="see published_rows for what each holds",
         )
     expected = "a list of different row numbers from 0 to 49999, int64"
     path = data_file(data, f"cifar10/forget_sets/{number}.npy", expected)

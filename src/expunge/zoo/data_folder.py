@@ -24,14 +24,14 @@ def data_file(data: Path | str | None, name: str, source: str) -> Path:
         raise BadInput(
             f"no data folder is named, so {name} cannot be found",
             expected=f"a folder that holds {name}: {source}",
-            cure=f"set {VARIABLE} to the folder, or pass data=",
+            fix=f"set {VARIABLE} to the folder, or pass data=",
         )
     path = Path(folder) / name
     if not path.is_file():
         raise BadInput(
             f"there is no file {path}",
             expected=f"{name}: {source}",
-            cure=f"put the file there, or name the right folder with {VARIABLE} or data=",
+            fix=f"put the file there, or name the right folder with {VARIABLE} or data=",
         )
     return path
 
@@ -39,5 +39,5 @@ def data_file(data: Path | str | None, name: str, source: str) -> Path:
 def damaged(path: Path, what: str, expected: str) -> BadInput:
     """The error for a file that is there and cannot be used."""
     return BadInput(
-        f"{path} {what}", expected=expected, cure="fetch or convert the file again, whole"
+        f"{path} {what}", expected=expected, fix="fetch or convert the file again, whole"
     )

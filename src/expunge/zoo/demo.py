@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.api.compare import compare
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import Method, method
 from expunge.problem import Problem
 from expunge.zoo.digits import digits, pictures, unusual_handwriting
@@ -40,7 +40,7 @@ def demo_methods() -> dict[str, Method]:
 
 
 def run_demo(
-    out: Path, workshop: Workshop, *, members: int, half_models: int = 1000, command: str = ""
+    out: Path, runtime: Runtime, *, members: int, half_models: int = 1000, command: str = ""
 ) -> dict[str, Any]:
     """Forget with each of them and judge; returns the content of audit.json."""
     problem = demo_problem()
@@ -48,7 +48,7 @@ def run_demo(
         problem,
         demo_methods(),
         out=out,
-        workshop=workshop,
+        runtime=runtime,
         members=members,
         half_models=half_models,
         pictures=pictures(problem, problem.forget),

@@ -101,7 +101,7 @@ def fashion(
         raise BadInput(
             f"unknown model '{model}'{nearest(model, RECIPES)}",
             expected=f"one of {', '.join(RECIPES)}",
-            cure="choose one",
+            fix="choose one",
         )
     total = trial_rows(rows, ROWS)
     draws = Draws((0, "fashion", "split"))

@@ -155,7 +155,7 @@ def texts(problem: Problem, rows: Tensor, data: Path | str | None = None) -> lis
         raise BadInput(
             f"the problem '{problem.name}'",
             expected="the problem imdb, whose ids are numbers in the file",
-            cure="pass the texts yourself",
+            fix="pass the texts yourself",
         )
     written, _, _ = _reviews(data)
     places = [int(known[row]) for row in rows.tolist()]
@@ -165,7 +165,7 @@ def texts(problem: Problem, rows: Tensor, data: Path | str | None = None) -> lis
         raise BadInput(
             f"{data_file(data, FILE, SOURCE)} holds other reviews than the problem",
             expected="the file that the problem was made from",
-            cure="name its folder, or make the problem again",
+            fix="name its folder, or make the problem again",
         )
     return [text.replace("<br />", "\n") for text in found]
 

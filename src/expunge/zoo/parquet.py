@@ -24,7 +24,7 @@ def require_readers(what: str, *modules: str) -> None:
             raise BadInput(
                 f"{what} cannot be read without {module}",
                 expected="pyarrow" + (" and pillow" if "PIL" in modules else ""),
-                cure="run: pip install 'expunge[bench]'",
+                fix="run: pip install 'expunge[bench]'",
             )
 
 

@@ -45,7 +45,7 @@ def problem(name: str, data: Path | str | None = None, **options: Any) -> Proble
         raise BadInput(
             f"unknown problem '{name}'{nearest(name, PROBLEMS)}",
             expected=f"one of {', '.join(PROBLEMS)}",
-            cure="correct the name",
+            fix="correct the name",
         )
     known = set(inspect.signature(PROBLEMS[name]).parameters)
     penalty = SDPenalty(options.pop("gamma", 0.0))
@@ -55,7 +55,7 @@ def problem(name: str, data: Path | str | None = None, **options: Any) -> Proble
             raise BadInput(
                 f"{name} has no option '{option}'{nearest(option, others)}",
                 expected=f"one of {', '.join(others)}",
-                cure="correct the option, or leave it out",
+                fix="correct the option, or leave it out",
             )
     made = PROBLEMS[name](**({"data": data} if "data" in known else {}), **options)
     return _penalised(made, penalty) if penalty.gamma else made

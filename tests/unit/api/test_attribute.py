@@ -18,7 +18,7 @@ from expunge.errors import BadInput
 from expunge.methods import METHODS
 from expunge.rng import seeded
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 ROWS = [3, 7, 11]
 
@@ -29,81 +29,79 @@ def problem():
 
 
 @pytest.fixture
-def file(problem, workshop, tmp_path):
+def file(problem, runtime, tmp_path):
     path = tmp_path / "halves.zip"
-    made = attribute(problem, out=path, workshop=replace(workshop, group=8), models=24)
+    made = attribute(problem, out=path, runtime=replace(runtime, group=8), models=24)
     assert (made.count, made.reused) == (24, False)
     return path
 
 
-def elsewhere(workshop, tmp_path, name="elsewhere"):
-    return replace(workshop, group=8, store=Store(tmp_path / name))
+def elsewhere(runtime, tmp_path, name="elsewhere"):
+    return replace(runtime, group=8, store=Store(tmp_path / name))
 
 
-def forget(problem, workshop, attribution, **given):
+def forget(problem, runtime, attribution, **given):
     with seeded(0):
         model = mlp()
     words = {"method": "dmm", "steps": 3, "attribution": str(attribution), **given}
-    return expunge.forget(model, problem, ROWS, workshop=workshop, **words)
+    return expunge.forget(model, problem, ROWS, runtime=runtime, **words)
 
 
 @pytest.mark.parametrize("when", [0, 4e9])
-def test_a_file_does_not_depend_on_the_clock(problem, workshop, tmp_path, file, when):
+def test_a_file_does_not_depend_on_the_clock(problem, runtime, tmp_path, file, when):
     """Nor does one that stood at the beginning of time when models were made."""
-    for path in workshop.store.root.rglob("*.*"):
+    for path in runtime.store.root.rglob("*.*"):
         os.utime(path, (when, when))
     again = tmp_path / "again.zip"
-    attribute(problem, out=again, workshop=replace(workshop, group=8), models=24)
+    attribute(problem, out=again, runtime=replace(runtime, group=8), models=24)
     assert again.read_bytes() == file.read_bytes()
 
 
-def test_a_damaged_block_does_not_travel(problem, workshop, tmp_path, file):
-    path = sorted(workshop.store.root.glob("outputs/*.safetensors"))[0]
+def test_a_damaged_block_does_not_travel(problem, runtime, tmp_path, file):
+    path = sorted(runtime.store.root.glob("outputs/*.safetensors"))[0]
     path.write_bytes(path.read_bytes()[:-1])
-    again, ask = tmp_path / "again.zip", replace(workshop, group=8)
+    again, ask = tmp_path / "again.zip", replace(runtime, group=8)
     with (
         pytest.warns(UserWarning, match="is damaged"),
         pytest.raises(BadInput, match="run the same command again"),
     ):
-        attribute(problem, out=again, workshop=ask, models=24)
+        attribute(problem, out=again, runtime=ask, models=24)
     assert not again.exists()
-    attribute(problem, out=again, workshop=ask, models=24)
+    attribute(problem, out=again, runtime=ask, models=24)
     with zipfile.ZipFile(again) as one, zipfile.ZipFile(file) as other:
         for name in one.namelist():
             if name.endswith(".safetensors"):
                 assert one.read(name) == other.read(name), name
 
 
-def test_a_file_serves_another_store_without_any_training(problem, workshop, tmp_path, file):
-    other = elsewhere(workshop, tmp_path)
+def test_a_file_serves_another_store_without_any_training(problem, runtime, tmp_path, file):
+    other = elsewhere(runtime, tmp_path)
     done = forget(problem, other, file)
     assert done.card.shared_cost["what"] == "24 half-data models"
     assert done.card.settings["attribution"] == "combined"
     assert not list(other.store.keys("models"))
-    again = fit(Maker(problem, other), 24)
+    again = fit(ModelCache(problem, other), 24)
     assert again.reused
-    first = fit(Maker(problem, replace(workshop, group=8)), 24)
+    first = fit(ModelCache(problem, replace(runtime, group=8)), 24)
     assert torch.equal(again.halves.rows, first.halves.rows)
 
 
-def test_a_file_serves_a_comparison_without_more_half_data_models(
-    problem, workshop, tmp_path, file
-):
-    other = elsewhere(workshop, tmp_path)
+def test_a_file_serves_a_comparison_without_more_half_data_models(problem, runtime, tmp_path, file):
+    other = elsewhere(runtime, tmp_path)
     methods = {"dmm": METHODS["dmm"](steps=3, attribution=str(file))}
     found = compare(
-        problem.forgetting(ROWS), methods, out=tmp_path / "out", workshop=other, members=50
+        problem.forgetting(ROWS), methods, out=tmp_path / "out", runtime=other, members=50
     )
     assert found["methods"]["dmm"]["settings"]["attribution"] == "combined"
     assert found["methods"]["dmm"]["shared_cost"]["what"] == "24 half-data models"
-    assert fit(Maker(problem, other), 24).reused
+    assert fit(ModelCache(problem, other), 24).reused
 
 
-def test_it_is_used_as_it_was_written_for(problem, workshop, tmp_path):
+def test_it_is_used_as_it_was_written_for(problem, runtime, tmp_path):
     path = tmp_path / "halves.zip"
-    workshop = replace(workshop, group=8)
-    attribute(problem, out=path, workshop=workshop, models=24, kind="difference")
-    assert forget(problem, workshop, path).card.settings["attribution"] == "difference"
+    runtime = replace(runtime, group=8)
+    attribute(problem, out=path, runtime=runtime, models=24, kind="difference")
+    assert forget(problem, runtime, path).card.settings["attribution"] == "difference"
     with zipfile.ZipFile(path) as packed:
         about = json.loads(packed.read("about.json"))
     assert about["outputs"] == {"test": [24, 3], "train": [60, 3], "validation": [30, 3]}
@@ -130,17 +128,17 @@ def other_judges(p):
         (other_judges, "other validation or test rows"),
     ],
 )
-def test_another_problem_is_told_what_differs(problem, workshop, tmp_path, file, change, told):
+def test_another_problem_is_told_what_differs(problem, runtime, tmp_path, file, change, told):
     with pytest.raises(BadInput, match=f"does not belong to this problem: {told}"):
-        forget(change(problem), elsewhere(workshop, tmp_path), file)
+        forget(change(problem), elsewhere(runtime, tmp_path), file)
 
 
-def test_another_seed_is_told(problem, workshop, tmp_path, file):
+def test_another_seed_is_told(problem, runtime, tmp_path, file):
     with pytest.raises(BadInput, match="seed 0, and 3 is asked for"):
-        forget(problem, elsewhere(workshop, tmp_path), file, seed=3)
+        forget(problem, elsewhere(runtime, tmp_path), file, seed=3)
 
 
-def test_what_is_no_attribution_is_refused(problem, workshop, tmp_path, file):
+def test_what_is_no_attribution_is_refused(problem, runtime, tmp_path, file):
     whole = file.read_bytes()
     (tmp_path / "short.zip").write_bytes(whole[: len(whole) // 2])
     flipped = bytearray(whole)
@@ -150,25 +148,25 @@ def test_what_is_no_attribution_is_refused(problem, workshop, tmp_path, file):
         packed.writestr("about.json", "{}")
     for name in ("short", "flipped", "other"):
         with pytest.raises(BadInput, match=f"{name}.zip is no attribution, or it is damaged"):
-            forget(problem, elsewhere(workshop, tmp_path, name), tmp_path / f"{name}.zip")
+            forget(problem, elsewhere(runtime, tmp_path, name), tmp_path / f"{name}.zip")
     with pytest.raises(BadInput, match="there is no file .*gone.zip"):
-        forget(problem, workshop, tmp_path / "gone.zip")
+        forget(problem, runtime, tmp_path / "gone.zip")
 
 
-def test_nothing_else_gets_into_the_store(problem, workshop, tmp_path, file):
+def test_nothing_else_gets_into_the_store(problem, runtime, tmp_path, file):
     with zipfile.ZipFile(file, "a") as packed:
         packed.writestr("models/abc.json", "{}")
         packed.writestr("../outside.json", "{}")
-    other = elsewhere(workshop, tmp_path)
+    other = elsewhere(runtime, tmp_path)
     forget(problem, other, file)
     assert not (other.store.root / "models").exists()
     assert not (tmp_path / "outside.json").exists()
 
 
-def test_a_kind_without_a_fit_is_refused_before_any_work(problem, workshop, tmp_path):
+def test_a_kind_without_a_fit_is_refused_before_any_work(problem, runtime, tmp_path):
     with pytest.raises(BadInput, match="'linearised' has nothing to fit.*use it at once"):
-        attribute(problem, out=tmp_path / "a.zip", workshop=workshop, kind="linearised", models=20)
+        attribute(problem, out=tmp_path / "a.zip", runtime=runtime, kind="linearised", models=20)
     bare = replace(problem, recipe=None)
     with pytest.raises(BadInput, match="no recipe"):
-        attribute(bare, out=tmp_path / "a.zip", workshop=workshop, models=20)
+        attribute(bare, out=tmp_path / "a.zip", runtime=runtime, models=20)
     assert not (tmp_path / "a.zip").exists()

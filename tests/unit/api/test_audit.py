@@ -30,17 +30,17 @@ def model(problem):
 
 
 @pytest.fixture
-def done(model, problem, workshop):
-    return forget(model, problem, FORGET, method="fine-tune", epochs=1, workshop=workshop)
+def done(model, problem, runtime):
+    return forget(model, problem, FORGET, method="fine-tune", epochs=1, runtime=runtime)
 
 
-def run(problem, model, unlearned, workshop, folder, **given):
-    given = {"oracles": ORACLES, "out": folder / "out", "workshop": workshop, **given}
+def run(problem, model, unlearned, runtime, folder, **given):
+    given = {"oracles": ORACLES, "out": folder / "out", "runtime": runtime, **given}
     return audit(problem, model, unlearned, **given)
 
 
-def test_a_result_of_forget_is_judged(problem, model, done, workshop, tmp_path):
-    document = run(problem, model, done, workshop, tmp_path, command="a test")
+def test_a_result_of_forget_is_judged(problem, model, done, runtime, tmp_path):
+    document = run(problem, model, done, runtime, tmp_path, command="a test")
     entry = document["methods"]["fine-tune"]
     assert (entry["claim"], entry["changed"]) == ("approximate", done.card.changed)
     assert entry["settings"] == done.card.settings
@@ -54,40 +54,40 @@ def test_a_result_of_forget_is_judged(problem, model, done, workshop, tmp_path):
     assert evidence["forget"].shape == (1, len(FORGET), 3)
 
 
-def test_texts_of_the_forgotten_rows_are_kept(problem, model, done, workshop, tmp_path):
+def test_texts_of_the_forgotten_rows_are_kept(problem, model, done, runtime, tmp_path):
     texts = [f"text {row}" for row in FORGET]
-    run(problem, model, done, workshop, tmp_path, texts=texts)
+    run(problem, model, done, runtime, tmp_path, texts=texts)
     written = (tmp_path / "out" / "evidence" / "texts.json").read_text()
     assert json.loads(written) == {"forget": texts}
     with pytest.raises(BadInput, match=f"1 texts for {len(FORGET)} forgotten rows"):
-        run(problem, model, done, workshop, tmp_path, texts=texts[:1])
+        run(problem, model, done, runtime, tmp_path, texts=texts[:1])
 
 
-def test_a_path_with_a_card_is_judged_alike(problem, model, done, workshop, tmp_path):
+def test_a_path_with_a_card_is_judged_alike(problem, model, done, runtime, tmp_path):
     torch.save(model.state_dict(), tmp_path / "original.pt")
     path = done.save(tmp_path / "unlearned")
-    first = run(problem, model, done, workshop, tmp_path)
-    again = run(problem, tmp_path / "original.pt", str(path), workshop, tmp_path)
+    first = run(problem, model, done, runtime, tmp_path)
+    again = run(problem, tmp_path / "original.pt", str(path), runtime, tmp_path)
     assert first["methods"] == again["methods"]
     assert first["run"]["digests"] == again["run"]["digests"]
 
 
-def test_a_module_needs_the_rows_to_be_named(problem, model, done, workshop, tmp_path):
+def test_a_module_needs_the_rows_to_be_named(problem, model, done, runtime, tmp_path):
     with pytest.raises(BadInput, match="not known which rows the model was to forget.*--rows"):
-        run(problem, model, done.model, workshop, tmp_path)
+        run(problem, model, done.model, runtime, tmp_path)
     asked = problem.forgetting(FORGET)
-    document = run(asked, model, done.model, workshop, tmp_path, name="mine")
+    document = run(asked, model, done.model, runtime, tmp_path, name="mine")
     entry = document["methods"]["mine"]
     assert entry["claim"] == "not stated"
     assert entry["cost"]["row_units"] is None
     assert entry["changed"] == done.card.changed
 
 
-def test_oracles_are_made_without_rows_gone_before(problem, model, done, workshop, tmp_path):
+def test_oracles_are_made_without_rows_gone_before(problem, model, done, runtime, tmp_path):
     """The original of a second request is the first one's result; its oracles lack all rows."""
     path = done.save(tmp_path / "first")
-    second = forget(path, problem, [0, 1], method="fine-tune", epochs=1, workshop=workshop)
-    document = run(problem, path, second, workshop, tmp_path)
+    second = forget(path, problem, [0, 1], method="fine-tune", epochs=1, runtime=runtime)
+    document = run(problem, path, second, runtime, tmp_path)
     assert document["problem"]["forgotten_before"] == len(FORGET)
     assert document["problem"]["forget_rows"] == 2
     gone = torch.tensor(FORGET)
@@ -97,57 +97,57 @@ def test_oracles_are_made_without_rows_gone_before(problem, model, done, worksho
     assert torch.allclose(evidence["forget"], outputs, atol=1e-6)
 
 
-def test_the_seed_is_of_the_oracles(problem, model, done, workshop, tmp_path):
+def test_the_seed_is_of_the_oracles(problem, model, done, runtime, tmp_path):
     found = []
     for seed in (0, 1):
-        run(problem, model, done, workshop, tmp_path, seed=seed)
+        run(problem, model, done, runtime, tmp_path, seed=seed)
         found.append(load_file(tmp_path / "out" / "evidence" / "oracle.safetensors")["test"])
     assert not torch.equal(*found)
 
 
 @pytest.mark.parametrize("oracles", [0, 9])
-def test_fewer_than_ten_oracles_are_refused(oracles, problem, model, done, workshop, tmp_path):
+def test_fewer_than_ten_oracles_are_refused(oracles, problem, model, done, runtime, tmp_path):
     with pytest.raises(BadInput, match=f"{oracles} oracles.*at least 10.*raise --oracles"):
-        run(problem, model, done, workshop, tmp_path, oracles=oracles)
+        run(problem, model, done, runtime, tmp_path, oracles=oracles)
 
 
-def test_another_parent_is_refused(problem, done, workshop, tmp_path):
+def test_another_parent_is_refused(problem, done, runtime, tmp_path):
     (other,) = train(problem, "original", [7], seed=0)[0].modules()
     with pytest.raises(BadInput, match="card names another parent than the model given"):
-        run(problem, other, done, workshop, tmp_path)
+        run(problem, other, done, runtime, tmp_path)
 
 
 def test_the_problem_may_be_the_one_before_or_the_one_handed_back(
-    problem, model, done, workshop, tmp_path
+    problem, model, done, runtime, tmp_path
 ):
     found = []
     for asked in (problem, done.problem, problem.forgetting(FORGET)):
-        found.append(run(asked, model, done, workshop, tmp_path)["methods"])
+        found.append(run(asked, model, done, runtime, tmp_path)["methods"])
     assert found[0] == found[1] == found[2]
 
 
-def test_rows_that_the_card_does_not_name_are_refused(problem, model, done, workshop, tmp_path):
+def test_rows_that_the_card_does_not_name_are_refused(problem, model, done, runtime, tmp_path):
     with pytest.raises(BadInput, match="2 rows were named, but the model's card"):
-        run(problem.forgetting([1, 2]), model, done, workshop, tmp_path)
+        run(problem.forgetting([1, 2]), model, done, runtime, tmp_path)
 
 
-def test_files_of_others_are_not_touched(problem, model, done, workshop, tmp_path):
+def test_files_of_others_are_not_touched(problem, model, done, runtime, tmp_path):
     mine = tmp_path / "out" / "evidence" / "mine.safetensors"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"not yours")
     with pytest.raises(BadInput, match="mine.safetensors, which no run of expunge wrote there"):
-        run(problem, model, done, workshop, tmp_path)
+        run(problem, model, done, runtime, tmp_path)
     assert mine.read_bytes() == b"not yours"
 
 
-def test_a_problem_without_a_recipe_cannot_be_audited(problem, model, done, workshop, tmp_path):
+def test_a_problem_without_a_recipe_cannot_be_audited(problem, model, done, runtime, tmp_path):
     with pytest.raises(BadInput, match="the problem has no recipe"):
-        run(replace(problem, recipe=None), model, done, workshop, tmp_path)
+        run(replace(problem, recipe=None), model, done, runtime, tmp_path)
 
 
-def test_the_original_itself_is_not_supported_or_left_no_trace(problem, model, workshop, tmp_path):
+def test_the_original_itself_is_not_supported_or_left_no_trace(problem, model, runtime, tmp_path):
     """A model in which nothing changed must not come out as well forgotten."""
-    document = run(problem.forgetting(FORGET), model, model, workshop, tmp_path)
+    document = run(problem.forgetting(FORGET), model, model, runtime, tmp_path)
     assert document["methods"]["unlearned"]["changed"] == 0.0
     assert document["methods"]["unlearned"]["verdict"] != "supported"
 

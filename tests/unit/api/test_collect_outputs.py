@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from expunge import store
-from expunge.api.collect_outputs import observe
+from expunge.api.collect_outputs import collect_outputs
 from expunge.api.panel import Panel, write_evidence
 from expunge.contract.problems import tiny
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 COUNTS = {"original": 7, "oracle": 4}
 
@@ -20,17 +20,17 @@ COUNTS = {"original": 7, "oracle": 4}
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     kept = Store(tmp_path_factory.mktemp("observing"))
-    maker = Maker(tiny(), Workshop(kept, jobs=1, group=3, progress=False))
-    maker.make(COUNTS)
-    panel = Panel.of(maker.problem, relearning=1)
-    return maker, panel, observe(maker, panel, COUNTS)
+    cache = ModelCache(tiny(), Runtime(kept, jobs=1, group=3, progress=False))
+    cache.make(COUNTS)
+    panel = Panel.of(cache.problem, relearning=1)
+    return cache, panel, collect_outputs(cache, panel, COUNTS)
 
 
 def test_blocks_joined_are_what_all_models_say(seen):
-    maker, panel, said = seen
+    cache, panel, said = seen
     for role, count in COUNTS.items():
         assert [len(block["forget"]) for block in said[role]] == {7: [3, 3, 1], 4: [3, 1]}[count]
-        whole = panel.outputs(maker.problem, maker.models(role, count))
+        whole = panel.outputs(cache.problem, cache.models(role, count))
         for group, outputs in whole.items():
             # a block of one member is no group, whose products round otherwise
             assert torch.allclose(said[role].whole(group), outputs, atol=1e-5)
@@ -39,19 +39,19 @@ def test_blocks_joined_are_what_all_models_say(seen):
 
 
 def test_what_was_read_once_is_not_read_again(seen, monkeypatch):
-    maker, panel, said = seen
+    cache, panel, said = seen
 
     def read(*_):
         raise AssertionError("outputs that the store holds were computed again")
 
     monkeypatch.setattr(Panel, "read", read)
-    again = observe(maker, panel, COUNTS)
+    again = collect_outputs(cache, panel, COUNTS)
     assert torch.equal(again["oracle"].whole("test"), said["oracle"].whole("test"))
 
 
 def test_evidence_has_the_bytes_of_all_outputs_written_at_once(seen, tmp_path):
-    maker, panel, said = seen
-    targets = panel.targets(maker.problem)
+    cache, panel, said = seen
+    targets = panel.targets(cache.problem)
     write_evidence(tmp_path / "evidence", said, targets)
     for role in COUNTS:
         groups = (*panel.rows, "relearning")

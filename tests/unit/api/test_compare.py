@@ -15,7 +15,7 @@ from expunge.api.verify import verify
 from expunge.contract.problems import CLASSES, FORGET, ROWS, blobs, tiny
 from expunge.data import TensorData
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import METHODS, method
 from expunge.store import Store
 
@@ -38,13 +38,13 @@ def every_method():
 
 
 def run(folder, problem=None, methods=None, **given):
-    workshop = Workshop(Store(folder / "store"), jobs=1, group=5, progress=False)
+    runtime = Runtime(Store(folder / "store"), jobs=1, group=5, progress=False)
     settings = {"members": MEMBERS, "half_models": HALVES, "command": "a test", **given}
     return compare(
         tiny() if problem is None else problem,
         every_method() if methods is None else methods,
         out=folder / "out",
-        workshop=workshop,
+        runtime=runtime,
         **settings,
     )
 
@@ -125,8 +125,8 @@ TEXTS = [f"text of row {row} <script>alert(1)</script>" for row in FORGET]
 def test_texts_go_with_their_rows_and_an_audit_of_the_evidence_keeps_them(first, tmp_path):
     folder, _ = first
     methods = {"fine-tune": every_method()["fine-tune"]}
-    workshop = Workshop(Store(folder / "store"), jobs=1, group=5, progress=False)
-    given = {"members": MEMBERS, "workshop": workshop}
+    runtime = Runtime(Store(folder / "store"), jobs=1, group=5, progress=False)
+    given = {"members": MEMBERS, "runtime": runtime}
     document = compare(tiny(), methods, out=tmp_path / "out", texts=TEXTS, **given)
     written = tmp_path / "out" / "evidence" / "texts.json"
     assert json.loads(written.read_text(encoding="utf-8")) == {"forget": TEXTS}

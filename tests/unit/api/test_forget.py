@@ -16,7 +16,7 @@ from expunge.contract.problems import FORGET, Tied, batchnorm, mlp, tiny
 from expunge.errors import BadInput
 from expunge.methods import METHODS
 from expunge.rng import seeded
-from expunge.store.checksummed import read_sealed
+from expunge.store.checksummed import read_checksummed
 from expunge.training.from_recipe import train
 from expunge.training.unrolled.history import History
 from expunge.training.unrolled.recording import Recording
@@ -58,8 +58,8 @@ def arose(problem):
     return replace(told, recording=Read(updates))
 
 
-def run(model, problem, workshop, rows=FORGET, method="fine-tune", **chosen):  # noqa: A002
-    return forget(model, problem, rows, method=method, workshop=workshop, half_models=20, **chosen)
+def run(model, problem, runtime, rows=FORGET, method="fine-tune", **chosen):  # noqa: A002
+    return forget(model, problem, rows, method=method, runtime=runtime, half_models=20, **chosen)
 
 
 def short(name):
@@ -79,12 +79,12 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n != "dm-direct"])
-def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
+def test_every_method_returns_a_module_of_the_same_kind(name, runtime):
     problem = tiny(batchnorm, forget=())
     model = trained(problem).eval()
     before = state(model)
     told = {"history": arose(problem)} if "history" in METHODS[name].needs else {}
-    done = run(model, problem, workshop, method=name, **short(name), **told)
+    done = run(model, problem, runtime, method=name, **short(name), **told)
     assert isinstance(done.model, nn.Sequential)
     assert done.model is not model
     assert equal(state(model), before)
@@ -98,61 +98,61 @@ def test_every_method_returns_a_module_of_the_same_kind(name, workshop):
     assert done.model(problem.test.inputs).isfinite().all()
 
 
-def test_submodules_keep_their_modes(workshop):
+def test_submodules_keep_their_modes(runtime):
     """It is used as the one given was: batch norm in evaluation mode while the rest trains."""
     problem = tiny(batchnorm, forget=())
     model = trained(problem).train()
     model[1].eval()
-    done = run(model, problem, workshop, epochs=1).model
+    done = run(model, problem, runtime, epochs=1).model
     assert [m.training for m in done.modules()] == [m.training for m in model.modules()]
 
 
-def test_frozen_parameters_stay_frozen(problem, model, workshop):
+def test_frozen_parameters_stay_frozen(problem, model, runtime):
     model[2].bias.requires_grad_(False)
     before = model[2].bias.detach().clone()
-    done = run(model, problem, workshop, epochs=1).model
+    done = run(model, problem, runtime, epochs=1).model
     assert not done[2].bias.requires_grad
     assert torch.equal(done[2].bias, before)
     assert done[0].weight.requires_grad
 
 
-def test_no_gradients_are_left_behind(problem, workshop):
+def test_no_gradients_are_left_behind(problem, runtime):
     """They would double the memory, and be added to those of the user's next backward."""
     with seeded(0):
         model = mlp()
-    done = run(model, problem, workshop, epochs=1).model
+    done = run(model, problem, runtime, epochs=1).model
     assert all(p.grad is None for p in done.parameters())
 
 
-def test_same_seed_same_bits_other_seed_other_bits(model, problem, workshop):
+def test_same_seed_same_bits_other_seed_other_bits(model, problem, runtime):
     short = {"epochs": 1, "batch_size": 16}
-    one, two, other = (run(model, problem, workshop, seed=s, **short) for s in (4, 4, 5))
+    one, two, other = (run(model, problem, runtime, seed=s, **short) for s in (4, 4, 5))
     assert equal(state(one.model), state(two.model))
     assert not equal(state(one.model), state(other.model))
 
 
-def test_a_method_may_be_an_object_and_rows_a_mask(model, problem, workshop):
+def test_a_method_may_be_an_object_and_rows_a_mask(model, problem, runtime):
     mask = torch.zeros(60, dtype=torch.bool)
     mask[list(FORGET)] = True
-    one = run(model, problem, workshop, mask, METHODS["fine-tune"](epochs=1))
-    two = run(model, problem, workshop, epochs=1)
+    one = run(model, problem, runtime, mask, METHODS["fine-tune"](epochs=1))
+    two = run(model, problem, runtime, epochs=1)
     assert equal(state(one.model), state(two.model))
     assert one.card.settings == two.card.settings == {"epochs": 1, "lr": 0.01, "batch_size": 64}
 
 
-def test_exact_forgetting_is_blind_to_the_rows(model, problem, workshop):
+def test_exact_forgetting_is_blind_to_the_rows(model, problem, runtime):
     inputs = problem.train.inputs.clone()
     inputs[list(FORGET)] = float("nan")
     blind = replace(problem, train=type(problem.train)(inputs, problem.train.targets))
-    pair = [state(run(model, p, workshop, method="retrain").model) for p in (problem, blind)]
+    pair = [state(run(model, p, runtime, method="retrain").model) for p in (problem, blind)]
     assert equal(*pair)
 
 
 # ---- the card
 
 
-def test_a_card_says_where_a_model_comes_from_and_what_is_gone(model, problem, workshop, tmp_path):
-    done = run(model, problem, workshop, epochs=1, seed=3, command="expunge forget ...")
+def test_a_card_says_where_a_model_comes_from_and_what_is_gone(model, problem, runtime, tmp_path):
+    done = run(model, problem, runtime, epochs=1, seed=3, command="expunge forget ...")
     path = done.save(tmp_path / "first")
     card = read_card(path)
     assert card == done.card
@@ -170,86 +170,86 @@ def test_a_card_says_where_a_model_comes_from_and_what_is_gone(model, problem, w
     assert written["schema"] == "expunge.card/1"
 
 
-def test_a_second_request_knows_what_is_gone(model, problem, workshop, tmp_path):
+def test_a_second_request_knows_what_is_gone(model, problem, runtime, tmp_path):
     """The rows of the first request are neither forgettable again nor ever read."""
-    first = run(model, problem, workshop, epochs=1).save(tmp_path / "first")
+    first = run(model, problem, runtime, epochs=1).save(tmp_path / "first")
     inputs = problem.train.inputs.clone()
     inputs[list(FORGET)] = float("nan")
     blind = replace(problem, train=type(problem.train)(inputs, problem.train.targets))
     for asked in (problem, blind):
-        second = run(first, asked, workshop, [0, 1], epochs=1)
+        second = run(first, asked, runtime, [0, 1], epochs=1)
         assert second.card.forgotten == [0, 1]
         assert second.card.forgotten_before == sorted(FORGET)
         assert second.card.gone() == sorted([0, 1, *FORGET])
         assert second.card.parent == read_card(first).weights
         assert len(second.problem.retain) == 60 - 2 - len(FORGET)
     with pytest.raises(BadInput, match=r"row 3 was already forgotten \(1 such\)"):
-        run(first, problem, workshop, [0, 3])
-    third = run(second.save(tmp_path / "second"), problem, workshop, [2], epochs=1)
+        run(first, problem, runtime, [0, 3])
+    third = run(second.save(tmp_path / "second"), problem, runtime, [2], epochs=1)
     assert third.card.forgotten_before == sorted([0, 1, *FORGET])
 
 
-def test_a_result_is_given_to_the_next_request_with_either_problem(model, problem, workshop):
+def test_a_result_is_given_to_the_next_request_with_either_problem(model, problem, runtime):
     """With the problem it came with, or the one it hands back."""
-    first = run(model, problem, workshop, epochs=1)
-    second = [run(first, p, workshop, [0, 1], epochs=1) for p in (problem, first.problem)]
+    first = run(model, problem, runtime, epochs=1)
+    second = [run(first, p, runtime, [0, 1], epochs=1) for p in (problem, first.problem)]
     assert equal(*(state(done.model) for done in second))
     for done in second:
         assert done.card.forgotten_before == sorted(FORGET)
         assert len(done.problem.present_rows) == 60 - 2 - len(FORGET)
     for asked in (problem, first.problem):
         with pytest.raises(BadInput, match="row 3 was already forgotten"):
-            run(first, asked, workshop, [3])
+            run(first, asked, runtime, [3])
 
 
-def test_an_earlier_model_is_never_overwritten(model, problem, workshop, tmp_path):
-    first = run(model, problem, workshop, epochs=1)
+def test_an_earlier_model_is_never_overwritten(model, problem, runtime, tmp_path):
+    first = run(model, problem, runtime, epochs=1)
     path = first.save(tmp_path / "here")
     before = path.read_bytes()
     with pytest.raises(BadInput, match="model.safetensors exists.*choose another"):
-        run(first, problem, workshop, [0], epochs=1).save(tmp_path / "here")
+        run(first, problem, runtime, [0], epochs=1).save(tmp_path / "here")
     assert path.read_bytes() == before
 
 
-def test_the_workshops_seed_decides_unless_another_is_named(model, problem, workshop):
+def test_the_workshops_seed_decides_unless_another_is_named(model, problem, runtime):
     short = {"epochs": 1, "batch_size": 16}
-    by_workshop = run(model, problem, replace(workshop, seed=4), **short)
-    named = run(model, problem, workshop, seed=4, **short)
+    by_workshop = run(model, problem, replace(runtime, seed=4), **short)
+    named = run(model, problem, runtime, seed=4, **short)
     assert by_workshop.card.seed == named.card.seed == 4
     assert equal(state(by_workshop.model), state(named.model))
 
 
-def test_retraining_after_an_earlier_request_leaves_both_out(model, problem, workshop, tmp_path):
-    first = run(model, problem, workshop, method="retrain").save(tmp_path)
-    second = run(first, problem, workshop, [0, 1], method="retrain")
-    both = run(model, problem, workshop, [0, 1, *FORGET], method="retrain")
+def test_retraining_after_an_earlier_request_leaves_both_out(model, problem, runtime, tmp_path):
+    first = run(model, problem, runtime, method="retrain").save(tmp_path)
+    second = run(first, problem, runtime, [0, 1], method="retrain")
+    both = run(model, problem, runtime, [0, 1, *FORGET], method="retrain")
     assert equal(state(second.model), state(both.model))
 
 
 # ---- weights on disk
 
 
-def test_weights_come_from_safetensors_and_from_a_state_dict(model, problem, workshop, tmp_path):
+def test_weights_come_from_safetensors_and_from_a_state_dict(model, problem, runtime, tmp_path):
     torch.save(model.state_dict(), tmp_path / "m.pt")
-    wanted = state(run(model, problem, workshop, epochs=1).model)
+    wanted = state(run(model, problem, runtime, epochs=1).model)
     for path in (tmp_path / "m.pt", str(tmp_path / "m.pt")):
-        found = run(path, problem, workshop, epochs=1)
+        found = run(path, problem, runtime, epochs=1)
         assert equal(state(found.model), wanted)
         assert found.card.parent == weights_digest(model)
-    saved = run(model, problem, workshop, epochs=1).save(tmp_path / "saved")
-    again = run(saved, problem, workshop, [0], epochs=1)
+    saved = run(model, problem, runtime, epochs=1).save(tmp_path / "saved")
+    again = run(saved, problem, runtime, [0], epochs=1)
     assert again.card.parent == read_card(saved).weights
 
 
-def test_tied_weights_are_saved_and_loaded(workshop, tmp_path):
+def test_tied_weights_are_saved_and_loaded(runtime, tmp_path):
     problem = tiny(Tied, forget=())
     model = trained(problem)
-    done = run(model, problem, workshop, epochs=1)
+    done = run(model, problem, runtime, epochs=1)
     assert done.model.second.weight is done.model.first.weight
-    again = run(done.save(tmp_path), problem, workshop, [0], epochs=1)
+    again = run(done.save(tmp_path), problem, runtime, [0], epochs=1)
     assert again.model.second.weight is again.model.first.weight
     torch.save(model.state_dict(), tmp_path / "m.pt")
-    assert run(tmp_path / "m.pt", problem, workshop, epochs=1).card.parent == weights_digest(model)
+    assert run(tmp_path / "m.pt", problem, runtime, epochs=1).card.parent == weights_digest(model)
 
 
 class Harmful:
@@ -292,10 +292,10 @@ def write(path, kind, model):
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(
-    kind, match, problem, model, workshop, tmp_path, capsys
+    kind, match, problem, model, runtime, tmp_path, capsys
 ):
     with pytest.raises(BadInput, match=match):
-        run(write(tmp_path / "m.pt", kind, model), problem, workshop)
+        run(write(tmp_path / "m.pt", kind, model), problem, runtime)
     assert capsys.readouterr().out == ""
 
 
@@ -309,31 +309,29 @@ def test_weights_that_cannot_be_used_are_refused(
         (lambda text: "[]", "is not a model card"),
     ],
 )
-def test_a_card_that_cannot_be_trusted_is_refused(
-    damage, match, model, problem, workshop, tmp_path
-):
-    path = run(model, problem, workshop, epochs=1).save(tmp_path)
+def test_a_card_that_cannot_be_trusted_is_refused(damage, match, model, problem, runtime, tmp_path):
+    path = run(model, problem, runtime, epochs=1).save(tmp_path)
     card = tmp_path / "model.card.json"
-    text = json.dumps(read_sealed(card))  # as one that was written before there were seals
+    text = json.dumps(read_checksummed(card))  # as one that was written before there were seals
     card.write_text(damage(text))
     with pytest.raises(BadInput, match=match):
-        run(path, problem, workshop, [0])
+        run(path, problem, runtime, [0])
 
 
-def test_a_card_of_other_data_is_refused(model, problem, workshop, tmp_path):
+def test_a_card_of_other_data_is_refused(model, problem, runtime, tmp_path):
     """A card may name rows that the problem given now does not have."""
-    path = run(model, problem, workshop, [58], epochs=1).save(tmp_path)
+    path = run(model, problem, runtime, [58], epochs=1).save(tmp_path)
     fewer = replace(
         problem, train=type(problem.train)(problem.train.inputs[:50], problem.train.targets[:50])
     )
     with pytest.raises(BadInput, match="58"):
-        run(path, fewer, workshop, [0])
+        run(path, fewer, runtime, [0])
 
 
 # ---- refusals
 
 
-def test_bad_input(model, problem, workshop, tmp_path):
+def test_bad_input(model, problem, runtime, tmp_path):
     bare = replace(problem, recipe=None)
     torch.save(model.state_dict(), tmp_path / "m.pt")
     cases = [
@@ -368,64 +366,64 @@ def test_bad_input(model, problem, workshop, tmp_path):
         ({"model": nn.Flatten()}, r"the model gave outputs of shape \(8, 6\)"),
     ]
     for changed, match in cases:
-        given = {"model": model, "problem": problem, "workshop": workshop, **changed}
+        given = {"model": model, "problem": problem, "runtime": runtime, **changed}
         with pytest.raises(BadInput, match=match):
-            run(given.pop("model"), given.pop("problem"), given.pop("workshop"), **given)
+            run(given.pop("model"), given.pop("problem"), given.pop("runtime"), **given)
 
 
-def test_a_setting_unknown_to_a_method_object_is_refused(model, problem, workshop):
+def test_a_setting_unknown_to_a_method_object_is_refused(model, problem, runtime):
     with pytest.raises(BadInput, match="has no setting 'rate'"):
-        run(model, problem, workshop, method=METHODS["fine-tune"](), rate=0.1)
+        run(model, problem, runtime, method=METHODS["fine-tune"](), rate=0.1)
 
 
-def test_the_problem_without_a_recipe_can_be_fine_tuned(model, problem, workshop, tmp_path):
+def test_the_problem_without_a_recipe_can_be_fine_tuned(model, problem, runtime, tmp_path):
     bare = replace(problem, recipe=None)
-    done = run(model, bare, workshop, epochs=1)
+    done = run(model, bare, runtime, epochs=1)
     assert done.card.cost["relative_to_retrain"] is None
     torch.save(model.state_dict(), tmp_path / "m.pt")
-    again = run(tmp_path / "m.pt", bare, workshop, epochs=1, build=mlp)
+    again = run(tmp_path / "m.pt", bare, runtime, epochs=1, build=mlp)
     assert equal(state(again.model), state(done.model))
 
 
-def test_a_failed_request_writes_nothing(model, problem, workshop, tmp_path):
+def test_a_failed_request_writes_nothing(model, problem, runtime, tmp_path):
     with pytest.raises(BadInput):
-        run(model, problem, workshop, lr=1e30, epochs=5)
+        run(model, problem, runtime, lr=1e30, epochs=5)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_dmm_and_oracle_matching_state_what_they_share(model, problem, workshop):
+def test_dmm_and_oracle_matching_state_what_they_share(model, problem, runtime):
     problem = tiny(epochs=20, forget=())
     asked = {"method": "dmm", "steps": 4, "attribution": "datamodels"}
-    dmm = run(model, problem, workshop, **asked).card.shared_cost
+    dmm = run(model, problem, runtime, **asked).card.shared_cost
     assert re.match("20 half-data models", dmm["what"])
     assert dmm["row_units"] == 20 * 3 * 20 * 16
     own = METHODS["dmm"](steps=4).price(problem.forgetting(FORGET)).row_units
     assert dmm["requests_to_pay"] == math.ceil(20 * 3 * 20 * 16 / (3 * 20 * 54 - own))
-    alone = run(model, problem, workshop, method="dmm", steps=4).card.shared_cost
+    alone = run(model, problem, runtime, method="dmm", steps=4).card.shared_cost
     assert alone["what"] == "linearised attribution of this forget set"
     assert alone["requests_to_pay"] is None
-    both = run(model, problem, workshop, **{**asked, "attribution": "combined"}).card.shared_cost
+    both = run(model, problem, runtime, **{**asked, "attribution": "combined"}).card.shared_cost
     assert both["what"] == dmm["what"]
     # of all 60 rows: four steps of 16 visit each retained one
     asked_for = price("combined", problem.forgetting(FORGET), 60).row_units
     assert both["row_units"] == dmm["row_units"] + asked_for
     assert asked_for > alone["row_units"]
-    taught = run(model, problem, workshop, method="oracle-matching", steps=4).card.shared_cost
+    taught = run(model, problem, runtime, method="oracle-matching", steps=4).card.shared_cost
     assert taught["row_units"] == 3 * 20 * 54
 
 
-def test_offloaded_weights_are_refused(problem, model, workshop):
+def test_offloaded_weights_are_refused(problem, model, runtime):
     model[2].to("meta")
     with pytest.raises(BadInput, match="2 weights .* lie on no device, the first 2.weight .*cpu"):
-        forget(model, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+        forget(model, problem, FORGET, method="fine-tune", runtime=runtime, epochs=1)
 
 
-def test_hooks_of_accelerate_survive_and_act_on_the_new_weights(problem, model, workshop):
+def test_hooks_of_accelerate_survive_and_act_on_the_new_weights(problem, model, runtime):
     dispatch_model = pytest.importorskip("accelerate").dispatch_model
-    plain = forget(model, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+    plain = forget(model, problem, FORGET, method="fine-tune", runtime=runtime, epochs=1)
     before = weights_digest(model)
     hooked = dispatch_model(model, {"0": "cpu", "1": "cpu", "2": "cpu"}, force_hooks=True)
-    done = forget(hooked, problem, FORGET, method="fine-tune", workshop=workshop, epochs=1)
+    done = forget(hooked, problem, FORGET, method="fine-tune", runtime=runtime, epochs=1)
     assert weights_digest(hooked) == before
     assert weights_digest(done.model) == weights_digest(plain.model)
     assert all(hasattr(layer, "_hf_hook") for layer in done.model)

@@ -40,9 +40,9 @@ def forget(part, method, **chosen):
     recipe = expunge.Recipe(build, epochs=1, batch_size=1000, optimizer=sgd)
     data = wrapped(part)
     problem = expunge.Problem(expunge.Classification(10), data, wrapped(slice(50)), recipe=recipe)
-    shop = expunge.Workshop(expunge.Store(folder / "store"), progress=False)
+    shop = expunge.Runtime(expunge.Store(folder / "store"), progress=False)
     rows = range(0, len(data), len(data) // 50)
-    expunge.forget(build(), problem, rows, method=method, workshop=shop, **chosen)
+    expunge.forget(build(), problem, rows, method=method, runtime=shop, **chosen)
 
 def held():
     text = Path("/proc/self/status").read_text()

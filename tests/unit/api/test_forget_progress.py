@@ -15,7 +15,7 @@ from expunge.data.fingerprints import fingerprints
 from expunge.methods import METHODS
 from expunge.rng import seeded
 from expunge.training.from_trainer import call_trainer
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 
 class Bars:
@@ -66,16 +66,16 @@ ABOUT = {"boundary-shrink": 0.1, "fisher": 0.5}  # not one forward a row: the la
 
 @pytest.mark.parametrize(("label", "chosen"), CASES.items(), ids=CASES)
 def test_the_bars_end_where_they_said_and_the_model_is_the_same(
-    bars, workshop, model, label, chosen
+    bars, runtime, model, label, chosen
 ):
     name, problem = label.split(",")[0].split(" ")[0], tiny(forget=())
     counted = Counting(problem.train.inputs, problem.train.targets)
     problem = replace(problem, train=counted)
-    quiet = forget(model, problem, FORGET, method=name, workshop=workshop, **chosen)
+    quiet = forget(model, problem, FORGET, method=name, runtime=runtime, **chosen)
     assert bars.shown == []
     before, counted.read = counted.read, 0
-    loud = replace(workshop, progress=True)
-    done = forget(model, problem, FORGET, method=name, workshop=loud, **chosen)
+    loud = replace(runtime, progress=True)
+    done = forget(model, problem, FORGET, method=name, runtime=loud, **chosen)
     if name != "oracle-matching":  # its teacher is in the store by now
         assert counted.read == before
     assert [one for one, _, _ in bars.shown] == (
@@ -93,7 +93,7 @@ def test_the_bars_end_where_they_said_and_the_model_is_the_same(
     assert done.problem.train is problem.train
 
 
-def test_a_trainer_gets_the_data_itself(bars, workshop, model):
+def test_a_trainer_gets_the_data_itself(bars, runtime, model):
     """It may hand the data to processes of its own, and shows what it does in its own way."""
     problem, seen = tiny(forget=()), []
 
@@ -104,18 +104,18 @@ def test_a_trainer_gets_the_data_itself(bars, workshop, model):
 
     trainer.key, trainer.epochs = "test", 1
     problem = replace(problem, recipe=trainer)
-    loud = replace(workshop, progress=True)
-    forget(model, problem, FORGET, method="retrain", workshop=loud)
+    loud = replace(runtime, progress=True)
+    forget(model, problem, FORGET, method="retrain", runtime=loud)
     assert seen[-1] is problem.train
     assert bars.shown == []
     assert call_trainer(problem, problem.train, problem.retain, 0, "cpu") is not None
 
 
-def test_hashing_rows_and_looking_for_copies_show_a_bar(bars, workshop):
+def test_hashing_rows_and_looking_for_copies_show_a_bar(bars, runtime):
     problem = tiny()
-    maker = Maker(problem, replace(workshop, progress=True))
+    cache = ModelCache(problem, replace(runtime, progress=True))
     every = torch.arange(len(problem.train))
-    assert torch.equal(maker.content, fingerprints(problem.train, every))
+    assert torch.equal(cache.content, fingerprints(problem.train, every))
     assert torch.equal(duplicates(problem, progress=True), duplicates(problem))
     assert bars.shown == [
         ["Hashing rows", 60, 60],
@@ -132,7 +132,7 @@ def test_rows_of_a_data_set_are_hashed_one_by_one_under_a_bar_too(bars):
         return torch.stack([x for x, _ in rows]), torch.tensor([y for _, y in rows])
 
     data = DatasetData(items, collate=collate)
-    with meter.metered(data, "Hashing rows", 6, True) as told:
+    with meter.with_progress(data, "Hashing rows", 6, True) as told:
         found = fingerprints(told, torch.arange(6))
     assert torch.equal(found, fingerprints(data, torch.arange(6)))
     assert bars.shown == [["Hashing rows", 6, 6]]

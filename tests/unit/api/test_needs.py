@@ -11,7 +11,7 @@ from expunge.attribution.registry import KINDS, whole_table
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.methods import METHODS
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 FINE, TEACHERS, RETRAIN = METHODS["fine-tune"](), METHODS["oracle-matching"](), METHODS["retrain"]()
 
@@ -42,14 +42,14 @@ def test_one_method_that_needs_them_is_enough(methods, teachers, halves):
     assert Needs.of(tiny(), iter(methods)) == Needs(teachers, halves)
 
 
-def test_models_to_be_trained_by_role(workshop):
+def test_models_to_be_trained_by_role(runtime):
     """Half-data models that are there already are not made again."""
-    maker = Maker(tiny(epochs=1), replace(workshop, group=5))
-    assert Needs(False, False).counts(maker, 7, 20) == {}
-    assert Needs(True, True).counts(maker, 7, 20) == {"teacher": 7, "subset": 20}
-    fit(maker, 20)
-    assert Needs(True, True).counts(maker, 7, 20) == {"teacher": 7}
-    assert Needs(False, True).counts(maker, 7, 25) == {"subset": 25}
+    cache = ModelCache(tiny(epochs=1), replace(runtime, group=5))
+    assert Needs(False, False).counts(cache, 7, 20) == {}
+    assert Needs(True, True).counts(cache, 7, 20) == {"teacher": 7, "subset": 20}
+    fit(cache, 20)
+    assert Needs(True, True).counts(cache, 7, 20) == {"teacher": 7}
+    assert Needs(False, True).counts(cache, 7, 25) == {"subset": 25}
 
 
 def test_the_change_of_all_rows_is_made_at_once_where_it_is_one_for_all_models_and_cheap():
@@ -82,18 +82,18 @@ def test_what_is_made_of_other_models_needs_a_recipe_or_a_trainer():
 # ---- names
 
 
-def test_a_method_that_needs_no_change_has_no_attribution(workshop):
+def test_a_method_that_needs_no_change_has_no_attribution(runtime):
     assert attribution_name(FINE) == ""
     assert attribution_name(dmm("ridge:models=9")) == "ridge:models=9"
-    maker = Maker(tiny(), workshop)
-    assert from_file(FINE, maker) == (FINE, None)
+    cache = ModelCache(tiny(), runtime)
+    assert from_file(FINE, cache) == (FINE, None)
 
 
-def test_a_file_called_as_a_kind_is_not_taken_for_one(workshop, tmp_path, monkeypatch):
+def test_a_file_called_as_a_kind_is_not_taken_for_one(runtime, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for named in ("ridge", "ridge:models=9"):
         (tmp_path / named).write_text("")
-        assert from_file(dmm(named), Maker(tiny(), workshop)) == (dmm(named), None)
+        assert from_file(dmm(named), ModelCache(tiny(), runtime)) == (dmm(named), None)
     (tmp_path / "mine").write_text("")
     with pytest.raises(BadInput, match="mine is no attribution"):
-        from_file(dmm("mine"), Maker(tiny(), workshop))
+        from_file(dmm("mine"), ModelCache(tiny(), runtime))

@@ -7,7 +7,7 @@ import torch
 
 from expunge.api import predictions
 from expunge.api.predictions import Predictions
-from expunge.attribution import Halves
+from expunge.attribution import HalfDataModels
 from expunge.attribution.fit import Fit
 from expunge.attribution.half_data_models import ROWS
 from expunge.attribution.registry import attributor
@@ -31,7 +31,7 @@ def fitted(seed: int = 0, problem=None) -> Fit:
     block = {ROWS: torch.stack(rows)}
     for split, data in problem.splits.items():
         block[split] = torch.randn(MODELS, len(data), CLASSES, generator=g)
-    halves = Halves([block], torch.ones(60, dtype=torch.bool), centred=True)
+    halves = HalfDataModels([block], torch.ones(60, dtype=torch.bool), centred=True)
     return Fit(halves, MODELS, Cost(), True)
 
 
@@ -87,8 +87,10 @@ def test_a_method_without_a_need_has_none():
 
 def test_half_data_models_are_read_once_for_all_that_ask_as_many(monkeypatch):
     passes = []
-    real = Halves.sums
-    monkeypatch.setattr(Halves, "sums", lambda self, *a: passes.append(len(self)) or real(self, *a))
+    real = HalfDataModels.sums
+    monkeypatch.setattr(
+        HalfDataModels, "sums", lambda self, *a: passes.append(len(self)) or real(self, *a)
+    )
     asked = Predictions(tiny(), fitted(), 0)
 
     def of(named):
@@ -180,9 +182,9 @@ def steps(monkeypatch):
 
 
 @pytest.mark.parametrize("named", ["linearised", "combined", "ek-fac"])
-def test_steps_are_found_once_for_the_same_models(workshop, steps, named):
+def test_steps_are_found_once_for_the_same_models(runtime, steps, named):
     """And each model gets its own again."""
-    keep = workshop.store, "these"
+    keep = runtime.store, "these"
     alone = said(named)
     steps.clear()
     assert torch.equal(said(named, *keep), alone)
@@ -203,27 +205,27 @@ OTHERWISE = {
 
 @pytest.mark.parametrize("other", OTHERWISE.values(), ids=OTHERWISE)
 @pytest.mark.parametrize("named", ["linearised", "combined"])
-def test_steps_of_another_question_are_not_taken(workshop, steps, named, other):
-    said(named, workshop.store, "these")
+def test_steps_of_another_question_are_not_taken(runtime, steps, named, other):
+    said(named, runtime.store, "these")
     steps.clear()
-    other(named, workshop.store)
+    other(named, runtime.store)
     assert steps
 
 
-def test_steps_of_another_kind_or_version_are_not_taken(workshop, steps, monkeypatch):
+def test_steps_of_another_kind_or_version_are_not_taken(runtime, steps, monkeypatch):
     """Combined has more parts than linearised, by the same settings."""
     for named in ("linearised", "influence", "combined"):
         steps.clear()
-        said(named, workshop.store, "these")
+        said(named, runtime.store, "these")
         assert steps
     monkeypatch.setattr(predictions, "VERSION", -1)
     steps.clear()
-    said("linearised", workshop.store, "these")
+    said("linearised", runtime.store, "these")
     assert steps
 
 
-def test_a_model_that_cannot_be_linearised_is_named_where_steps_are_kept(workshop):
+def test_a_model_that_cannot_be_linearised_is_named_where_steps_are_kept(runtime):
     problem, own = tiny(Fused), models(1, Fused)
-    for keep in (None, (workshop.store, "these")):
+    for keep in (None, (runtime.store, "these")):
         with pytest.raises(BadInput, match="a model of Linear, .* cannot linearise"):
             made("linearised", problem).on(own, keep)("train", ROWS_ASKED)

@@ -13,7 +13,7 @@ from expunge.api.compare import compare
 from expunge.api.forget import forget
 from expunge.api.require_fit import require_fit
 from expunge.api.trained import train_model
-from expunge.api.unrolling import unrolling
+from expunge.api.verification_error import verification_error
 from expunge.bench.parsing import parse
 from expunge.bench.run import run as bench
 from expunge.contract.problems import tiny
@@ -86,7 +86,7 @@ def blind():
     return Mean(masked=False)
 
 
-TOLD = r"padding changes the outputs of row \d+ by \d.*Cure: pass attention_mask to the model"
+TOLD = r"padding changes the outputs of row \d+ by \d.*Fix: pass attention_mask to the model"
 
 
 @pytest.mark.parametrize("build", [Mean, lambda: Mean().double(), lambda: Mean().bfloat16()])
@@ -153,35 +153,35 @@ def test_another_error_of_the_model_keeps_its_kind():
 # ---- every request begins with it
 
 
-def test_forget_refuses_a_model_that_looks_at_padding(workshop):
+def test_forget_refuses_a_model_that_looks_at_padding(runtime):
     with pytest.raises(BadInput, match=TOLD), seeded(0):
-        forget(blind(), question(blind), [3], method="fine-tune", workshop=workshop)
+        forget(blind(), question(blind), [3], method="fine-tune", runtime=runtime)
 
 
-def test_audit_refuses_before_oracles_are_made(workshop, tmp_path):
+def test_audit_refuses_before_oracles_are_made(runtime, tmp_path):
     with seeded(0):
         models = blind(), blind()
     with pytest.raises(BadInput, match=TOLD):
-        audit(question(blind).forgetting([3]), *models, out=tmp_path / "o", workshop=workshop)
-    assert not any(path.name.startswith("models") for path in workshop.store.root.rglob("*"))
+        audit(question(blind).forgetting([3]), *models, out=tmp_path / "o", runtime=runtime)
+    assert not any(path.name.startswith("models") for path in runtime.store.root.rglob("*"))
 
 
-def test_compare_refuses_before_models_are_made(workshop, tmp_path):
+def test_compare_refuses_before_models_are_made(runtime, tmp_path):
     problem, methods = question(blind).forgetting([3]), {"fine-tune": METHODS["fine-tune"]()}
     with pytest.raises(BadInput, match=TOLD):
-        compare(problem, methods, out=tmp_path / "o", workshop=workshop, members=2)
+        compare(problem, methods, out=tmp_path / "o", runtime=runtime, members=2)
 
 
 @pytest.mark.parametrize(
     "ask",
-    [partial(attribute, models=20, out="o"), partial(train_model, out="o"), unrolling],
-    ids=["attribute", "train", "unrolling"],
+    [partial(attribute, models=20, out="o"), partial(train_model, out="o"), verification_error],
+    ids=["attribute", "train", "verification-error"],
 )
-def test_whoever_trains_refuses_before(workshop, tmp_path, monkeypatch, ask):
+def test_whoever_trains_refuses_before(runtime, tmp_path, monkeypatch, ask):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=TOLD):
-        ask(question(blind).forgetting([3]), workshop=workshop)
-    assert not any(path.name.startswith("models") for path in workshop.store.root.rglob("*"))
+        ask(question(blind).forgetting([3]), runtime=runtime)
+    assert not any(path.name.startswith("models") for path in runtime.store.root.rglob("*"))
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -196,14 +196,14 @@ class Late(Mean):
         return super().forward(input_ids, torch.ones_like(attention_mask))
 
 
-def test_compare_looks_again_at_a_trained_model(workshop, tmp_path):
+def test_compare_looks_again_at_a_trained_model(runtime, tmp_path):
     problem, methods = question(Late).forgetting([3]), {"fine-tune": METHODS["fine-tune"]()}
     with pytest.raises(BadInput, match=TOLD):
-        compare(problem, methods, out=tmp_path / "o", workshop=workshop, members=2)
+        compare(problem, methods, out=tmp_path / "o", runtime=runtime, members=2)
     assert not list((tmp_path / "o").iterdir())
 
 
-def test_a_benchmark_refuses_before_models_are_made(workshop, tmp_path):
+def test_a_benchmark_refuses_before_models_are_made(runtime, tmp_path):
     content = {
         "name": "text",
         "problem": "text",
@@ -211,4 +211,4 @@ def test_a_benchmark_refuses_before_models_are_made(workshop, tmp_path):
         "method": [{"name": "fine-tune"}],
     }
     with pytest.raises(BadInput, match=TOLD):
-        bench(parse(content), question(blind), tmp_path / "o", workshop)
+        bench(parse(content), question(blind), tmp_path / "o", runtime)

@@ -10,8 +10,8 @@ from expunge.training.unrolled.history import History
 
 
 def test_an_eigenvalue_below_zero_counts_by_its_size():
-    looks = [{"steps": 2, "distance": 1.0, "eigenvalue": v} for v in (-3.0, 1.0)]
-    found = with_forms(looks, torch.full((4,), 0.5))
+    measurements = [{"steps": 2, "distance": 1.0, "eigenvalue": v} for v in (-3.0, 1.0)]
+    found = with_forms(measurements, torch.full((4,), 0.5))
     assert [one["sigma"] for one in found] == [3.0, 2.0]
     assert [one["eigenvalue"] for one in found] == [-3.0, 1.0]
     assert found[0]["strict"] == pytest.approx(0.5 * 1 / 2 * 3.0 * 1.0)

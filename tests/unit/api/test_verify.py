@@ -10,7 +10,7 @@ from expunge.api.compare import compare
 from expunge.api.verify import verify
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import method
 from expunge.store import Store
 
@@ -19,9 +19,9 @@ from expunge.store import Store
 def written(tmp_path_factory):
     """An audit that no test touches."""
     folder = tmp_path_factory.mktemp("verify")
-    workshop = Workshop(Store(folder / "store"), jobs=1, group=1, progress=False)
+    runtime = Runtime(Store(folder / "store"), jobs=1, group=1, progress=False)
     methods = {"fine-tune": method("fine-tune", epochs=1), "ga": method("gradient-ascent")}
-    compare(tiny(), methods, out=folder / "out", workshop=workshop, members=10)
+    compare(tiny(), methods, out=folder / "out", runtime=runtime, members=10)
     return folder / "out"
 
 

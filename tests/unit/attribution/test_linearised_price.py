@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 import torch
 
-from expunge.attribution import Halves, Linearised
+from expunge.attribution import HalfDataModels, Linearised
 from expunge.attribution import registry as kinds
 from expunge.attribution import split_half as repeats
 from expunge.attribution.half_data_models import ROWS
 from expunge.attribution.registry import attributor
-from expunge.attribution.size_correction import TwoSizes
+from expunge.attribution.size_correction import SizeCorrection
 from expunge.contract.counting import Counting, Passes
 from expunge.contract.problems import CLASSES, mlp64, tiny64
 from expunge.engine.cost import Cost
@@ -69,7 +69,7 @@ def test_the_price_of_two_sizes_is_what_all_parts_read(optimizer, settings):
     problem = replace(problem, train=data)
     with seeded(0):
         own = Ensemble.of(Passes())
-    attribution, rows = TwoSizes(problem, own, **settings), torch.arange(1, 10)
+    attribution, rows = SizeCorrection(problem, own, **settings), torch.arange(1, 10)
     Passes.rows = 0
     attribution.sizes(FORGET, {"train": rows})
     price, alone = attribution.price(9), Linearised(problem, own, **settings).price(9)
@@ -107,8 +107,8 @@ def test_the_price_of_combined_counts_what_trust_is_measured_on(
     with seeded(0):
         own, drawn = Ensemble.of(mlp64()), [torch.randperm(60)[:30] for _ in range(20)]
     blocks = [{ROWS: torch.stack(drawn), "train": torch.zeros(20, 60, CLASSES)}]
-    halves = Halves(blocks, torch.ones(60, dtype=torch.bool), centred=True)
-    solved = TwoSizes(problem, own, **settings).price(0)
+    halves = HalfDataModels(blocks, torch.ones(60, dtype=torch.bool), centred=True)
+    solved = SizeCorrection(problem, own, **settings).price(0)
     for asked in (torch.arange(1, 10), torch.arange(1, 2)):
         data.read, rows = 0, len(asked) + len(FORGET) + min(probed, 54)
         attributor(named, problem, own, halves, seed=0).without(FORGET, asked)

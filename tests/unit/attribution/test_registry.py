@@ -5,19 +5,19 @@ import re
 import pytest
 import torch
 
-from expunge.attribution import KINDS, Datamodels, Difference, Halves, Linearised, Ridge
+from expunge.attribution import KINDS, Datamodels, Difference, HalfDataModels, Linearised, Ridge
 from expunge.attribution import half_data_models as blocks
 from expunge.attribution.registry import attributor, from_halves, from_models, parse, settings_of
-from expunge.attribution.size_correction import TwoSizes
+from expunge.attribution.size_correction import SizeCorrection
 from expunge.contract.problems import ROWS, mlp, tiny
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.rng import seeded
 
-HALVES = Halves([], torch.ones(ROWS, dtype=torch.bool))
+HALVES = HalfDataModels([], torch.ones(ROWS, dtype=torch.bool))
 
 
-def made(named: str, halves: Halves | None = HALVES):
+def made(named: str, halves: HalfDataModels | None = HALVES):
     problem = tiny()
     with seeded(0):
         models = Ensemble.of(mlp())
@@ -63,7 +63,7 @@ def test_every_kind_can_be_named_and_made(kind):
         ),
         (
             "ridge:strength=1",
-            "no setting 'strength'. Expected: one of models. Cure: write e.g. ridge",
+            "no setting 'strength'. Expected: one of models. Fix: write e.g. ridge",
         ),
         ("influence:models=5", "no setting 'models'"),
         ("ridge:models=many", "models=many of attribution 'ridge'. Expected: a whole number"),
@@ -136,7 +136,7 @@ def test_each_name_makes_what_it_says():
 def test_fewer_half_data_models_may_be_named(kind):
     rows = torch.arange(12).reshape(6, 2)
     present = torch.ones(ROWS, dtype=torch.bool)
-    halves = Halves([{blocks.ROWS: rows[:4]}, {blocks.ROWS: rows[4:]}], present)
+    halves = HalfDataModels([{blocks.ROWS: rows[:4]}, {blocks.ROWS: rows[4:]}], present)
     assert torch.equal(made(f"{kind}:models=5", halves).halves.rows, rows[:5])
     assert torch.equal(made(f"{kind}:models=0", halves).halves.rows, rows)
     with pytest.raises(BadInput, match="from 7 half-data models, where there are 6"):
@@ -147,7 +147,7 @@ def test_combined_is_datamodels_around_linearised():
     found = made("combined:rounds=2")
     assert isinstance(found, Datamodels)
     assert found.halves.blocks is HALVES.blocks
-    assert isinstance(found.around, TwoSizes)
+    assert isinstance(found.around, SizeCorrection)
     assert (found.around.rounds, found.around.seed) == (2, 3)
     assert made("linearised", halves=None).rounds == 1
 
@@ -165,7 +165,7 @@ def test_settings_that_mean_nothing_are_refused_when_it_is_made():
 @pytest.mark.parametrize("kind", ["datamodels", "combined"])
 def test_rows_forgotten_earlier_are_no_part_of_what_trust_is_measured_on(kind):
     rows = torch.arange(12).reshape(4, 3)
-    halves = Halves([{blocks.ROWS: rows}], torch.arange(ROWS) > 0)
+    halves = HalfDataModels([{blocks.ROWS: rows}], torch.arange(ROWS) > 0)
     problem = tiny().without(torch.tensor([7, 8]))
     with seeded(0):
         found = attributor(kind, problem, Ensemble.of(mlp()), halves, seed=0)

@@ -8,7 +8,7 @@ import torch
 
 from expunge.attribution import Linearised
 from expunge.attribution.damping import damping_of, travel
-from expunge.attribution.size_correction import TwoSizes
+from expunge.attribution.size_correction import SizeCorrection
 from expunge.contract.problems import at, mlp64, ridge, ridge_optimum, tiny64
 from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point
@@ -27,7 +27,7 @@ def models(count: int = 3) -> Ensemble:
 @pytest.mark.parametrize("settings", [{}, {"rounds": 2}, {"curvature": "all"}, {"samples": 5}])
 def test_the_whole_prediction_is_linearised(settings):
     alone = Linearised(tiny64(), models(), **settings).changes(FORGET, ASKED)
-    found = TwoSizes(tiny64(), models(), **settings).sizes(FORGET, ASKED)
+    found = SizeCorrection(tiny64(), models(), **settings).sizes(FORGET, ASKED)
     for split in ASKED:
         assert torch.equal(found[split].whole.mean, alone[split].mean)
         assert torch.equal(found[split].whole.sd, alone[split].sd)
@@ -41,7 +41,7 @@ def ridge_parts(monkeypatch, damping: float, rounds: int = 1):
     theta = 0.3 * ridge_optimum(problem, problem.present_rows)
     x, y = problem.train.inputs, problem.train.targets.reshape(-1)
     pull = x * (x @ theta.reshape(-1) - y)[:, None]  # the gradient of each row's loss
-    attribution = TwoSizes(problem, at(theta), damping=damping, iterations=20, rounds=rounds)
+    attribution = SizeCorrection(problem, at(theta), damping=damping, iterations=20, rounds=rounds)
     asked = {split: torch.arange(len(problem.splits[split])) for split in ("train", "validation")}
     found = attribution.sizes(problem.forget, asked)
     inputs = torch.cat([x, problem.validation.inputs])
@@ -91,7 +91,7 @@ def test_the_damping_of_half_a_training_follows_from_the_recipe(monkeypatch):
     )
     problem = tiny64(batch_size=2).without(torch.tensor([0, 59]))
     steps = problem.recipe.steps(58) / problem.recipe.steps(29)
-    TwoSizes(problem, models(1)).steps(FORGET)
+    SizeCorrection(problem, models(1)).steps(FORGET)
     l2 = problem.recipe.l2
     fewer, half, whole = used
     assert whole == fewer
@@ -106,7 +106,7 @@ def test_half_a_trainings_gradients_are_those_of_the_models_own_draws(monkeypatc
         LeaveOut, "solve", lambda self, *args: used.append(self.damping) or real(self, *args)
     )
     problem = tiny64(batch_size=2, optimizer=partial(torch.optim.Adam, lr=0.01))
-    TwoSizes(problem, models(2)).steps(FORGET)
+    SizeCorrection(problem, models(2)).steps(FORGET)
     for k, module in enumerate(models(2).modules()):
         point = Point(problem.task, problem.train, module)
         draws = Draws((0, "attribution", "linearised", 5 + k))
@@ -119,16 +119,16 @@ def test_half_a_trainings_gradients_are_those_of_the_models_own_draws(monkeypatc
 
 def test_two_thirds_of_the_rows_or_one_can_be_forgotten():
     for rows in (torch.arange(40), torch.tensor([7])):
-        found = TwoSizes(tiny64(), models(1)).sizes(rows, ASKED)["test"]
+        found = SizeCorrection(tiny64(), models(1)).sizes(rows, ASKED)["test"]
         for part in (found.whole.mean, found.fewer, found.half):
             assert part.isfinite().all()
             assert part.abs().max() > 0
 
 
 def test_each_model_is_predicted_alone_as_among_others():
-    together = TwoSizes(tiny64(), models()).sizes(FORGET, ASKED)
+    together = SizeCorrection(tiny64(), models()).sizes(FORGET, ASKED)
     for k, module in enumerate(models().modules()):
-        alone = TwoSizes(tiny64(), Ensemble.of(module, 5 + k)).sizes(FORGET, ASKED)
+        alone = SizeCorrection(tiny64(), Ensemble.of(module, 5 + k)).sizes(FORGET, ASKED)
         for split in ASKED:
             for part in ("fewer", "half"):
                 own, lone = (getattr(s[split], part) for s in (together, alone))
@@ -136,8 +136,8 @@ def test_each_model_is_predicted_alone_as_among_others():
 
 
 def test_steps_found_before_serve_all_parts():
-    first = TwoSizes(tiny64(), models())
-    again = TwoSizes(replace(tiny64()), models())
+    first = SizeCorrection(tiny64(), models())
+    again = SizeCorrection(replace(tiny64()), models())
     again.remember(FORGET, first.steps(FORGET))
     expected, found = (a.sizes(FORGET, ASKED)["test"] for a in (first, again))
     assert torch.equal(found.half, expected.half)

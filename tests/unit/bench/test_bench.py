@@ -17,7 +17,7 @@ from expunge.bench.stopping import judged
 from expunge.bench.tables import _of_all, error_of, tables
 from expunge.contract.problems import ridge, tiny, tiny64
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
 
 CONTENT = {
@@ -46,9 +46,9 @@ CONTENT = {
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
-    workshop = Workshop(Store(out / "store"), jobs=1, group=1, progress=False)
+    runtime = Runtime(Store(out / "store"), jobs=1, group=1, progress=False)
     base = tiny(forget=())
-    return out, workshop, base, run(parse(CONTENT), base, out, workshop)
+    return out, runtime, base, run(parse(CONTENT), base, out, runtime)
 
 
 def test_every_cell_is_there_with_its_scores(done):
@@ -107,10 +107,10 @@ def test_a_file_older_than_some_metric_still_follows_from_its_answers(done):
 
 
 def test_a_second_run_makes_nothing_again(done, monkeypatch):
-    out, workshop, base, content = done
+    out, runtime, base, content = done
     monkeypatch.setattr("expunge.training.model_cache._make_block", None)
     monkeypatch.setattr("expunge.api.collect_outputs._unlearn_block", None)
-    again = run(parse(CONTENT), base, out, workshop)
+    again = run(parse(CONTENT), base, out, runtime)
     assert again["cells"] == content["cells"]
 
 
@@ -176,9 +176,9 @@ def test_a_config_that_cannot_be_run_is_refused_before_any_work(content, match):
         parse(content)
 
 
-def test_a_regression_has_no_benchmark(tmp_path, workshop):
+def test_a_regression_has_no_benchmark(tmp_path, runtime):
     with pytest.raises(BadInput, match="a benchmark of a regression"):
-        run(parse(CONTENT), ridge(), tmp_path, workshop)
+        run(parse(CONTENT), ridge(), tmp_path, runtime)
 
 
 def cell(margin, targets=(0, 0)):
@@ -257,8 +257,8 @@ WATCHED = {
 
 
 def test_runs_are_watched_judged_and_drawn(tmp_path):
-    workshop = Workshop(Store(tmp_path / "store"), jobs=1, progress=False)
-    content = run(parse(WATCHED), tiny(forget=()), tmp_path, workshop)
+    runtime = Runtime(Store(tmp_path / "store"), jobs=1, progress=False)
+    content = run(parse(WATCHED), tiny(forget=()), tmp_path, runtime)
     runs = content["stopping"]["runs"]
     ascent, matching = (runs[label] for label in WATCHED["stopping"]["methods"])
     assert matching["steps"] == list(range(0, 91, 2)), "thinned as it grew too long"
@@ -282,9 +282,9 @@ def test_runs_are_watched_judged_and_drawn(tmp_path):
 
 def test_a_method_without_steps_cannot_be_watched(tmp_path):
     asked = {**WATCHED, "stopping": {"methods": ["ssd"]}}
-    workshop = Workshop(Store(tmp_path / "store"), jobs=1, progress=False)
+    runtime = Runtime(Store(tmp_path / "store"), jobs=1, progress=False)
     with pytest.raises(BadInput, match=r"ssd for the stopping-time figure.*\[stopping\]"):
-        run(parse(asked), tiny(forget=()), tmp_path, workshop)
+        run(parse(asked), tiny(forget=()), tmp_path, runtime)
 
 
 def entries(content, title):
@@ -339,8 +339,8 @@ def test_methods_that_need_a_history_run_in_groups_as_alone(tmp_path):
     base, found = tiny64(forget=()), {}
     for group in (1, 3):
         out = tmp_path / str(group)
-        workshop = Workshop(Store(out / "store"), jobs=1, group=group, progress=False)
-        found[group] = run(parse(asked), base, out, workshop)["cells"]
+        runtime = Runtime(Store(out / "store"), jobs=1, group=group, progress=False)
+        found[group] = run(parse(asked), base, out, runtime)["cells"]
     assert {"single-gradient", "amnesiac"} <= {cell["method"] for cell in found[1]}
     for one, three in zip(found[1], found[3], strict=True):
         assert one["method"] == three["method"]

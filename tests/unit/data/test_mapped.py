@@ -174,7 +174,7 @@ def test_the_whole_plan_is_read_in_its_order_and_an_error_arrives_in_its_place()
 
     def read(rows):
         if rows.item() == 7:
-            raise BadInput("row 7", expected="another", cure="skip it")
+            raise BadInput("row 7", expected="another", fix="skip it")
         return rows
 
     got = []

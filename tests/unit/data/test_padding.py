@@ -218,7 +218,7 @@ def test_members_that_train_in_a_group_get_the_weights_that_they_get_alone():
 
 
 def test_the_mask_has_no_filler_of_its_own():
-    with pytest.raises(BadInput, match="values with attention_mask=1.*Cure: leave it out"):
+    with pytest.raises(BadInput, match="values with attention_mask=1.*Fix: leave it out"):
         Padding(0, values={"attention_mask": 1})
 
 

@@ -5,7 +5,7 @@ import torch
 
 from expunge.data import DatasetData, TensorData, augments_itself, walk
 from expunge.data import progress as meter
-from expunge.data.progress import metered
+from expunge.data.progress import with_progress
 from expunge.errors import BadInput
 
 X, Y = torch.arange(40.0).reshape(10, 4), torch.arange(10)
@@ -41,7 +41,7 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize("make", [lambda: TensorData(X, Y), lambda: DatasetData(ITEMS)])
 def test_every_row_that_is_read_moves_the_bar(moves, make):
     data = make()
-    with metered(data, "Reading", 16, True) as told:
+    with with_progress(data, "Reading", 16, True) as told:
         assert type(told) is type(data)
         assert not augments_itself(told)
         for got, kept in zip(
@@ -62,7 +62,7 @@ def test_every_row_that_is_read_moves_the_bar(moves, make):
 @pytest.mark.usefixtures("impatient")
 def test_nothing_is_shown_where_nothing_is_asked_for(moves):
     data = TensorData(X, Y)
-    with metered(data, "Reading", 10, False) as told:
+    with with_progress(data, "Reading", 10, False) as told:
         assert told is data
         list(told.batches([torch.arange(10)]))
     assert moves == []
@@ -71,7 +71,7 @@ def test_nothing_is_shown_where_nothing_is_asked_for(moves):
 @pytest.mark.usefixtures("impatient")
 def test_what_is_over_in_a_moment_shows_no_bar(moves, monkeypatch):
     monkeypatch.setattr(meter, "PATIENCE", 1000.0)
-    with metered(TensorData(X, Y), "Reading", 10, True) as told:
+    with with_progress(TensorData(X, Y), "Reading", 10, True) as told:
         list(told.batches(walk(torch.arange(10), 1)))
     assert moves == []
 
@@ -80,7 +80,7 @@ def test_what_is_over_in_a_moment_shows_no_bar(moves, monkeypatch):
 def test_the_bar_is_closed_where_reading_fails(moves):
     x = X.clone()
     x[3] = torch.nan
-    reading = metered(TensorData(x, Y), "Reading", 10, True)
+    reading = with_progress(TensorData(x, Y), "Reading", 10, True)
     with pytest.raises(BadInput, match="first row 3"), reading as told:
         list(told.batches(walk(torch.arange(10), 1)))
     assert moves[1:] == [1, 1, 1, 0, "closed"]
@@ -91,6 +91,6 @@ def test_rows_are_told_at_intervals_and_none_is_lost(moves, monkeypatch):
     monkeypatch.setattr(meter, "EVERY", 10.0)
     clock = iter([0.0, *(float(k) for k in range(1, 26))])
     monkeypatch.setattr(meter, "perf_counter", lambda: next(clock))
-    with metered(TensorData(X, Y), "Reading", 25, True) as told:
+    with with_progress(TensorData(X, Y), "Reading", 25, True) as told:
         list(told.batches(torch.tensor([k % 10]) for k in range(25)))
     assert moves[1:] == [10, 10, 5, "closed"]

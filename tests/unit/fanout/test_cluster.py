@@ -21,10 +21,10 @@ from expunge.errors import BadInput
 from expunge.fanout import cluster, cluster_worker, connecting, spread
 from expunge.fanout.cluster import Cluster, Tried, gpus_of, require_backend
 from expunge.fanout.cluster_worker import Failed
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.methods import method
 from expunge.store import Store
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 HERE = os.getpid()
 ROLES = {"original": 5, "oracle": 4, "subset": 6}
@@ -89,8 +89,8 @@ def test_settings_that_do_not_go_together_are_refused(settings, told, monkeypatc
 def test_without_ray_the_cure_is_told_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"Ray is not installed.*pip install 'expunge\[ray\]'"):
-        Workshop(Store(tmp_path), backend="ray")
-    Workshop(Store(tmp_path))
+        Runtime(Store(tmp_path), backend="ray")
+    Runtime(Store(tmp_path))
 
 
 def test_a_task_takes_a_whole_gpu_unless_told_otherwise():
@@ -109,10 +109,10 @@ def test_a_task_takes_a_whole_gpu_unless_told_otherwise():
 def test_an_address_that_does_not_answer_is_told_at_once(address, told, tmp_path):
     ray = pytest.importorskip("ray")
     assert not ray.is_initialized()
-    workshop = Workshop(Store(tmp_path), backend="ray", address=address, progress=False)
+    runtime = Runtime(Store(tmp_path), backend="ray", address=address, progress=False)
     start = time.monotonic()
     with pytest.raises(BadInput, match=told):
-        Maker(tiny(), workshop).make({"original": 1})
+        ModelCache(tiny(), runtime).make({"original": 1})
     assert time.monotonic() - start < 3 * connecting.PATIENCE
 
 
@@ -215,7 +215,7 @@ def die():
 
 
 def refuse():
-    raise BadInput("row 2 is odd", expected="even rows", cure="drop it")
+    raise BadInput("row 2 is odd", expected="even rows", fix="drop it")
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def refuse():
         (divide, 3, r"oracle 4 to 7 failed 3 times, at last with ZeroDivisionError: division by "
          r"zero \(test_cluster.py, line \d+\)\. .*what is finished is kept"),
         (die, 3, "oracle 4 to 7 failed 3 times, at last with WorkerCrashedError"),
-        (refuse, 1, "row 2 is odd. Expected: even rows. Cure: drop it"),
+        (refuse, 1, "row 2 is odd. Expected: even rows. Fix: drop it"),
     ],
 )  # fmt: skip
 def test_after_three_failures_members_and_error_are_named(on, tmp_path, what, attempts, told):
@@ -421,15 +421,15 @@ def build_or_die(here, store, deaths):
     return mlp()
 
 
-def made(problem, workshop):
+def made(problem, runtime):
     """The tensors of every model of every role."""
-    maker = Maker(problem, workshop)
-    maker.make(ROLES)
+    cache = ModelCache(problem, runtime)
+    cache.make(ROLES)
     return {
         f"{key}/{name}": tensor
         for role, count in ROLES.items()
-        for key in maker.keys(role, count)
-        for name, tensor in workshop.store.load(key).tensors.items()
+        for key in cache.keys(role, count)
+        for name, tensor in runtime.store.load(key).tensors.items()
     }
 
 
@@ -443,7 +443,7 @@ def test_the_cluster_makes_the_models_of_one_process_and_a_killed_worker_loses_n
     base = tiny()
     build = partial(build_or_die, os.getpid(), tmp_path / "there", deaths)
     alike = replace(base, recipe=replace(base.recipe, build=build))
-    here = Workshop(Store(tmp_path / "here"), jobs=1, group=2, progress=False)
+    here = Runtime(Store(tmp_path / "here"), jobs=1, group=2, progress=False)
     there = replace(here, store=Store(tmp_path / "there"), jobs=2, backend="ray")
     one = made(base, here)
     two = made(alike if dying else base, there)
@@ -460,8 +460,8 @@ def test_finished_work_stays_in_the_store_when_a_training_fails(two_workers, tmp
     def fail(n):
         raise ArithmeticError("this seed")
 
-    workshop = Workshop(Store(tmp_path), jobs=1, backend="ray", progress=False)
-    save = workshop.store.save
+    runtime = Runtime(Store(tmp_path), jobs=1, backend="ray", progress=False)
+    save = runtime.store.save
     tasks = {"made/a": ("made/a", {}, {"n": 1}), "made/b": ("made/b",), "made/c": ()}
     names = {key: f"original {n}" for n, key in enumerate(tasks)}
 
@@ -472,8 +472,8 @@ def test_finished_work_stays_in_the_store_when_a_training_fails(two_workers, tmp
         pytest.warns(UserWarning, match="original 1 failed"),
         pytest.raises(BadInput, match="original 1 failed 3 times, .* ArithmeticError: this seed"),
     ):
-        workshop.make(make, tasks, "Making", dict.fromkeys(tasks, 1), names)
-    assert list(workshop.store.keys("made")) == ["made/a"]
+        runtime.make(make, tasks, "Making", dict.fromkeys(tasks, 1), names)
+    assert list(runtime.store.keys("made")) == ["made/a"]
 
 
 @pytest.mark.slow
@@ -483,14 +483,14 @@ def test_training_attribution_unlearning_and_outputs_are_those_of_one_process(
     found = []
     for name, settings in (("here", {"jobs": 1}), ("there", {"jobs": 2, "backend": "ray"})):
         store = Store(Path(tmp_path / name / "store"))
-        workshop = Workshop(store, group=2, progress=False, **settings)
+        runtime = Runtime(store, group=2, progress=False, **settings)
         methods = {
             "fine-tune": method("fine-tune", epochs=1),
             "dmm": method("dmm", steps=2),
             "retrain": method("retrain"),
         }
         out = tmp_path / name
-        compare(tiny(), methods, out=out, workshop=workshop, members=10, half_models=20)
+        compare(tiny(), methods, out=out, runtime=runtime, members=10, half_models=20)
         found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
     assert len(found[0]) == len(methods) + 5  # original, oracle, null, targets, manifest
     assert found[0] == found[1]

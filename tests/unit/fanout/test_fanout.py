@@ -19,7 +19,7 @@ def threads(n: int) -> tuple[int, int]:
 
 def refuse(n: int) -> int:
     if n == 2:
-        raise BadInput("row 2 is odd", expected="even rows", cure="drop it")
+        raise BadInput("row 2 is odd", expected="even rows", fix="drop it")
     return n
 
 
@@ -60,9 +60,9 @@ def test_one_torch_thread_wherever_the_work_is_done(jobs):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_bad_input_keeps_its_three_parts(jobs):
-    with pytest.raises(BadInput, match="row 2 is odd. Expected: even rows. Cure: drop it") as told:
+    with pytest.raises(BadInput, match="row 2 is odd. Expected: even rows. Fix: drop it") as told:
         run(refuse, jobs=jobs)
-    assert (told.value.given, told.value.expected, told.value.cure) == (
+    assert (told.value.given, told.value.expected, told.value.fix) == (
         "row 2 is odd",
         "even rows",
         "drop it",

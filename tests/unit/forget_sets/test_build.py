@@ -160,7 +160,7 @@ def test_unknown_kinds_and_settings_and_the_nearest(problem):
 def test_settings_that_are_missing(problem):
     for kind, setting in (("class", "label"), ("principal", "count"), ("nearest", "row")):
         settings = {k: v for k, v in SETTINGS[kind].items() if k != setting}
-        with pytest.raises(BadInput, match=f"'{kind}' without {setting}.*Cure: add {setting}="):
+        with pytest.raises(BadInput, match=f"'{kind}' without {setting}.*Fix: add {setting}="):
             build(kind, problem, seed=0, **settings)
     for both in ({}, {"count": 3, "share": 0.1}):
         with pytest.raises(BadInput, match="count=.* and share=.* Expected: one of the two"):

@@ -9,7 +9,7 @@ from expunge.bench.parsing import parse
 from expunge.bench.rounds import rounds
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import listed
 from expunge.store import Store
 
@@ -52,13 +52,13 @@ def test_a_file_that_is_missing_or_damaged(problem, tmp_path):
 
 
 def test_a_benchmark_finds_the_file_in_the_data_folder(path, tmp_path, monkeypatch):
-    base, workshop = tiny(forget=()), Workshop(Store(tmp_path / "store"))
+    base, runtime = tiny(forget=()), Runtime(Store(tmp_path / "store"))
 
     def rows(path):
         forget = [{"name": "published", "kind": "file", "path": path}]
         content = {"name": "tiny", "problem": "tiny", "forget": forget}
         config = parse({**content, "method": [{"name": "gradient-ascent"}]})
-        (made,) = rounds(config, base, workshop, (0,), None)
+        (made,) = rounds(config, base, runtime, (0,), None)
         return made.problem.forget.tolist()
 
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from expunge.contract.problems import CLASSES, FEATURES, FORGET, at, generator, logistic
 from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
-from expunge.methods import Given
+from expunge.methods import MethodInputs
 from expunge.problem import Classification, Problem
 
 WHOLE = {"batch_size": 1000, "forget_batch_size": 1000}
@@ -92,7 +92,7 @@ class Recording(Classification):
 
 
 class Watching:
-    """For `Given.watch`: gradients and weights of one group after each step."""
+    """For `MethodInputs.watch`: gradients and weights of one group after each step."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, Tensor]] = []
@@ -108,5 +108,5 @@ class Watching:
         return look
 
     @property
-    def given(self) -> Given:
-        return Given(watch=self)
+    def inputs(self) -> MethodInputs:
+        return MethodInputs(watch=self)

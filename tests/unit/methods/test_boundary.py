@@ -10,7 +10,7 @@ from expunge.contract.problems import CLASSES, FEATURES, logistic, ridge
 from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.problem import Classification, Problem
 from expunge.rng import seeded
 
@@ -121,8 +121,8 @@ def test_masked_weights_keep_their_bits():
     free = torch.zeros(CLASSES, FEATURES, dtype=torch.bool)
     free[:, 1::2] = True
     chosen = method("boundary-shrink", epochs=3, lr=0.1, **BATCH)
-    given = Given(mask={"weight": free})
-    found = weight(chosen(problem, model(theta), given, seed=0).models)
+    inputs = MethodInputs(mask={"weight": free})
+    found = weight(chosen(problem, model(theta), inputs, seed=0).models)
     assert torch.equal(found != theta, free)
 
 

@@ -16,7 +16,7 @@ from expunge.contract.problems import (
 )
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.boundary_expand import last_layer, narrowed, widened
 from expunge.rng import Draws, seeded
 
@@ -105,9 +105,9 @@ def test_masked_weights_of_the_head_keep_their_bits_and_the_extra_class_is_free(
     problem, thetas = logistic(), [start(k) for k in range(3)]
     shape = (3, CLASSES, FEATURES) if own else (CLASSES, FEATURES)
     free = torch.rand(shape, generator=generator(0)) < 0.5
-    made, given = models(thetas, group=2), Given(mask={"weight": free})
+    made, inputs = models(thetas, group=2), MethodInputs(mask={"weight": free})
     chosen = method("boundary-expand", epochs=3, lr=0.1, keep_class=True, **BATCH)
-    found = chosen(problem, made, given, seed=SEED).models.ensemble.tensors()["weight"]
+    found = chosen(problem, made, inputs, seed=SEED).models.ensemble.tensors()["weight"]
     moved = found[:, :CLASSES] != made.tensors()["weight"]
     assert torch.equal(moved, free.expand(3, CLASSES, FEATURES))
     extra = torch.stack([fresh(k) for k in range(3)])
@@ -122,7 +122,7 @@ def test_masked_weights_of_a_network_keep_their_bits():
     mask["2.weight"][1] = True
     mask["2.bias"][0] = True
     chosen = method("boundary-expand", epochs=3, lr=0.1, **BATCH)
-    found = chosen(problem, made, Given(mask=mask), seed=SEED).models.weights()
+    found = chosen(problem, made, MethodInputs(mask=mask), seed=SEED).models.weights()
     for name, before in made.weights().items():
         moved = found[name] != before
         assert not (moved & ~mask[name]).any()
@@ -139,7 +139,7 @@ MISFITS = {
 @pytest.mark.parametrize(("mask", "match"), MISFITS.values(), ids=MISFITS)
 def test_a_mask_that_does_not_fit_the_original_is_refused(mask, match):
     with pytest.raises(BadInput, match=match):
-        method("boundary-expand")(logistic(), model(start()), Given(mask=mask), seed=0)
+        method("boundary-expand")(logistic(), model(start()), MethodInputs(mask=mask), seed=0)
 
 
 # ---- layers
@@ -231,6 +231,6 @@ def test_a_head_whose_weights_stand_elsewhere_too_is_refused(twice, other, membe
 
 
 def test_looking_on_is_refused():
-    given = Given(watch=lambda before: lambda step, group: None)
+    inputs = MethodInputs(watch=lambda before: lambda step, group: None)
     with pytest.raises(BadInput, match="looked at while it descends.*choose boundary-shrink"):
-        method("boundary-expand")(logistic(), model(start()), given, seed=0)
+        method("boundary-expand")(logistic(), model(start()), inputs, seed=0)

@@ -18,7 +18,7 @@ from expunge.contract.problems import (
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.finetune import mask_of
 from expunge.rng import Draws, seeded
@@ -26,7 +26,7 @@ from expunge.rng import Draws, seeded
 from .by_hand import model, models, rows_of, start, weight
 
 DRAWS = Draws((0, "test"))
-NO_MASK = Given()
+NO_MASK = MethodInputs()
 
 
 # ---- SSD
@@ -110,7 +110,7 @@ def test_ssd_keeps_masked_weights():
     free.flatten()[::2] = True
     ssd = method("ssd", alpha=1.0)
     whole = weight(ssd(problem, model(theta), seed=0).models)
-    found = weight(ssd(problem, model(theta), Given(mask={"weight": free}), seed=0).models)
+    found = weight(ssd(problem, model(theta), MethodInputs(mask={"weight": free}), seed=0).models)
     assert (chosen & free).any()
     assert (chosen & ~free).any()
     assert torch.equal(found, torch.where(free, whole, theta))
@@ -124,13 +124,13 @@ def masks_of_three() -> Tensor:
     return torch.rand(3, CLASSES, FEATURES, generator=generator(0)) < 0.5
 
 
-def shifted(problem, made, given=NO_MASK, draws=DRAWS, by=1.0):
+def shifted(problem, made, inputs=NO_MASK, draws=DRAWS, by=1.0):
     """An edit that adds a number to every weight."""
 
     def add(point, _):
         return {name: w + by for name, w in point.weights.items()}
 
-    return edit(problem, made, given, add, draws=draws, cost=Cost(3, 4))
+    return edit(problem, made, inputs, add, draws=draws, cost=Cost(3, 4))
 
 
 def test_an_edit_writes_copies_and_leaves_buffers():
@@ -166,7 +166,7 @@ def test_an_edit_draws_by_member():
 
     made = models([start(0), start(1)])
     made.ids = (5, 3)
-    result = edit(logistic(), made, Given(), nothing, draws=DRAWS, cost=Cost(), reason="why")
+    result = edit(logistic(), made, MethodInputs(), nothing, draws=DRAWS, cost=Cost(), reason="why")
     assert seen == [DRAWS.of([5]), DRAWS.of([3])]
     assert (result.changed, result.reason) == (0.0, "why")
 
@@ -182,14 +182,14 @@ def test_an_edit_without_rows_to_forget_is_none():
 def test_an_edit_honours_the_mask_of_each_member(group):
     thetas = [start(k) for k in range(3)]
     free = masks_of_three()
-    found = shifted(logistic(), models(thetas, group), Given(mask={"weight": free})).models
+    found = shifted(logistic(), models(thetas, group), MethodInputs(mask={"weight": free})).models
     for k, theta in enumerate(thetas):
         assert torch.equal(weight(found, k), torch.where(free[k], theta + 1, theta))
 
 
 def test_an_edit_refuses_a_mask_that_does_not_fit_and_weights_that_are_no_numbers():
     with pytest.raises(BadInput, match="a mask for '9.weight'"):
-        shifted(logistic(), model(start()), Given(mask={"9.weight": torch.tensor([True])}))
+        shifted(logistic(), model(start()), MethodInputs(mask={"9.weight": torch.tensor([True])}))
     match = "'weight' became NaN or infinite in members 0 to 0.*an edit that.*alpha"
     with pytest.raises(BadInput, match=match):
         shifted(logistic(), model(start()), by=float("nan"))
@@ -231,8 +231,8 @@ def test_each_member_moves_where_its_own_mask_lets_it(group):
     thetas = [start(k) for k in range(3)]
     free = masks_of_three()
     tuned = method("fine-tune", epochs=2, lr=0.1)
-    given = Given(mask={"weight": free})
-    found = tuned(logistic(), models(thetas, group), given, seed=0).models
+    inputs = MethodInputs(mask={"weight": free})
+    found = tuned(logistic(), models(thetas, group), inputs, seed=0).models
     for k, theta in enumerate(thetas):
         assert torch.equal(weight(found, k) == theta, ~free[k])
 

@@ -17,7 +17,7 @@ from expunge.contract.problems import (
 from expunge.curvature.fisher import expected_fisher
 from expunge.curvature.point import Point
 from expunge.engine.ensemble import Ensemble
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.edit import sample
 from expunge.methods.fisher import emptied_classes
 from expunge.rng import Draws, seeded
@@ -26,7 +26,7 @@ from .by_hand import model, models, rows_of, start, weight
 
 ALPHA = 1e-5
 SEED = 4
-NO_MASK = Given()
+NO_MASK = MethodInputs()
 
 
 def normal(name: str, shape, member: int = 0) -> Tensor:
@@ -35,8 +35,8 @@ def normal(name: str, shape, member: int = 0) -> Tensor:
     return draws.at("noise", name).normal(shape)[0].double()
 
 
-def forgotten(problem, made, given=NO_MASK, **settings):
-    return method("fisher", alpha=ALPHA, **settings)(problem, made, given, seed=SEED).models
+def forgotten(problem, made, inputs=NO_MASK, **settings):
+    return method("fisher", alpha=ALPHA, **settings)(problem, made, inputs, seed=SEED).models
 
 
 def linear_variance(problem, theta: Tensor, rows=None) -> Tensor:
@@ -170,5 +170,5 @@ def test_masked_weights_keep_their_bits():
     free = torch.zeros(CLASSES, FEATURES, dtype=torch.bool)
     free[1:, ::2] = True
     whole = weight(forgotten(problem, model(theta)))
-    found = weight(forgotten(problem, model(theta), Given(mask={"weight": free})))
+    found = weight(forgotten(problem, model(theta), MethodInputs(mask={"weight": free})))
     assert torch.equal(found, torch.where(free, whole, theta))

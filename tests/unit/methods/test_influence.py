@@ -20,7 +20,7 @@ from expunge.contract.problems import (
 from expunge.curvature.point import Point
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.edit import sample
 from expunge.rng import Draws, seeded
 
@@ -217,7 +217,9 @@ def test_masked_weights_keep_their_bits_and_the_others_move_as_ever():
     free[1:, ::2] = True
     chosen = method("influence")
     whole = weight(chosen(problem, model(theta), seed=0).models)
-    found = weight(chosen(problem, model(theta), Given(mask={"weight": free}), seed=0).models)
+    found = weight(
+        chosen(problem, model(theta), MethodInputs(mask={"weight": free}), seed=0).models
+    )
     assert torch.equal(found[~free], theta[~free])
     assert torch.equal(found[free], whole[free])
     assert (found[free] != theta[free]).all()

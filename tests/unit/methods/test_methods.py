@@ -9,7 +9,7 @@ import pytest
 
 from expunge.errors import BadInput
 from expunge.methods import METHODS, method, settings
-from expunge.methods.method import Claim, Given
+from expunge.methods.method import Claim, MethodInputs
 
 every = pytest.mark.parametrize("name", METHODS)
 
@@ -88,5 +88,5 @@ def test_the_protocol_is_what_every_method_offers():
         assert callable(kind().price)
         parameters = inspect.signature(kind.__call__).parameters
         assert list(parameters) == ["self", "problem", "models", "given", "seed"]
-        assert parameters["given"].default == Given()
+        assert parameters["given"].default == MethodInputs()
         assert parameters["seed"].kind is inspect.Parameter.KEYWORD_ONLY

@@ -10,7 +10,7 @@ from expunge.curvature.point import Point
 from expunge.curvature.saliency import saliency_mask
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.masked import masked
 from expunge.rng import seeded
 
@@ -111,12 +111,12 @@ def test_only_weights_that_both_masks_let_go_move(own):
     shape = (3, CLASSES, FEATURES) if own else (CLASSES, FEATURES)
     free = torch.rand(shape, generator=generator(1)) < 0.5
     salient, _ = saliency_mask(problem, made, 0.5)
-    given = Given(mask={"weight": free})
-    found = method("salun", share=0.5, **SHORT)(problem, made, given, seed=0).models
+    inputs = MethodInputs(mask={"weight": free})
+    found = method("salun", share=0.5, **SHORT)(problem, made, inputs, seed=0).models
     both = salient["weight"] & free
     assert 0 < both.sum() < salient["weight"].sum()
     assert torch.equal(found.tensors()["weight"] != made.tensors()["weight"], both)
-    assert torch.equal(given.mask["weight"], free)
+    assert torch.equal(inputs.mask["weight"], free)
 
 
 def test_a_parameter_that_the_caller_does_not_name_is_masked_by_saliency_alone():
@@ -124,7 +124,7 @@ def test_a_parameter_that_the_caller_does_not_name_is_masked_by_saliency_alone()
     mask, _ = saliency_mask(problem, made, 0.5)
     none = torch.zeros(8, FEATURES, dtype=torch.bool)
     chosen = method("salun", share=0.5, **SHORT)
-    found = chosen(problem, made, Given(mask={"0.weight": none}), seed=0).models
+    found = chosen(problem, made, MethodInputs(mask={"0.weight": none}), seed=0).models
     for name, before in made.tensors().items():
         moved = found.tensors()[name] != before
         assert torch.equal(moved, mask[name] & (name != "0.weight"))
@@ -135,8 +135,8 @@ def test_the_callers_mask_keeps_its_bits_even_where_the_saliency_mask_leaks(lega
     problem, thetas = logistic(), [start(k) for k in range(3)]
     free = torch.rand(3, CLASSES, FEATURES, generator=generator(1)) < 0.5
     chosen = method("salun", share=0.5, legacy=legacy, **SHORT)
-    made, given = models(thetas, group=2), Given(mask={"weight": free})
-    moved = chosen(problem, made, given, seed=0).models.tensors()["weight"] != torch.stack(thetas)
+    made, inputs = models(thetas, group=2), MethodInputs(mask={"weight": free})
+    moved = chosen(problem, made, inputs, seed=0).models.tensors()["weight"] != torch.stack(thetas)
     assert not moved[~free].any()
     assert moved[free].all() == legacy  # decay moves every weight that the caller lets go
 
@@ -152,10 +152,10 @@ MISFITS = {
 @pytest.mark.parametrize("name", MISFITS)
 def test_a_mask_that_does_not_fit_is_refused_before_any_work(name, monkeypatch):
     monkeypatch.setattr(Point, "gradient", None)
-    given = Given(mask={name: MISFITS[name]})
+    inputs = MethodInputs(mask={name: MISFITS[name]})
     for chosen in (method("salun", **SHORT), masked(method("fine-tune"), "saliency:0.5")):
         with pytest.raises(BadInput, match=f"a mask for '{name}'.*make the mask from the model's"):
-            chosen(tiny64(), networks(), given, seed=0)
+            chosen(tiny64(), networks(), inputs, seed=0)
 
 
 def test_the_mask_is_paid_for():

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from expunge.contract.problems import CLASSES, FEATURES, generator, logistic, mlp64, tiny64
 from expunge.engine.ensemble import Ensemble
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.salun_soft import pull_back
 from expunge.rng import seeded
 
@@ -116,7 +116,7 @@ def test_a_run_on_two_classes_by_hand(sequential, moving):
 def test_fewer_weights_are_held_with_every_step_and_none_after_the_last():
     problem, theta, look = logistic(), start(), Watching()
     chosen = method("salun-soft", epochs=6, lr=LR, share=0.5, **WHOLE)
-    chosen(problem, model(theta), look.given, seed=0)
+    chosen(problem, model(theta), look.inputs, seed=0)
     held = [int((w["weight"] == theta).sum()) for w in look.weights]
     assert held == [18, 7, 6, 4, 3, 1, 0]  # 18 x 0.5 x (1 - step / 6)
 
@@ -148,6 +148,6 @@ def test_masked_weights_keep_their_bits():
     problem, theta = logistic(), start()
     free = torch.rand(CLASSES, FEATURES, generator=generator(0)) < 0.7
     chosen = method("salun-soft", epochs=3, lr=LR, **WHOLE)
-    given = Given(mask={"weight": free})
-    found = weight(chosen(problem, model(theta), given, seed=0).models)
+    inputs = MethodInputs(mask={"weight": free})
+    found = weight(chosen(problem, model(theta), inputs, seed=0).models)
     assert torch.equal(found != theta, free)

@@ -18,7 +18,7 @@ from expunge.contract.problems import (
 from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.methods.scrub import forget_error, put_back, unseen_error, unseen_weight
 from expunge.rng import seeded
 
@@ -69,7 +69,7 @@ def test_the_first_pass_over_forgotten_rows_moves_nothing():
         return lambda step, group: steps.append(weight(group).clone())
 
     once = method("scrub", epochs=1, ascent_epochs=1, **how)
-    found = once(problem, model(theta), Given(watch=watch), seed=0).models
+    found = once(problem, model(theta), MethodInputs(watch=watch), seed=0).models
     assert max(float((w - theta).abs().max()) for w in steps[:4]) < 1e-14
     assert (steps[4] - theta).abs().max() > 1e-3
     never = method("scrub", epochs=1, ascent_epochs=0, **how)
@@ -85,7 +85,7 @@ def test_batch_norm_sets_the_student_apart_from_the_start():
         return lambda step, group: steps.append(group.tensors()["0.weight"].clone())
 
     method("scrub", epochs=1, ascent_epochs=1, **HOW, **WHOLE)(
-        problem, made, Given(watch=watch), seed=0
+        problem, made, MethodInputs(watch=watch), seed=0
     )
     assert (steps[1] - steps[0]).abs().max() > 1e-4
 
@@ -148,7 +148,7 @@ def test_the_epoch_nearest_to_the_unseen_error_comes_back(build, ids, group):
 
         return look
 
-    last = method("scrub", **how, batch_size=18)(problem, made, Given(watch=watch), seed=0)
+    last = method("scrub", **how, batch_size=18)(problem, made, MethodInputs(watch=watch), seed=0)
     back = method("scrub", **how, batch_size=18, rewind=True)(problem, made, seed=0)
     classes = problem.train.targets[problem.forget]
     chosen = []

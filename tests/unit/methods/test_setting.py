@@ -54,7 +54,7 @@ def test_a_word_that_is_no_choice_is_refused_with_the_nearest():
 
 
 def test_the_refusal_says_where_the_settings_are_explained():
-    with pytest.raises(BadInput, match=r"Cure: .*`expunge forget --method sample --help`"):
+    with pytest.raises(BadInput, match=r"Fix: .*`expunge forget --method sample --help`"):
         Sample(epochs=-1)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from expunge.contract.cases import same_bits, weights
 from expunge.contract.problems import ROWS, blobs, mlp64, softmax_linear, tiny, tiny64
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.problem import Classification, Problem, Recipe
 from expunge.problem.recipe import cosine
 from expunge.training.from_recipe import train
@@ -39,7 +39,7 @@ def forgot(name, problem, **settings):
     """What a method makes of the originals, and the naive retraining."""
     told = History(problem, IDS, 3)
     models, _ = train(problem, "original", IDS, seed=3)
-    result = method(name, **settings)(problem, models, Given(history=told), seed=0)
+    result = method(name, **settings)(problem, models, MethodInputs(history=told), seed=0)
     return result.models, told.without(problem.forget), models
 
 
@@ -110,7 +110,7 @@ def test_two_requests_are_one():
     problem = question((3, 7, 11, 40))
     told = History(replace(problem, forget=problem.forget[:0]), IDS, 3)
     models, _ = train(problem, "original", IDS, seed=3)
-    forgets = partial(method("single-gradient"), given=Given(history=told), seed=0)
+    forgets = partial(method("single-gradient"), inputs=MethodInputs(history=told), seed=0)
     once = forgets(problem, models).models
     half = forgets(problem.forgetting([3, 11]), models).models
     later = problem.without(torch.tensor([3, 11])).forgetting([7, 40])
@@ -141,7 +141,7 @@ def test_amnesiac_takes_the_last_step_back_to_the_last_bit():
         before[step] = weights(models)
 
     told.without(torch.empty(0, dtype=torch.int64), watch=look)
-    made = method("amnesiac")(asked, models, Given(history=told), seed=0).models
+    made = method("amnesiac")(asked, models, MethodInputs(history=told), seed=0).models
     assert same_bits(weights(made), before[told.steps - 1])
 
 
@@ -149,7 +149,7 @@ def test_amnesiac_is_exact_for_whole_batches_where_gradients_do_not_depend_on_th
     problem = whole_batch(constant(reshuffle=False, epochs=5))
     told = History(problem, (0,), 3)
     models, _ = train(problem, "original", (0,), seed=3)
-    made = method("amnesiac")(problem, models, Given(history=told), seed=0).models
+    made = method("amnesiac")(problem, models, MethodInputs(history=told), seed=0).models
     assert error(made, told.without(problem.forget)) < 1e-12
     assert error(models, told.without(problem.forget)) > 1e-2
 
@@ -178,7 +178,7 @@ def test_rows_that_no_step_held_change_nothing_and_it_is_said_why(name):
     unread = sorted({*range(ROWS)} - {*told.plan.flatten().tolist()})
     models, _ = train(problem, "original", (0,), seed=3)
     asked = problem.forgetting(unread[:2])
-    result = method(name)(asked, models, Given(history=told), seed=0)
+    result = method(name)(asked, models, MethodInputs(history=told), seed=0)
     assert result.changed == 0.0
     assert result.reason.startswith("no step of the training held a forgotten row")
 
@@ -187,7 +187,7 @@ def test_a_second_amnesiac_request_does_not_take_a_step_back_twice():
     problem = question((3, 7, 11, 40), epochs=1, batch_size=10)
     told = History(replace(problem, forget=problem.forget[:0]), IDS, 3)
     models, _ = train(problem, "original", IDS, seed=3)
-    forgets = partial(method("amnesiac"), given=Given(history=told), seed=0)
+    forgets = partial(method("amnesiac"), inputs=MethodInputs(history=told), seed=0)
     once = forgets(problem, models).models
     half = forgets(problem.forgetting([3, 11]), models).models
     later = problem.without(torch.tensor([3, 11])).forgetting([7, 40])
@@ -206,7 +206,10 @@ def test_groups_come_out_as_each_alone():
     for name in ("single-gradient", "amnesiac"):
         ends = [
             method(name)(
-                problem, models, Given(history=History(problem, (0, 1, 2), 3, group=g)), seed=0
+                problem,
+                models,
+                MethodInputs(history=History(problem, (0, 1, 2), 3, group=g)),
+                seed=0,
             )
             for g in (1, 3)
         ]
@@ -225,6 +228,6 @@ def test_a_recipe_is_what_the_rows_were_read_by():
     unread = [sorted({*range(ROWS)} - {*plan.flatten().tolist()}) for plan in told.plan]
     asked = problem.forgetting(unread[0])  # member 0 read none of them in its one epoch
     models, _ = train(problem, "original", IDS, seed=3)
-    made = method("single-gradient")(asked, models, Given(history=told), seed=0).models
+    made = method("single-gradient")(asked, models, MethodInputs(history=told), seed=0).models
     moved = (weights(made)["weight"] - weights(models)["weight"]).abs().amax((1, 2))
     assert moved[0] == 0 < moved[1]

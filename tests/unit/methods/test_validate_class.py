@@ -1,4 +1,4 @@
-"""What a class must have to be a method: each thing that is missing is named with its cure."""
+"""What a class must have to be a method: each thing that is missing is named with its fix."""
 
 import re
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import pytest
 from expunge.api.forget import forget
 from expunge.cli.forget import forget as command
 from expunge.engine.cost import Cost
-from expunge.methods import METHODS, Claim, Given, Result
+from expunge.methods import METHODS, Claim, MethodInputs, Result
 from expunge.methods.setting import check, setting
-from expunge.methods.validate_class import RESERVED, faults
+from expunge.methods.validate_class import RESERVED, validate_class
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Whole:
     def __post_init__(self) -> None:
         check(self)
 
-    def __call__(self, problem, models, given=Given(), *, seed) -> Result:  # noqa: B008
+    def __call__(self, problem, models, inputs=MethodInputs(), *, seed) -> Result:  # noqa: B008
         raise NotImplementedError
 
     def price(self, problem) -> Cost:
@@ -49,20 +49,20 @@ def field(kind: Any, default: Any) -> type:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_in_form(name):
-    assert faults(METHODS[name]) == []
+    assert validate_class(METHODS[name]) == []
 
 
 def test_a_class_in_form_has_no_fault():
-    assert faults(Whole) == []
+    assert validate_class(Whole) == []
 
 
 def other_call(self, problem, models, *, seed): ...
 
 
-def positional_seed(self, problem, models, given=Given(), seed=0): ...  # noqa: B008
+def positional_seed(self, problem, models, inputs=MethodInputs(), seed=0): ...  # noqa: B008
 
 
-def required_given(self, problem, models, given, *, seed): ...
+def required_given(self, problem, models, inputs, *, seed): ...
 
 
 MISSING = {
@@ -81,9 +81,13 @@ MISSING = {
     "needs": (changed(needs=frozenset({"luck"})), "its needs are .*luck", "recipe, change, teach"),
     "needs as a list": (changed(needs=["recipe"]), "its needs are", r"frozenset\(\)"),
     "call": (changed(__call__=None), "its __call__ is not", r"write def __call__\(self, problem"),
-    "another call": (changed(__call__=other_call), "its __call__ is not", "given="),
+    "another call": (changed(__call__=other_call), "its __call__ is not", "inputs="),
     "seed by place": (changed(__call__=positional_seed), "its __call__ is not", r"\*, seed"),
-    "given required": (changed(__call__=required_given), "its __call__ is not", r"given=Given\(\)"),
+    "given required": (
+        changed(__call__=required_given),
+        "its __call__ is not",
+        r"inputs=MethodInputs\(\)",
+    ),
     "price": (changed(price=None), "its price is not", r"write def price\(self, problem\)"),
     "exempt": (changed(exempt={"mask": ""}), "its exempt is", "the reason why"),
     "short": (changed(short={"steps": 1}), "its short is", "its own settings"),
@@ -105,15 +109,15 @@ MISSING = {
 }
 
 
-@pytest.mark.parametrize(("kind", "what", "cure"), MISSING.values(), ids=MISSING)
-def test_what_is_missing_is_named_with_its_cure(kind, what, cure):
-    found = [fault for fault in faults(kind) if re.search(what, fault.what)]
-    assert found, faults(kind)
-    assert re.search(cure, found[0].cure)
+@pytest.mark.parametrize(("kind", "what", "fix"), MISSING.values(), ids=MISSING)
+def test_what_is_missing_is_named_with_its_cure(kind, what, fix):
+    found = [fault for fault in validate_class(kind) if re.search(what, fault.what)]
+    assert found, validate_class(kind)
+    assert re.search(fix, found[0].fix)
 
 
 def test_all_that_is_missing_is_named_at_once():
-    assert len(faults(type("Bare", (), {}))) == 8
+    assert len(validate_class(type("Bare", (), {}))) == 8
 
 
 def test_settings_cannot_take_the_names_that_forget_has():

@@ -8,7 +8,7 @@ import torch
 from expunge.contract.cases import weights
 from expunge.contract.problems import FORGET, ROWS, softmax_linear, tiny, tiny64, with_nan
 from expunge.curvature.point import Point
-from expunge.methods import Given, method
+from expunge.methods import MethodInputs, method
 from expunge.probes.unrolling import curvature, evenly, unrolled
 from expunge.problem.recipe import cosine
 from expunge.problem.sd_penalty import SDPenalty
@@ -69,7 +69,7 @@ def test_at_a_step_on_the_way_it_is_the_method_on_a_recipe_that_ends_there():
     (stage,) = stages(problem, (6,))
     short = replace(problem, recipe=replace(problem.recipe, epochs=2))
     models, _ = train(short, "original", [2], seed=SEED)
-    given = Given(history=history(short))
+    given = MethodInputs(history=history(short))
     made = method("single-gradient")(short, models, given, seed=0).models
     assert apart(stage.original, lone(models)) < 1e-14
     assert apart(stage.unlearned, lone(made)) < 1e-14

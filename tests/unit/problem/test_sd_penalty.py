@@ -16,7 +16,7 @@ from expunge.problem.sd_penalty import SDPenalty
 from expunge.rng import seeded
 from expunge.store import Store
 from expunge.training.from_recipe import train
-from expunge.training.recipe_id import recognise
+from expunge.training.recipe_id import recipe_fingerprint
 
 
 def logits(rows: int = 7, classes: int = 5) -> torch.Tensor:
@@ -138,12 +138,12 @@ def test_the_larger_gamma_the_closer_the_logits():
 
 def test_recipes_of_other_gammas_have_other_names(tmp_path):
     store, gammas = Store(tmp_path), (0.1, 0.11, 1.0, 5.0)
-    names = [recognise(tiny(penalty=SDPenalty(g)), store, "cpu") for g in gammas]
-    plain = recognise(tiny(), store, "cpu")
+    names = [recipe_fingerprint(tiny(penalty=SDPenalty(g)), store, "cpu") for g in gammas]
+    plain = recipe_fingerprint(tiny(), store, "cpu")
     assert len({plain, *names}) == 5
-    assert recognise(tiny(penalty=SDPenalty(0.0)), store, "cpu") == plain
+    assert recipe_fingerprint(tiny(penalty=SDPenalty(0.0)), store, "cpu") == plain
     code = SDPenalty(5.0).rescaled("code", CLASSES)
-    assert recognise(tiny(penalty=code), store, "cpu") == names[-1]
+    assert recipe_fingerprint(tiny(penalty=code), store, "cpu") == names[-1]
 
 
 def test_it_travels_to_other_processes_and_is_a_public_name():

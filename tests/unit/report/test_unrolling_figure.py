@@ -12,7 +12,7 @@ from expunge.report.figure.unrolling import against, along, tracked
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def looks(members=3, steps=(10, 20, 40), scale=1.0):
+def measurements(members=3, steps=(10, 20, 40), scale=1.0):
     return [
         {
             "steps": at,
@@ -44,7 +44,7 @@ def paths(svg, colour):
 
 
 def test_along_names_both_lines_and_says_the_end():
-    found = texts(along(looks()))
+    found = texts(along(measurements()))
     assert {"the model as it is", "after single-gradient unlearning"} <= set(found)
     assert {"steps of training", "L2 distance of weights", "How far from naive retraining"} <= {
         *found
@@ -52,25 +52,25 @@ def test_along_names_both_lines_and_says_the_end():
     assert "verification error, 3 trainings and their mean" in found
     # means at 40 steps: 40 x 1.1, and 80 + 1
     assert "at the end 44.00 after single-gradient unlearning, 81.00 without" in label(
-        along(looks())
+        along(measurements())
     )
 
 
 def test_along_has_a_line_for_each_member_and_the_mean():
-    lines = [d for d in paths(along(looks(members=5)), AFTER) if d.count("L") == 2]
+    lines = [d for d in paths(along(measurements(members=5)), AFTER) if d.count("L") == 2]
     assert len(lines) == 5 + 1 + 1  # and one in the legend
 
 
 def test_against_has_a_mark_for_each_member_and_look():
     for form in FORMS:
-        svg = against(looks(), form)
+        svg = against(measurements(), form)
         assert f"unlearning error, {form} form" in texts(svg)
         assert label(svg) == f"Verification error against {form} form."
         assert "verification error" in texts(svg)
         marks = [e for e in ElementTree.fromstring(svg).iter(f"{SVG}use") if "fill" in style(e)]
         assert len([e for e in marks if "stroke" not in style(e)]) == 9
-    assert against(looks()) == against(looks(), "strict")
-    assert against(looks(), "paper") != against(looks(), "code")
+    assert against(measurements()) == against(measurements(), "strict")
+    assert against(measurements(), "paper") != against(measurements(), "code")
 
 
 def style(element):
@@ -86,28 +86,28 @@ def test_tracked_has_the_error_and_its_two_factors():
 
 def test_equal_input_gives_equal_bytes_whatever_the_settings():
     def draw():
-        return along(looks()) + against(looks()) + tracked(WAY)
+        return along(measurements()) + against(measurements()) + tracked(WAY)
 
     first = draw()
     with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.fonttype": "path"}):
         assert draw() == first
-    assert along(looks(scale=2.0)) + against(looks()) + tracked(WAY) != first
+    assert along(measurements(scale=2.0)) + against(measurements()) + tracked(WAY) != first
 
 
 def test_names_are_escaped():
     strange = 'a < b & "c"'
-    svg = against([{**one, strange: one["strict"]} for one in looks()], strange)
+    svg = against([{**one, strange: one["strict"]} for one in measurements()], strange)
     assert f"unlearning error, {strange} form" in texts(svg)  # it parses, and reads as it was
     assert "a < b &" not in svg
 
 
 @pytest.mark.parametrize("draw", [along, against])
 def test_one_training_and_one_look_are_drawn(draw):
-    assert texts(draw(looks(members=1, steps=(7,))))
+    assert texts(draw(measurements(members=1, steps=(7,))))
 
 
 def test_what_never_moved_is_drawn():
-    still = [{**one, "strict": [0.0] * 3, "verification": [0.0] * 3} for one in looks()]
+    still = [{**one, "strict": [0.0] * 3, "verification": [0.0] * 3} for one in measurements()]
     assert texts(along(still))
     assert texts(against(still))
     flat = [{"steps": 3, "strict": 0.0, "distance": 0.0, "sigma": 0.0}]

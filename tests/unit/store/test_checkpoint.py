@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from expunge.contract.problems import tiny
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
-from expunge.store import checkpoint as halfway
-from expunge.store.checkpoint import Halfway, Spent
+from expunge.store import checkpoint as checkpoint
+from expunge.store.checkpoint import Checkpoint, Spent
 from expunge.training.from_recipe import train
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 ALWAYS = {"every": 0.0, "share": float("inf")}  # after each step
 
@@ -55,7 +55,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch, optimi
     run = partial(train, asked, "original", ids, seed=0, group=len(ids))
     whole, cost = run()
     store, seen = Store(tmp_path), []
-    offer = Halfway.offer
+    offer = Checkpoint.offer
 
     def killed(self, weights, opt, spent):
         offer(self, weights, opt, spent)
@@ -63,10 +63,10 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch, optimi
         if len(seen) == 7:
             raise Killed
 
-    monkeypatch.setattr(Halfway, "offer", killed)
+    monkeypatch.setattr(Checkpoint, "offer", killed)
     with pytest.raises(Killed):
-        run(halfway=Halfway(store, "halfway/x", **ALWAYS))
-    again, paid = run(halfway=Halfway(store, "halfway/x", **ALWAYS))
+        run(checkpoint=Checkpoint(store, "checkpoint/x", **ALWAYS))
+    again, paid = run(checkpoint=Checkpoint(store, "checkpoint/x", **ALWAYS))
     assert seen[7] == 8, "it went on after the seventh step"
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, again.tensors()[name]), name
@@ -78,7 +78,7 @@ def kept_at(store, *steps):
     """A training of two weights, kept after so many steps, each time with their number in it."""
     weights = {"w": torch.zeros(2, requires_grad=True)}
     optimizer = torch.optim.SGD(weights.values(), lr=0.1)
-    training = Halfway(store, "halfway/x", **ALWAYS, live={"w": weights["w"].detach()})
+    training = Checkpoint(store, "checkpoint/x", **ALWAYS, live={"w": weights["w"].detach()})
     for step in steps:
         training.live["w"].fill_(step)
         training.offer(weights, optimizer, Spent(step))
@@ -88,7 +88,7 @@ def kept_at(store, *steps):
 def resumed(store):
     """The number of steps, and what is in the weights."""
     live = torch.zeros(2)
-    training = Halfway(store, "halfway/x", live={"w": live})
+    training = Checkpoint(store, "checkpoint/x", live={"w": live})
     return training.resume({}, None).steps, live.tolist()
 
 
@@ -117,13 +117,13 @@ def test_of_two_keepings_the_older_is_overwritten(tmp_path, monkeypatch):
         store = Store(tmp_path / first)
         for place, step in ((first, 4), (second, 7)):
             store.save(
-                f"halfway/x-{place}", {"live/w": torch.full((2,), step)}, {**DONE, "steps": step}
+                f"checkpoint/x-{place}", {"live/w": torch.full((2,), step)}, {**DONE, "steps": step}
             )
         taken = []
         monkeypatch.setattr(Store, "save", lambda self, key, *_, taken=taken: taken.append(key))
         kept_at(store, 9)
         monkeypatch.undo()
-        assert taken == [f"halfway/x-{first}"]
+        assert taken == [f"checkpoint/x-{first}"]
 
 
 def test_only_the_last_keeping_takes_room(tmp_path):
@@ -135,11 +135,11 @@ def test_only_the_last_keeping_takes_room(tmp_path):
 def test_a_damaged_keeping_is_told_and_what_was_kept_before_is_taken(tmp_path):
     store = Store(tmp_path)
     kept_at(store, 4)
-    (one,) = store.keys("halfway")
+    (one,) = store.keys("checkpoint")
     held = store.load(one)
     kept_at(store, 7)
     store.save(one, *held)  # as a kill before the removal leaves it
-    (other,) = set(store.keys("halfway")) - {one}
+    (other,) = set(store.keys("checkpoint")) - {one}
     path = store.paths(other)[1]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.warns(UserWarning, match="damaged"):
@@ -170,19 +170,19 @@ def test_the_clock_on_the_wall_does_not_matter(tmp_path, monkeypatch):
 
 def test_a_short_training_keeps_nothing_and_a_finished_one_is_dropped(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    train(tiny(), "original", (0,), seed=0, halfway=Halfway(store, "halfway/x"))
-    assert not list(store.keys("halfway"))
-    kept, offer = [], Halfway.offer
+    train(tiny(), "original", (0,), seed=0, checkpoint=Checkpoint(store, "checkpoint/x"))
+    assert not list(store.keys("checkpoint"))
+    kept, offer = [], Checkpoint.offer
 
     def at_once(self, *words):
         self._last = float("-inf")
         offer(self, *words)
-        kept.append(list((tmp_path / "halfway").glob("*.json")))
+        kept.append(list((tmp_path / "checkpoint").glob("*.json")))
 
-    monkeypatch.setattr(Halfway, "offer", at_once)
-    Maker(tiny(), Workshop(store, jobs=1, group=1, progress=False)).make({"original": 1})
+    monkeypatch.setattr(Checkpoint, "offer", at_once)
+    ModelCache(tiny(), Runtime(store, jobs=1, group=1, progress=False)).make({"original": 1})
     assert all(kept), "each step was kept"
-    assert not list((tmp_path / "halfway").glob("*"))
+    assert not list((tmp_path / "checkpoint").glob("*"))
 
 
 def test_what_takes_long_to_keep_is_kept_more_rarely(tmp_path, monkeypatch):
@@ -192,11 +192,11 @@ def test_what_takes_long_to_keep_is_kept_more_rarely(tmp_path, monkeypatch):
         now[0] += 10.0
         kept.append(facts["steps"])
 
-    monkeypatch.setattr(halfway, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "perf_counter", lambda: now[0])
     monkeypatch.setattr(Store, "save", slow)
     weight = torch.zeros(2, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=0.1)
-    training = Halfway(Store(tmp_path), "halfway/x", every=60.0, share=0.1)
+    training = Checkpoint(Store(tmp_path), "checkpoint/x", every=60.0, share=0.1)
     for second in range(0, 300, 10):
         now[0] = max(now[0], second)
         training.offer({"w": weight}, optimizer, Spent(second))

@@ -6,7 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from expunge.store.checksummed import read_checked, read_sealed, write_checked, write_sealed
+from expunge.store.checksummed import (
+    read_checked,
+    read_checksummed,
+    write_checked,
+    write_checksummed,
+)
 
 FACTS = {"rows": [3, 17, 29], "lr": 0.1, "name": "ä", "shape": (2, 3), 10: None, 9: True}
 TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor([1, 2]), "e": torch.empty(0)}
@@ -17,31 +22,31 @@ def flipped(content, place, bit=1):
 
 
 def test_facts_are_read_as_they_were_written(tmp_path):
-    write_sealed(tmp_path / "x.json", FACTS)
-    assert read_sealed(tmp_path / "x.json") == json.loads(json.dumps(FACTS))
+    write_checksummed(tmp_path / "x.json", FACTS)
+    assert read_checksummed(tmp_path / "x.json") == json.loads(json.dumps(FACTS))
 
 
 def test_facts_without_a_seal_are_read(tmp_path):
     (tmp_path / "x.json").write_text('{"a": 1}')
-    assert read_sealed(tmp_path / "x.json") == {"a": 1}
+    assert read_checksummed(tmp_path / "x.json") == {"a": 1}
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b'"word"', b"null", b"", b"{", b"\xff"])
 def test_what_is_no_dictionary_is_damaged(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(ValueError, match="."):
-        read_sealed(tmp_path / "x.json")
+        read_checksummed(tmp_path / "x.json")
 
 
 def test_no_bit_of_sealed_facts_changes_unseen(tmp_path):
     path = tmp_path / "x.json"
-    write_sealed(path, FACTS)
-    whole, good = path.read_bytes(), read_sealed(path)
+    write_checksummed(path, FACTS)
+    whole, good = path.read_bytes(), read_checksummed(path)
     for place in range(len(whole)):
         for bit in (1, 4, 16):
             path.write_bytes(flipped(whole, place, bit))
             try:
-                found = read_sealed(path)
+                found = read_checksummed(path)
             except ValueError:
                 continue
             # white space, or the word "seal" itself, which leaves a strange entry

@@ -27,7 +27,7 @@ def test_a_fault_names_the_place_what_happened_and_the_cure(tmp_path, number):
     with pytest.raises(BadInput) as refused, writable(tmp_path / "x"):
         raise OSError(number, os.strerror(number))
     assert refused.value.given == f"cannot write {tmp_path / 'x'} ({os.strerror(number)})"
-    assert CURES[number] in refused.value.cure
+    assert CURES[number] in refused.value.fix
     with pytest.raises(BadInput, match="cannot remove "), writable(tmp_path / "x", "remove"):
         raise OSError(number, os.strerror(number))
 

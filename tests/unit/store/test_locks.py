@@ -8,11 +8,11 @@ from filelock import FileLock
 
 from expunge.errors import BadInput
 from expunge.store import Store, locks
-from expunge.store.locks import LOCK, alone, sign, taken
+from expunge.store.locks import LOCK, acquire, exclusive, write_owner
 
 
 def hold(folder):
-    with alone(folder):
+    with exclusive(folder):
         (folder / "entered").touch()
         until(folder / "leave")
 
@@ -57,7 +57,7 @@ def leaves_when_told(folder, monkeypatch):
 
 def test_who_waits_for_a_folder_says_for_whom(tmp_path, impatient, monkeypatch):
     process, told = started(hold, tmp_path), leaves_when_told(tmp_path, monkeypatch)
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         process.join(60)
         assert len(told) == 1
         assert told[0].startswith(f"waiting for process {process.pid} on ")
@@ -77,7 +77,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, impatient, monkeypatch):
     process, told = started(hold, tmp_path), leaves_when_told(tmp_path, monkeypatch)
     process.kill()
     process.join(60)
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass
     assert not told
 
@@ -92,17 +92,17 @@ def test_a_lock_that_nobody_signed_is_held_by_another_process(tmp_path, impatien
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locks.warnings, "warn", warned)
-        taken(tmp_path / "x", "works").release()
+        acquire(tmp_path / "x", "works").release()
 
 
 def test_what_cannot_be_signed_is_held_all_the_same(tmp_path):
-    sign(tmp_path)  # a folder
-    with alone(tmp_path / "new"):
+    write_owner(tmp_path)  # a folder
+    with exclusive(tmp_path / "new"):
         assert (tmp_path / "new" / LOCK).exists()
 
 
 def test_an_error_inside_frees_the_folder(tmp_path):
-    with pytest.raises(ZeroDivisionError), alone(tmp_path):
+    with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
         raise ZeroDivisionError
     with FileLock(tmp_path / LOCK, timeout=0):
         pass
@@ -110,5 +110,5 @@ def test_an_error_inside_frees_the_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadInput, match=r"cannot write .*file/\.lock"), alone(tmp_path / "file"):
+    with pytest.raises(BadInput, match=r"cannot write .*file/\.lock"), exclusive(tmp_path / "file"):
         pass

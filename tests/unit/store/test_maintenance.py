@@ -122,11 +122,11 @@ def test_what_was_made_anew_since_it_was_found_is_not_dropped(store):
 
 
 def test_a_training_that_was_kept_a_moment_ago_is_not_chosen(store):
-    store.save("halfway/x-a", {}, {"steps": 1})
-    assert not [one for one in keeping.chosen(store, ["halfway"], None) if "x-a" in one.key]
-    for path in store.paths("halfway/x-a"):
+    store.save("checkpoint/x-a", {}, {"steps": 1})
+    assert not [one for one in keeping.chosen(store, ["checkpoint"], None) if "x-a" in one.key]
+    for path in store.paths("checkpoint/x-a"):
         os.utime(path, (time.time() - 2 * keeping.WRITING,) * 2)
-    assert [one.key for one in keeping.chosen(store, ["halfway"], None)] == ["halfway/x-a"]
+    assert [one.key for one in keeping.chosen(store, ["checkpoint"], None)] == ["checkpoint/x-a"]
 
 
 def test_a_lock_that_was_taken_since_stays(store):

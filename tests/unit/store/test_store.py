@@ -176,7 +176,7 @@ def test_two_writers_never_leave_a_mixture(tmp_path):
 def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, write):
     (tmp_path / "file").write_text("in the way")
     content = {"write_bytes": b"x", "write_json": {}, "write_tensors": {"w": torch.ones(1)}}
-    with pytest.raises(BadInput, match="cannot write .*file/x.* Cure: choose another folder"):
+    with pytest.raises(BadInput, match="cannot write .*file/x.* Fix: choose another folder"):
         write(tmp_path / "file" / "x", content[write.__name__])
 
 

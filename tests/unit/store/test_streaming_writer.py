@@ -5,7 +5,7 @@ import torch
 
 from expunge import store
 from expunge.errors import BadInput
-from expunge.store.streaming_writer import growing
+from expunge.store.streaming_writer import streaming_writer
 
 NUMBERS = torch.arange(140.0).sin()
 MADE = {
@@ -26,7 +26,7 @@ def cut(start, stop):
 def test_it_holds_the_bytes_of_a_file_written_at_once(tmp_path, names):
     whole = {name: MADE[name] for name in names}
     store.write_tensors(tmp_path / "whole", whole)
-    with growing(tmp_path / "grown", {n: t[:3] for n, t in whole.items()}, 7) as append:
+    with streaming_writer(tmp_path / "grown", {n: t[:3] for n, t in whole.items()}, 7) as append:
         for start, stop in ((0, 3), (3, 3), (3, 6), (6, 7)):
             append({name: values[start:stop] for name, values in reversed(whole.items())})
         assert not (tmp_path / "grown").exists()
@@ -36,7 +36,7 @@ def test_it_holds_the_bytes_of_a_file_written_at_once(tmp_path, names):
 def test_tensors_that_lie_otherwise_in_memory_are_written_as_they_read(tmp_path):
     turned = NUMBERS[:21].view(3, 7).T
     store.write_tensors(tmp_path / "whole", {"z": turned})
-    with growing(tmp_path / "grown", {"z": turned}, 7) as append:
+    with streaming_writer(tmp_path / "grown", {"z": turned}, 7) as append:
         append({"z": turned[:4]})
         append({"z": turned[4:]})
     assert (tmp_path / "grown").read_bytes() == (tmp_path / "whole").read_bytes()
@@ -52,7 +52,7 @@ def test_tensors_that_lie_otherwise_in_memory_are_written_as_they_read(tmp_path)
 )
 def test_more_or_less_than_announced_leaves_no_file(tmp_path, blocks, match):
     def write():
-        with growing(tmp_path / "grown", MADE, 7) as append:
+        with streaming_writer(tmp_path / "grown", MADE, 7) as append:
             for start, stop in blocks:
                 append(cut(start, stop))
 
@@ -73,7 +73,7 @@ def test_more_or_less_than_announced_leaves_no_file(tmp_path, blocks, match):
 def test_what_does_not_fit_is_refused(tmp_path, odd):
     with (
         pytest.raises(BadInput, match=r"what comes next is .*forget torch.float"),
-        growing(tmp_path / "grown", MADE, 7) as append,
+        streaming_writer(tmp_path / "grown", MADE, 7) as append,
     ):
         append(odd)
 
@@ -81,6 +81,6 @@ def test_what_does_not_fit_is_refused(tmp_path, odd):
 def test_numbers_that_no_model_says_are_refused(tmp_path):
     with (
         pytest.raises(BadInput, match=r"is to hold rows torch.int64.*floats"),
-        growing(tmp_path / "grown", {"rows": torch.arange(3)}, 3),
+        streaming_writer(tmp_path / "grown", {"rows": torch.arange(3)}, 3),
     ):
         pass

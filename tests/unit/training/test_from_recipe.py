@@ -9,10 +9,10 @@ from torch import nn
 from expunge.contract.problems import ROWS, mlp, tiny
 from expunge.data import DatasetData
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
 from expunge.training.from_recipe import retrain_units, rows_of, subset_rows, train
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 
 def script(data, rows, *, seed, device):
@@ -161,9 +161,9 @@ def test_a_trainer_that_ignores_its_seed_is_refused():
 
 def test_a_trainer_that_ignores_its_seed_is_refused_where_models_are_kept(tmp_path):
     """There members come one by one: ten equal oracles would make any model look far away."""
-    workshop = Workshop(Store(tmp_path), jobs=1, progress=False)
+    runtime = Runtime(Store(tmp_path), jobs=1, progress=False)
     with pytest.raises(BadInput, match="the very same weights"):
-        Maker(trained_by(fixed_seed), workshop).models("oracle", 3)
+        ModelCache(trained_by(fixed_seed), runtime).models("oracle", 3)
 
 
 def test_a_trainer_that_returns_no_model_is_refused():

@@ -20,19 +20,19 @@ from expunge.contract.problems import (
 )
 from expunge.data import DatasetData
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
 from expunge.training.from_recipe import train
 from expunge.training.group_size import (
     ChannelsLast,
-    Choice,
+    GroupSize,
     bears_layout,
     choose_group,
     on_validation,
     refusal,
     timed_sizes,
 )
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 
 class Items(torch.utils.data.Dataset):
@@ -89,7 +89,7 @@ def test_a_trainer_trains_one_at_a_time():
     def trainer(data, rows, *, seed, device):
         return mlp()
 
-    wanted = Choice(1, refused="a Trainer trains one model at a time")
+    wanted = GroupSize(1, refused="a Trainer trains one model at a time")
     assert choose_group(replace(tiny(), recipe=trainer), "cpu") == wanted
 
 
@@ -161,16 +161,16 @@ def test_rows_that_are_gone_do_not_matter_to_a_trial():
 
 
 def test_the_choice_is_kept_and_used_by_every_later_command(tmp_path, monkeypatch):
-    workshop = Workshop(Store(tmp_path), jobs=1, progress=False)
+    runtime = Runtime(Store(tmp_path), jobs=1, progress=False)
     problem = tiny(dropout)
-    first = Maker(problem, workshop).choice
+    first = ModelCache(problem, runtime).choice
     monkeypatch.setattr(
         "expunge.training.model_cache.choose_group", lambda *_: pytest.fail("chosen again")
     )
-    assert Maker(problem, workshop).choice == first
-    assert Maker(problem, workshop).group == 1
+    assert ModelCache(problem, runtime).choice == first
+    assert ModelCache(problem, runtime).group == 1
     with pytest.raises(BadInput, match="groups of 7 members were asked for, but members must run"):
-        _ = Maker(problem, replace(workshop, group=7)).group
+        _ = ModelCache(problem, replace(runtime, group=7)).group
 
 
 # ---- channels last
@@ -232,18 +232,20 @@ def test_channels_last_is_taken_where_it_is_faster(monkeypatch):
 @pytest.mark.parametrize("asked", [None, 1, 2])
 def test_models_are_made_in_the_layout_that_was_chosen(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(
-        "expunge.training.model_cache.choose_group", lambda *_: Choice(1, channels_last=True)
+        "expunge.training.model_cache.choose_group", lambda *_: GroupSize(1, channels_last=True)
     )
-    maker = Maker(tiny(Pictures), Workshop(Store(tmp_path), jobs=1, group=asked, progress=False))
+    cache = ModelCache(
+        tiny(Pictures), Runtime(Store(tmp_path), jobs=1, group=asked, progress=False)
+    )
     last = asked != 2
-    assert maker.channels_last == last
-    found = maker.models("original", 2)
-    flat, _ = train(maker.arranged, "original", [0, 1], seed=0, group=maker.group)
+    assert cache.channels_last == last
+    found = cache.models("original", 2)
+    flat, _ = train(cache.arranged, "original", [0, 1], seed=0, group=cache.group)
     for name, tensor in found.tensors().items():
         assert torch.equal(tensor, flat.tensors()[name])
-    weight = maker.template.conv.weight
+    weight = cache.template.conv.weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == last
-    keys = maker.keys("original", 2)
-    monkeypatch.setattr("expunge.training.model_cache.choose_group", lambda *_: Choice(1))
-    other = Workshop(Store(tmp_path / "other"), jobs=1, group=asked, progress=False)
-    assert (Maker(tiny(Pictures), other).keys("original", 2) == keys) == (not last)
+    keys = cache.keys("original", 2)
+    monkeypatch.setattr("expunge.training.model_cache.choose_group", lambda *_: GroupSize(1))
+    other = Runtime(Store(tmp_path / "other"), jobs=1, group=asked, progress=False)
+    assert (ModelCache(tiny(Pictures), other).keys("original", 2) == keys) == (not last)

@@ -1,4 +1,4 @@
-"""Maker: models made once, found again for the same question only."""
+"""ModelCache: models made once, found again for the same question only."""
 
 from dataclasses import replace
 
@@ -9,17 +9,17 @@ from expunge.contract.problems import batchnorm, tiny, with_nan
 from expunge.data import TensorData
 from expunge.errors import BadInput
 from expunge.training.from_recipe import subset_rows, train
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 
 
-def keys(problem, workshop, role="original", count=3):
-    return Maker(problem, workshop).keys(role, count)
+def keys(problem, runtime, role="original", count=3):
+    return ModelCache(problem, runtime).keys(role, count)
 
 
 @pytest.mark.parametrize("group", [1, 2])
-def test_what_is_kept_is_what_training_gives(workshop, group):
-    problem, workshop = tiny(batchnorm), replace(workshop, group=group)
-    kept = Maker(problem, workshop).models("oracle", 3)
+def test_what_is_kept_is_what_training_gives(runtime, group):
+    problem, runtime = tiny(batchnorm), replace(runtime, group=group)
+    kept = ModelCache(problem, runtime).models("oracle", 3)
     made, _ = train(problem, "oracle", range(3), seed=0, group=group)
     assert kept.ids == (0, 1, 2)
     assert all(torch.equal(kept.tensors()[n], t) for n, t in made.tensors().items())
@@ -37,35 +37,35 @@ def add(module, data, rows):
 
 
 @pytest.mark.parametrize("fit", [freeze, add])
-def test_what_fit_freezes_or_adds_is_kept(workshop, fit):
+def test_what_fit_freezes_or_adds_is_kept(runtime, fit):
     """Else a method would train what was fixed, or run a model that lacks a part."""
     problem = tiny(fit=fit)
     made, _ = train(problem, "original", range(2), seed=0)
-    kept = Maker(problem, workshop).models("original", 2)
+    kept = ModelCache(problem, runtime).models("original", 2)
     assert kept.weights().keys() == made.weights().keys()
     assert kept.tensors().keys() == made.tensors().keys()
     assert all(torch.equal(kept.tensors()[n], t) for n, t in made.tensors().items())
 
 
-def test_nothing_is_made_twice(workshop, monkeypatch):
-    Maker(tiny(), workshop).make({"original": 2, "subset": 2})
+def test_nothing_is_made_twice(runtime, monkeypatch):
+    ModelCache(tiny(), runtime).make({"original": 2, "subset": 2})
     monkeypatch.setattr(
         "expunge.training.model_cache.train", lambda *_, **__: pytest.fail("trained again")
     )
-    again = Maker(tiny(), workshop)
+    again = ModelCache(tiny(), runtime)
     again.make({"original": 2, "subset": 2})
     assert len(again.models("original", 2)) == 2
 
 
-def test_a_lost_or_damaged_block_is_made_again(workshop):
-    maker = Maker(tiny(), workshop)
-    first = maker.models("original", 3).tensors()
-    lost, hurt, _ = maker.keys("original", 3)
-    (workshop.store.root / f"{lost}.json").unlink()
-    path = workshop.store.root / f"{hurt}.safetensors"
+def test_a_lost_or_damaged_block_is_made_again(runtime):
+    cache = ModelCache(tiny(), runtime)
+    first = cache.models("original", 3).tensors()
+    lost, hurt, _ = cache.keys("original", 3)
+    (runtime.store.root / f"{lost}.json").unlink()
+    path = runtime.store.root / f"{hurt}.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.warns(UserWarning, match="damaged"):
-        again = maker.models("original", 3).tensors()
+        again = cache.models("original", 3).tensors()
     assert all(torch.equal(first[n], again[n]) for n in first)
 
 
@@ -94,36 +94,36 @@ OTHER = {
 
 @pytest.mark.parametrize("role", ["original", "oracle", "subset"])
 @pytest.mark.parametrize("change", OTHER.values(), ids=OTHER)
-def test_another_question_has_another_key(workshop, role, change):
+def test_another_question_has_another_key(runtime, role, change):
     problem = tiny()
-    assert not {*keys(problem, workshop, role)} & {*keys(change(problem), workshop, role)}
+    assert not {*keys(problem, runtime, role)} & {*keys(change(problem), runtime, role)}
 
 
-def test_a_key_says_role_seed_members_and_group(workshop):
+def test_a_key_says_role_seed_members_and_group(runtime):
     problem = tiny()
     found = [
-        *keys(problem, workshop, "original", 4),
-        *keys(problem, workshop, "oracle", 4),
-        *keys(problem, workshop, "null", 4),
-        *keys(problem, replace(workshop, seed=1), "original", 4),
-        *keys(problem, replace(workshop, group=2), "original", 4),
+        *keys(problem, runtime, "original", 4),
+        *keys(problem, runtime, "oracle", 4),
+        *keys(problem, runtime, "null", 4),
+        *keys(problem, replace(runtime, seed=1), "original", 4),
+        *keys(problem, replace(runtime, group=2), "original", 4),
     ]
     assert len(set(found)) == 4 * 4 + 2
-    assert keys(problem, replace(workshop, jobs=2)) == keys(problem, workshop)
+    assert keys(problem, replace(runtime, jobs=2)) == keys(problem, runtime)
 
 
-def test_originals_and_halves_serve_any_forget_set(workshop):
+def test_originals_and_halves_serve_any_forget_set(runtime):
     problem = tiny()
     for role, shared in (("original", True), ("subset", True), ("oracle", False)):
-        pair = [keys(p, workshop, role) for p in (problem, problem.forgetting([50]))]
+        pair = [keys(p, runtime, role) for p in (problem, problem.forgetting([50]))]
         assert (pair[0] == pair[1]) == shared
 
 
-def test_half_models_say_their_rows_and_answer_on_every_row(workshop):
+def test_half_models_say_their_rows_and_answer_on_every_row(runtime):
     problem = tiny().without(torch.tensor([0, 59]))
-    maker = Maker(problem, replace(workshop, group=2))
-    cost = maker.half_models(5)
-    blocks = [maker.kept(key).tensors for key in maker.keys("subset", 5)]
+    cache = ModelCache(problem, replace(runtime, group=2))
+    cost = cache.half_models(5)
+    blocks = [cache.kept(key).tensors for key in cache.keys("subset", 5)]
     tensors = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
     assert torch.equal(tensors["rows"], subset_rows(problem, range(5), 0))
     assert {n: tuple(t.shape) for n, t in tensors.items()} == {
@@ -140,33 +140,33 @@ def test_half_models_say_their_rows_and_answer_on_every_row(workshop):
     assert cost.row_units == 3 * 3 * 16
 
 
-def test_rows_gone_before_are_never_read(workshop):
+def test_rows_gone_before_are_never_read(runtime):
     problem = tiny()
     broken = with_nan(problem, torch.tensor([0, 59])).without(torch.tensor([0, 59]))
-    maker = Maker(broken, workshop)
-    maker.make({"original": 1, "oracle": 1, "subset": 1})
-    assert (maker.content[[0, 59]] == 0).all()
+    cache = ModelCache(broken, runtime)
+    cache.make({"original": 1, "oracle": 1, "subset": 1})
+    assert (cache.content[[0, 59]] == 0).all()
 
 
-def test_a_store_that_is_cleaned_meanwhile_is_told(workshop):
-    maker = Maker(tiny(), workshop)
-    maker.make({"original": 1})
-    (key,) = maker.keys("original", 1)
-    (workshop.store.root / f"{key}.json").unlink()
+def test_a_store_that_is_cleaned_meanwhile_is_told(runtime):
+    cache = ModelCache(tiny(), runtime)
+    cache.make({"original": 1})
+    (key,) = cache.keys("original", 1)
+    (runtime.store.root / f"{key}.json").unlink()
     with pytest.raises(BadInput, match="lost models/.* while it was in use"):
-        maker.block(key, [0])
+        cache.block(key, [0])
 
 
-def test_blocks_are_of_one_group(workshop):
-    maker = Maker(tiny(), replace(workshop, group=4))
-    assert maker.blocks(10) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
-    assert maker.blocks(0) == []
+def test_blocks_are_of_one_group(runtime):
+    cache = ModelCache(tiny(), replace(runtime, group=4))
+    assert cache.blocks(10) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+    assert cache.blocks(0) == []
 
 
-def test_the_history_of_a_block_leads_to_its_models(problem, workshop):
-    maker = Maker(problem, replace(workshop, seed=5, group=2))
-    models, told = maker.models("original", 4), maker.history((2, 3))
-    assert (told.ids, told.seed, told.group) == ((2, 3), 5, maker.group)
+def test_the_history_of_a_block_leads_to_its_models(problem, runtime):
+    cache = ModelCache(problem, replace(runtime, seed=5, group=2))
+    models, told = cache.models("original", 4), cache.history((2, 3))
+    assert (told.ids, told.seed, told.group) == ((2, 3), 5, cache.group)
     begin, moved = told.start().weights(), told.updates(problem.present_rows)
     for name, weight in models.weights().items():
         assert torch.allclose(begin[name] + moved[name], weight[2:].double(), atol=1e-6)

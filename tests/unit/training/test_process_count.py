@@ -7,12 +7,12 @@ import torch
 
 from expunge import fanout
 from expunge.contract.problems import mlp, tiny
-from expunge.fanout.runtime import Workshop
+from expunge.fanout.runtime import Runtime
 from expunge.store import Store
-from expunge.training import model_cache as maker
+from expunge.training import model_cache as cache
 from expunge.training import process_count as pacing
-from expunge.training.model_cache import Maker
-from expunge.training.process_count import GAIN, Processes, choose_processes, pace
+from expunge.training.model_cache import ModelCache
+from expunge.training.process_count import GAIN, ProcessCount, choose_processes, pace
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_processes_really_work_at_the_same_time(monkeypatch):
 
 
 def test_the_choice_is_told_in_words():
-    assert Processes(3, "tried").told() == "Work is spread over 3 processes (tried)"
+    assert ProcessCount(3, "tried").told() == "Work is spread over 3 processes (tried)"
 
 
 @pytest.fixture
@@ -94,10 +94,10 @@ def chosen(monkeypatch):
 
     def choose(problem, group, device, most):
         made.append((group, most))
-        return Processes(1, "tried")
+        return ProcessCount(1, "tried")
 
     made = []
-    monkeypatch.setattr(maker, "choose_processes", choose)
+    monkeypatch.setattr(cache, "choose_processes", choose)
     monkeypatch.setattr("joblib.cpu_count", lambda **_: 2)
     return made
 
@@ -111,21 +111,21 @@ def test_the_choice_is_kept_told_and_used(tmp_path, chosen, monkeypatch, capsys)
         return spread(*args, jobs=1, **more)
 
     monkeypatch.setattr(fanout, "spread", watched)
-    shop = Workshop(Store(tmp_path), group=1)
-    Maker(tiny(mlp), shop).make({"original": 2})
+    runtime = Runtime(Store(tmp_path), group=1)
+    ModelCache(tiny(mlp), runtime).make({"original": 2})
     assert (used, chosen) == ([2], [])  # one task a process: nothing to choose
-    Maker(tiny(mlp), shop).make({"original": 5})
+    ModelCache(tiny(mlp), runtime).make({"original": 5})
     assert (used, chosen) == ([2, 1], [(1, 2)])
     told = " ".join(capsys.readouterr().err.split())
     assert "Work is spread over one process (tried)." in told
-    Maker(tiny(mlp), shop).make({"oracle": 5})
+    ModelCache(tiny(mlp), runtime).make({"oracle": 5})
     assert (used, len(chosen)) == ([2, 1, 1], 1)
 
 
 @pytest.mark.parametrize("settings", [{"jobs": 2}, {"jobs": 1}])
 def test_what_is_asked_for_is_not_tried(tmp_path, chosen, settings):
-    shop = Workshop(Store(tmp_path), group=1, progress=False, **settings)
-    assert Maker(tiny(mlp), shop).processes() == settings["jobs"]
+    runtime = Runtime(Store(tmp_path), group=1, progress=False, **settings)
+    assert ModelCache(tiny(mlp), runtime).processes() == settings["jobs"]
     assert not chosen
 
 
@@ -135,15 +135,15 @@ def test_a_trainer_is_not_tried(tmp_path, chosen):
         return mlp()
 
     problem = replace(tiny(mlp), recipe=trainer)
-    assert Maker(problem, Workshop(Store(tmp_path), progress=False)).processes() == 2
+    assert ModelCache(problem, Runtime(Store(tmp_path), progress=False)).processes() == 2
     assert not chosen
 
 
 def test_a_damaged_choice_is_made_again(tmp_path, chosen):
-    shop = Workshop(Store(tmp_path), group=1, progress=False)
-    assert Maker(tiny(mlp), shop).processes() == 1
+    runtime = Runtime(Store(tmp_path), group=1, progress=False)
+    assert ModelCache(tiny(mlp), runtime).processes() == 1
     (place,) = (tmp_path / "processes").glob("*.json")
     place.write_text("{")
     with pytest.warns(UserWarning, match="is damaged"):
-        assert Maker(tiny(mlp), shop).processes() == 1
+        assert ModelCache(tiny(mlp), runtime).processes() == 1
     assert len(chosen) == 2

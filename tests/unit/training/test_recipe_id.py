@@ -10,7 +10,7 @@ from torch import nn
 from expunge.contract.problems import SGD, blobs, mlp, tiny
 from expunge.problem.recipe import linear
 from expunge.store import Store
-from expunge.training.recipe_id import recognise
+from expunge.training.recipe_id import recipe_fingerprint
 
 
 class Edited(nn.Module):
@@ -69,7 +69,7 @@ OTHER = {
 
 def name(folder, problem=None, **changed):
     problem = tiny(**{**BASE, **changed}) if problem is None else problem
-    return recognise(problem, Store(folder), "cpu")
+    return recipe_fingerprint(problem, Store(folder), "cpu")
 
 
 @pytest.mark.parametrize("changed", SAME.values(), ids=SAME)

@@ -56,11 +56,11 @@ def test_a_wrong_number_of_rows(tmp_path):
 def test_the_small_network_is_trained_by_plain_sgd_at_a_fixed_rate(name, tmp_path):
     write_cifar10(tmp_path)
     write_cifar100(tmp_path)
-    makers = {
+    caches = {
         "cifar10": lambda: cifar10("small", tmp_path, rows=20, epochs=2),
         "cifar100": lambda: cifar100(tmp_path, rows=25, epochs=2),
     }
-    problem = makers[name]()
+    problem = caches[name]()
     recipe = problem.recipe
     optimizer = recipe.optimizer([torch.zeros(1, requires_grad=True)])
     wanted = {"lr": 0.1, "momentum": 0, "weight_decay": 0}

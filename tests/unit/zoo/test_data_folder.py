@@ -31,8 +31,8 @@ def test_without_a_folder_the_message_names_the_variable_and_the_source(value, m
     with pytest.raises(BadInput, match="no data folder is named, so set.npz") as caught:
         data_file(None, "set.npz", "a set of Someone et al.")
     assert "a set of Someone et al." in caught.value.expected
-    assert VARIABLE in caught.value.cure
-    assert "data=" in caught.value.cure
+    assert VARIABLE in caught.value.fix
+    assert "data=" in caught.value.fix
 
 
 def test_a_file_that_is_missing_is_named_with_its_place(folder):

@@ -91,7 +91,7 @@ def test_a_damaged_file(tmp_path):
     flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
     for content in (b"", b"no zip file", whole[:middle], flipped):
         (tmp_path / "fashion_mnist.npz").write_bytes(content)
-        with pytest.raises(BadInput, match=r"cannot be read .*Cure: fetch or convert the file"):
+        with pytest.raises(BadInput, match=r"cannot be read .*Fix: fetch or convert the file"):
             fashion("mlp", tmp_path, rows=20)
     with (tmp_path / "fashion_mnist.npz").open("wb") as file:
         np.save(file, np.zeros(3))

@@ -137,7 +137,7 @@ def test_the_text_of_a_row_is_the_one_its_words_are_from(tmp_path):
 def test_texts_of_another_problem_or_file_are_refused(tmp_path):
     problem, rows = imdb(write_imdb(tmp_path), rows=40), torch.tensor([31, 2])
     for other in (replace(problem, ids=None), tiny(forget=())):
-        with pytest.raises(BadInput, match=rf"{other.name}.*Cure: pass the texts yourself"):
+        with pytest.raises(BadInput, match=rf"{other.name}.*Fix: pass the texts yourself"):
             texts(other, rows, tmp_path)
     columns = imdb_columns()
     write_imdb(tmp_path, text=columns["text"][1:] + columns["text"][:1])

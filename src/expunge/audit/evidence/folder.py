@@ -111,7 +111,7 @@ def _names(folder: Path) -> list[str]:
         raise BadInput(
             f"{folder} is not a folder",
             expected="a folder of .safetensors files",
-            cure="give the folder, not one of its files",
+            fix="give the folder, not one of its files",
         )
     names = [name.removesuffix(SUFFIX) for name in array_files(folder)]
     there = f"there: {', '.join(n + SUFFIX for n in names) or 'no .safetensors file'}"
@@ -120,13 +120,13 @@ def _names(folder: Path) -> list[str]:
             raise BadInput(
                 f"{needed}{SUFFIX} is missing in {folder}",
                 expected=f"at least {', '.join(REQUIRED)} and one {METHOD}<method> ({there})",
-                cure="write the missing arrays, or give another folder",
+                fix="write the missing arrays, or give another folder",
             )
     if not any(name.startswith(METHOD) and name != METHOD for name in names):
         raise BadInput(
             f"{METHOD}<method>{SUFFIX} is missing in {folder}",
             expected=f"the outputs of at least one method ({there})",
-            cure="write what the unlearned models say, one file a method",
+            fix="write what the unlearned models say, one file a method",
         )
     known = (*REQUIRED, *OPTIONAL)
     for name in names:
@@ -134,7 +134,7 @@ def _names(folder: Path) -> list[str]:
             raise BadInput(
                 f"{name}{SUFFIX} in {folder} has no known name{nearest(name, [*known, METHOD])}",
                 expected=f"{', '.join(known)} or {METHOD}<method>",
-                cure="rename it or move it elsewhere, so that nothing is left out unseen",
+                fix="rename it or move it elsewhere, so that nothing is left out unseen",
             )
     return names
 
@@ -147,7 +147,7 @@ def _opened(path: Path, promised: dict[str, str] | None, how: Callable[[Path], A
         raise BadInput(
             f"{path.name} is damaged ({error})",
             expected="a whole safetensors file",
-            cure="write or fetch it again",
+            fix="write or fetch it again",
         ) from error
 
 
@@ -164,7 +164,7 @@ def _texts(path: Path, promised: dict[str, str] | None) -> Any:
         raise BadInput(
             f"{path.name} cannot be understood ({error!r})",
             expected='JSON: {"forget": ["one text", "a forgotten row"]}',
-            cure="write it so, or leave the file out",
+            fix="write it so, or leave the file out",
         ) from error
 
 
@@ -176,7 +176,7 @@ def _checked(path: Path, promised: dict[str, str] | None) -> Iterator[None]:
         raise BadInput(
             f"{path.name} has another SHA-256 than the manifest says",
             expected=promised[path.name],
-            cure="fetch the file again; if it was changed on purpose, the evidence is void",
+            fix="fetch the file again; if it was changed on purpose, the evidence is void",
         )
     yield
     require_same(path, stamp(path), seen)

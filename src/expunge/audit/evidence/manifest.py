@@ -61,7 +61,7 @@ def checksums(folder: Path) -> dict[str, str]:
         raise BadInput(
             f"no {NAME} in {folder}",
             expected="a manifest written together with the arrays",
-            cure="read without verification, if you trust the arrays as they are",
+            fix="read without verification, if you trust the arrays as they are",
         ) from None
     except ValueError:
         sealed = None
@@ -71,19 +71,19 @@ def checksums(folder: Path) -> dict[str, str]:
         raise BadInput(
             f"{NAME} in {folder} is not a manifest of this version",
             expected=f'JSON with "schema": "{SCHEMA}" and "files"',
-            cure="fetch the evidence again, or use the version of expunge that wrote it",
+            fix="fetch the evidence again, or use the version of expunge that wrote it",
         )
     present = set(evidence_files(folder))
     if absent := sorted(set(files) - present):
         raise BadInput(
             f"{', '.join(absent)} of {NAME} not in {folder}",
             expected="every file that the manifest lists",
-            cure="fetch the whole evidence folder again",
+            fix="fetch the whole evidence folder again",
         )
     if unlisted := sorted(present - set(files)):
         raise BadInput(
             f"{', '.join(unlisted)} in {folder} but not in {NAME}",
             expected="no files of evidence beyond those listed",
-            cure="move them elsewhere: nothing vouches for them",
+            fix="move them elsewhere: nothing vouches for them",
         )
     return files

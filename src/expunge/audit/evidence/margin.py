@@ -37,7 +37,7 @@ def classification_margin(outputs: Tensor, targets: Tensor) -> Tensor:
         raise BadInput(
             f"outputs have {classes} class(es) in their last axis",
             expected="at least 2, since a margin compares the true class with the others",
-            cure='give a score for every class, or use kind "regression"',
+            fix='give a score for every class, or use kind "regression"',
         )
     index = targets.long().expand(outputs.shape[:-1]).unsqueeze(-1)
     others = outputs.scatter(-1, index, -math.inf)
@@ -64,7 +64,7 @@ def regression_margin(outputs: Tensor, targets: Tensor) -> Tensor:
             f"outputs of shape {tuple(outputs.shape)} with targets of {tuple(targets.shape)}",
             expected="one prediction a target: outputs shaped as the targets, or with one more "
             "axis of length 1",
-            cure="squeeze or expand one of the two",
+            fix="squeeze or expand one of the two",
         )
     return outputs - targets.to(outputs.dtype)
 
@@ -88,13 +88,13 @@ def margins(values: Tensor, targets: Tensor, kind: str) -> Tensor:
         raise BadInput(
             f"kind {kind!r}",
             expected='"classification" or "regression"',
-            cure="name one of the two",
+            fix="name one of the two",
         )
     if values.ndim not in (2, 3):
         raise BadInput(
             f"values of shape {tuple(values.shape)}",
             expected="(members, rows, C) outputs or (members, rows) margins",
-            cure="put the models in the first axis, with an axis of length 1 for a single model",
+            fix="put the models in the first axis, with an axis of length 1 for a single model",
         )
     if values.ndim == 2:
         return values.double()
@@ -121,7 +121,7 @@ def check_margins(unlearned: Array, oracle: Array) -> None:
         raise BadInput(
             f"margins of shapes {shapes[0]} and {shapes[1]}",
             expected="(models, rows) twice, at least one model in each, the same rows",
-            cure="compute both on the same rows, with one line per model",
+            fix="compute both on the same rows, with one line per model",
         )
     check_finite("unlearned", unlearned)
     check_finite("oracle", oracle)
@@ -143,7 +143,7 @@ def check_finite(name: str, values: Array) -> None:
             f"{int(bad.sum())} {name} margins are NaN or infinite, "
             f"first in row {int(bad.nonzero()[0])}",
             expected="finite numbers",
-            cure="look for a model whose training diverged, and train it again",
+            fix="look for a model whose training diverged, and train it again",
         )
 
 

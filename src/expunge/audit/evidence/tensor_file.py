@@ -19,7 +19,7 @@ from expunge.errors import BadInput
 Stamp = tuple[int, int, int]
 
 
-def filed(path: Path) -> dict[str, "Filed"]:
+def filed(path: Path) -> dict[str, "TensorFile"]:
     """The tensors of a safetensors file by name, unread.
 
     Raises:
@@ -38,7 +38,7 @@ def filed(path: Path) -> dict[str, "Filed"]:
             shape, dtype = torch.Size(one["shape"]), DTYPES[one["dtype"]]
             if one["data_offsets"] != [end, end + shape.numel() * dtype.itemsize]:
                 raise ValueError(f"{name} is not where it should be")
-            found[name] = Filed(path, start + end, shape, dtype, seen)
+            found[name] = TensorFile(path, start + end, shape, dtype, seen)
             end = one["data_offsets"][1]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SafetensorError(f"its header cannot be read: {error}") from error
@@ -54,7 +54,7 @@ DTYPES = {  # by the names of the format
 }
 
 
-class Filed(View):
+class TensorFile(View):
     """One tensor of a file.
 
     Args:
@@ -112,5 +112,5 @@ def _changed(path: Path) -> BadInput:
     return BadInput(
         f"{path} has changed since it was opened",
         expected="evidence that stays as it is while it is read",
-        cure="run the command again when nothing else writes there",
+        fix="run the command again when nothing else writes there",
     )

@@ -27,7 +27,7 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
     """
     if kind not in ("classification", "regression"):
         raise BadInput(
-            f"kind {kind!r}", expected='"classification" or "regression"', cure="name one of them"
+            f"kind {kind!r}", expected='"classification" or "regression"', fix="name one of them"
         )
     for name, tensors in files.items():
         _require(name, tensors, GROUPS)
@@ -38,7 +38,7 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
             raise BadInput(
                 f"{name}.safetensors holds different numbers of models: {counts}",
                 expected="the same models in every group",
-                cure="write the outputs of all models on all rows",
+                fix="write the outputs of all models on all rows",
             )
     for name, tensors in files.items():
         for group in GROUPS:
@@ -47,7 +47,7 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
                 raise BadInput(
                     f"{group} in {name}.safetensors has shape (members, {_csv(given)})",
                     expected=f"(members, {_csv(wanted)}) as in original.safetensors",
-                    cure="compute all files on the same rows, all as outputs or all as margins",
+                    fix="compute all files on the same rows, all as outputs or all as margins",
                 )
             _check_finite(f"{group} in {name}.safetensors", tensors[group])
 
@@ -80,14 +80,14 @@ def check_targets(targets: Tensors, models: Arrays, kind: str) -> None:
                 raise BadInput(
                     f"{group}_rows in targets.safetensors is {numbers.dtype} or repeats a row",
                     expected="each row number once, int64",
-                    cure="write the numbers that the rows have in their data set",
+                    fix="write the numbers that the rows have in their data set",
                 )
     both = torch.isin(targets["forget_rows"], targets["retain_rows"])
     if both.any():
         raise BadInput(
             f"row {int(targets['forget_rows'][both][0])} is both forgotten and retained",
             expected="forget_rows and retain_rows without a common row",
-            cure="leave forgotten rows out of the retained ones",
+            fix="leave forgotten rows out of the retained ones",
         )
 
 
@@ -109,7 +109,7 @@ def check_pictures(pictures: Tensors, targets: Tensors) -> None:
         raise BadInput(
             f"forget in pictures.safetensors is {given.dtype} of shape ({_csv(given.shape)})",
             expected=f"uint8 of shape ({rows}, H, W) or ({rows}, H, W, 3)",
-            cure="write one picture a forgotten row, or leave the file out",
+            fix="write one picture a forgotten row, or leave the file out",
         )
 
 
@@ -125,12 +125,12 @@ def check_texts(texts: Any, targets: Tensors) -> None:
             cannot be written as UTF-8.
     """
     rows = len(targets["forget"])
-    cure = "pass one text a forgotten row, in the order of their numbers, or none at all"
+    fix = "pass one text a forgotten row, in the order of their numbers, or none at all"
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise BadInput("texts that are no list of strings", expected=f"{rows} strings", cure=cure)
+        raise BadInput("texts that are no list of strings", expected=f"{rows} strings", fix=fix)
     if len(texts) != rows:
         raise BadInput(
-            f"{len(texts)} texts for {rows} forgotten rows", expected=f"{rows} texts", cure=cure
+            f"{len(texts)} texts for {rows} forgotten rows", expected=f"{rows} texts", fix=fix
         )
     for place, text in enumerate(texts):
         try:
@@ -139,7 +139,7 @@ def check_texts(texts: Any, targets: Tensors) -> None:
             raise BadInput(
                 f"text {place} cannot be written as UTF-8 ({error.reason})",
                 expected="whole characters",
-                cure='read the text again with the right encoding, or errors="replace"',
+                fix='read the text again with the right encoding, or errors="replace"',
             ) from error
 
 
@@ -149,7 +149,7 @@ def _require(name: str, tensors: Arrays, needed: tuple[str, ...]) -> None:
             raise BadInput(
                 f"tensor {key!r} is missing in {name}.safetensors",
                 expected=f"{', '.join(needed)} (there: {', '.join(sorted(tensors)) or 'none'})",
-                cure="write it into the file",
+                fix="write it into the file",
             )
 
 
@@ -161,7 +161,7 @@ def _check_shape(what: str, values: Array, kind: str) -> None:
         raise BadInput(
             f"{what} is {values.dtype} of shape ({_csv(values.shape)})",
             expected=f"floats of shape (members, rows, {last}) or (members, rows), none empty",
-            cure="write outputs or margins, models first",
+            fix="write outputs or margins, models first",
         )
 
 
@@ -178,7 +178,7 @@ def _check_finite(what: str, values: Array) -> None:
         raise BadInput(
             f"{what} holds {count} NaN or infinite values, first at ({_csv(first)})",
             expected="finite numbers",
-            cure="look for a model whose training diverged, and train it again",
+            fix="look for a model whose training diverged, and train it again",
         )
 
 
@@ -187,7 +187,7 @@ def _check_rows(what: str, values: Tensor, rows: int) -> None:
         raise BadInput(
             f"{what} has shape ({_csv(values.shape)})",
             expected=f"({rows},), one for each row that the models were asked about",
-            cure="write the same rows in the same order",
+            fix="write the same rows in the same order",
         )
 
 
@@ -196,13 +196,13 @@ def _check_classes(what: str, values: Tensor, classes: int | None) -> None:
         raise BadInput(
             f"{what} is {values.dtype}",
             expected="class numbers of an integer dtype",
-            cure='convert them to int64, or use kind "regression"',
+            fix='convert them to int64, or use kind "regression"',
         )
     if values.min() < 0 or (classes is not None and values.max() >= classes):
         raise BadInput(
             f"{what} ranges from {int(values.min())} to {int(values.max())}",
             expected="class numbers from 0" + (f" to {classes - 1}" if classes else ""),
-            cure="number the classes as the outputs do",
+            fix="number the classes as the outputs do",
         )
 
 

@@ -31,7 +31,7 @@ class View(ABC):
         """These consecutive members on these consecutive rows."""
 
 
-class Margined(View):
+class LazyMargins(View):
     """Margins, float64, of outputs or margins on some rows.
 
     Args:
@@ -48,12 +48,12 @@ class Margined(View):
 
     def read(self, members: range, rows: range) -> Tensor:
         """See `View`; outputs are read a few members at a time, as they are C times as many."""
-        part = Part(self.values, members, rows)
+        part = Slice(self.values, members, rows)
         targets = self.targets[_slice(rows)]
         return torch.cat([margins(part[cut], targets, self.kind) for cut in member_cuts(part)])
 
 
-class Joined(View):
+class Concat(View):
     """Tables one after another: more members (axis 0), or more rows of the same members (axis 1).
 
     Args:
@@ -82,7 +82,7 @@ class Joined(View):
         return torch.cat(found, dim=self.axis)
 
 
-class Part(View):
+class Slice(View):
     """Some consecutive members on some consecutive rows of a table.
 
     Args:
@@ -103,10 +103,12 @@ class Part(View):
         return self.table[_slice(own[0]), _slice(own[1])]
 
 
-def beside(table: Array, sizes: Sequence[int]) -> list[Part]:
+def beside(table: Array, sizes: Sequence[int]) -> list[Slice]:
     """The parts of a table whose rows are those of several groups, side by side."""
     ends = list(accumulate(sizes))
-    return [Part(table, rows=range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    return [
+        Slice(table, rows=range(end - size, end)) for size, end in zip(sizes, ends, strict=True)
+    ]
 
 
 def _slice(numbers: range) -> slice:

@@ -27,7 +27,7 @@ def accuracy(outputs: Array, targets: Tensor) -> Tensor:
         raise BadInput(
             f"outputs of shape {tuple(outputs.shape)}, targets of {tuple(targets.shape)}",
             expected="(members, rows, C) and (rows,), at least one row",
-            cure="give outputs, not margins: accuracy cannot be told from margins",
+            fix="give outputs, not margins: accuracy cannot be told from margins",
         )
     return by_members(lambda z: (z.argmax(-1) == targets).double().mean(-1), outputs)
 
@@ -48,6 +48,6 @@ def absolute_error(margins: Array) -> Tensor:
         raise BadInput(
             f"margins of shape {tuple(margins.shape)}",
             expected="(members, rows), at least one row",
-            cure="pass the signed errors of a regression, one line per model",
+            fix="pass the signed errors of a regression, one line per model",
         )
     return by_members(lambda m: m.double().abs().mean(-1), margins)

@@ -99,7 +99,7 @@ def attack(
                 f"{name} scores of shape {tuple(values.shape)}, "
                 f"{int((~values.isfinite()).sum())} of them not finite",
                 expected=f"(rows,) finite numbers, at least {LEAST}",
-                cure="give one score a row, and more rows",
+                fix="give one score a row, and more rows",
             )
     check_rates(fprs)
     members, others = member_score.double().cpu(), nonmember_score.double().cpu()
@@ -210,7 +210,7 @@ def check_rates(fprs: Sequence[float]) -> None:
             raise BadInput(
                 f"a false positive rate of {fpr}",
                 expected="a number between 0 and 1",
-                cure="write 0.01 for 1 %",
+                fix="write 0.01 for 1 %",
             )
 
 

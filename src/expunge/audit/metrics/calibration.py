@@ -159,19 +159,19 @@ def _check(predicted: Tensor, original: Tensor, oracle: Tensor) -> None:
         raise BadInput(
             f"predicted change, originals and oracles of shapes {', '.join(map(str, shapes))}",
             expected="(rows,) or (rows, C), then twice the same with the models in front",
-            cure="compute all three on the same rows, either as margins or as outputs",
+            fix="compute all three on the same rows, either as margins or as outputs",
         )
     if predicted.numel() < 2:
         raise BadInput(
             f"{predicted.numel()} output(s) to compare",
             expected="at least 2",
-            cure="compare more rows",
+            fix="compare more rows",
         )
     if min(len(original), len(oracle)) < MIN_MODELS:
         raise BadInput(
             f"{len(original)} originals and {len(oracle)} oracles",
             expected=f"at least {MIN_MODELS} of each, to know the noise of their means",
-            cure="train more models",
+            fix="train more models",
         )
     for name, values in (("predicted", predicted), ("original", original), ("oracle", oracle)):
         bad = ~values.isfinite().reshape(-1, len(predicted), predicted[0].numel())
@@ -180,5 +180,5 @@ def _check(predicted: Tensor, original: Tensor, oracle: Tensor) -> None:
             raise BadInput(
                 f"{int(bad.sum())} {name} numbers are NaN or infinite, first in row {row}",
                 expected="finite numbers",
-                cure="look for a model whose training diverged, or a fit that failed",
+                fix="look for a model whose training diverged, or a fit that failed",
             )

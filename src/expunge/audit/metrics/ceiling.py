@@ -55,7 +55,7 @@ def ceiling(true: Tensor) -> Ceiling:
         raise BadInput(
             f"{subsets} held-out subsets of {models} model(s) each",
             expected=f"at least {MIN_SUBSETS} subsets of 2 models",
-            cure="hold out more subsets, and train more models on each",
+            fix="hold out more subsets, and train more models on each",
         )
     true = true.double()
     halves = float(_agreement(true))

@@ -53,7 +53,7 @@ def correlation(x: Tensor, y: Tensor, groups: Tensor) -> Correlation:
         raise BadInput(
             f"points of {tuple(x.shape)}, {tuple(y.shape)} and {tuple(groups.shape)} to correlate",
             expected="as many finite numbers of each",
-            cure="leave out what was not measured",
+            fix="leave out what was not measured",
         )
     x, y, names = x.double(), y.double(), groups.unique()
     whole, count = _pearson(x, y), len(names)

@@ -138,5 +138,5 @@ def _enough(oracle: Array) -> None:
         raise BadInput(
             f"oracle margins of shape {tuple(oracle.shape)}",
             expected=f"(N, rows) with at least {MIN_ORACLES} oracles and one row",
-            cure="retrain more oracles: a spread from fewer says little",
+            fix="retrain more oracles: a spread from fewer says little",
         )

@@ -82,7 +82,7 @@ def gaps(values: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Gaps:
         raise BadInput(
             f"metrics {', '.join(values) or 'none'} against {', '.join(reference) or 'none'}",
             expected="the same names on both sides, at least one",
-            cure="measure the retrained models by the same metrics",
+            fix="measure the retrained models by the same metrics",
         )
     ours, theirs = _table("values", values), _table("reference", reference, list(values))
     metrics = {name: gap(ours[:, i], theirs[:, i]) for i, name in enumerate(values)}
@@ -118,13 +118,13 @@ def _table(side: str, metrics: Mapping[str, Tensor], names: list[str] | None = N
         raise BadInput(
             f"{side} have shapes {', '.join(f'{n} {s}' for n, s in shapes.items())}",
             expected="(members,) numbers, as many for every metric, at least one",
-            cure="measure every metric on the same models",
+            fix="measure every metric on the same models",
         )
     table = torch.stack([column.double() for column in columns.values()], dim=-1)
     if not ((table >= 0) & (table <= 100)).all():
         raise BadInput(
             f"{side} range from {float(table.min())} to {float(table.max())}",
             expected="percentages from 0 to 100, none NaN",
-            cure="multiply shares by 100, and look for diverged models if values are NaN",
+            fix="multiply shares by 100, and look for diverged models if values are NaN",
         )
     return table

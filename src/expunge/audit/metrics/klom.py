@@ -109,7 +109,7 @@ def p95(values: Tensor) -> Tensor:
     """
     if values.numel() == 0:
         raise BadInput(
-            "no values", expected="at least one row", cure="put rows into the group, or drop it"
+            "no values", expected="at least one row", fix="put rows into the group, or drop it"
         )
     return torch.quantile(values.double(), 0.95)
 
@@ -179,13 +179,13 @@ def _divergence(p: Tensor, q: Tensor) -> Tensor:
 def _check(unlearned: Array, oracle: Array, bins: int, floor: float, convention: str) -> None:
     if convention not in ("expunge", "paper"):
         raise BadInput(
-            f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"
+            f"convention {convention!r}", expected='"expunge" or "paper"', fix="name one of them"
         )
     least = 2 if convention == "paper" else 1
     if bins < least or not 0 < floor < 1:
         raise BadInput(
             f"bins={bins}, floor={floor}",
             expected=f"at least {least} bin(s) and a floor between 0 and 1",
-            cure=f"leave them out to get {BINS} bins and {FLOOR}",
+            fix=f"leave them out to get {BINS} bins and {FLOOR}",
         )
     check_margins(unlearned, oracle)

@@ -77,7 +77,7 @@ def lds(predicted: Tensor, true: Tensor) -> Lds:
         raise BadInput(
             f"the truth of all {len(varies)} outputs is the same for every subset",
             expected="an output that changes with the training rows",
-            cure="give the outputs of models that were trained, each on its own subset",
+            fix="give the outputs of models that were trained, each on its own subset",
         )
     pairs = torch.stack([predicted[:, varies], true[:, varies]], dim=1).double()
     value = float(_score(pairs))
@@ -143,13 +143,13 @@ def _check(predicted: Tensor, true: Tensor) -> None:
         raise BadInput(
             f"predicted and true outputs of shapes {shapes[0]} and {shapes[1]}",
             expected="(subsets, outputs) twice, the same, at least one output",
-            cure="compute both for the same subsets and rows; put rows and classes into one axis",
+            fix="compute both for the same subsets and rows; put rows and classes into one axis",
         )
     if len(true) < MIN_SUBSETS:
         raise BadInput(
             f"{len(true)} held-out subsets",
             expected=f"at least {MIN_SUBSETS}",
-            cure="hold out more: rank correlations over fewer say little",
+            fix="hold out more: rank correlations over fewer say little",
         )
     for name, values in (("predicted", predicted), ("true", true)):
         bad = ~values.isfinite()
@@ -158,5 +158,5 @@ def _check(predicted: Tensor, true: Tensor) -> None:
                 f"{int(bad.sum())} {name} outputs are NaN or infinite, first in subset "
                 f"{int(bad.any(1).nonzero()[0])}",
                 expected="finite numbers",
-                cure="look for a model whose training diverged, or a fit that failed",
+                fix="look for a model whose training diverged, or a fit that failed",
             )

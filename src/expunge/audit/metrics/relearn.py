@@ -46,20 +46,20 @@ def relearn_time(
     """
     if convention not in ("expunge", "paper"):
         raise BadInput(
-            f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"
+            f"convention {convention!r}", expected='"expunge" or "paper"', fix="name one of them"
         )
     if losses.ndim != 2 or 0 in losses.shape or tuple(goal.shape) != losses.shape[:1]:
         raise BadInput(
             f"losses of shape {tuple(losses.shape)}, goals of {tuple(goal.shape)}",
             expected="(members, steps + 1) and (members,), none empty",
-            cure="record the loss before the first step and after each, one line per model",
+            fix="record the loss before the first step and after each, one line per model",
         )
     if losses.isnan().any() or not goal.isfinite().all() or not 0 <= tolerance < math.inf:
         raise BadInput(
             f"{int(losses.isnan().sum())} losses are NaN, {int((~goal.isfinite()).sum())} goals "
             f"not finite, tolerance={tolerance}",
             expected="losses that are numbers or infinite, finite goals, a tolerance of at least 0",
-            cure="relearn with a smaller learning rate, and leave the tolerance out to get 1e-5",
+            fix="relearn with a smaller learning rate, and leave the tolerance out to get 1e-5",
         )
     reached = losses.double() <= (goal.double() + tolerance).unsqueeze(-1)
     first = torch.where(reached.any(-1), reached.int().argmax(-1).double(), math.inf)

@@ -114,7 +114,7 @@ def splits(
         raise BadInput(
             f"two groups of {size} from {len(pool)} oracles",
             expected=f"a size from 1 to {len(pool) // 2}",
-            cure="retrain more oracles, or compare smaller groups",
+            fix="retrain more oracles, or compare smaller groups",
         )
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
@@ -157,7 +157,7 @@ def _require(unlearned: Array, oracle: Array, blocks: int) -> None:
         raise BadInput(
             f"{blocks} blocks of {len(unlearned)} and {len(oracle)} models",
             expected="at least 2 blocks, and at least 2 models in one group",
-            cure="use 10 blocks, and more models",
+            fix="use 10 blocks, and more models",
         )
 
 

@@ -51,7 +51,7 @@ def privacy_risk(
         raise BadInput(
             f"{bins} bins on the scale {scale!r}{nearest(scale, SCALES)}",
             expected=f"at least one, and one of {', '.join(SCALES)}",
-            cure='bins=5, scale="log" are those of Song and Mittal',
+            fix='bins=5, scale="log" are those of Song and Mittal',
         )
     scores = torch.zeros(values.shape, dtype=torch.float64)
     for label in targets.unique().tolist():
@@ -86,6 +86,6 @@ def _logarithm(values: Tensor) -> Tensor:
         raise BadInput(
             f"a signal of {float(values.min()):.3g} on the logarithmic scale",
             expected="modified entropies, which are at least 0",
-            cure='use scale="linear" for signals below zero',
+            fix='use scale="linear" for signals below zero',
         )
     return values.clamp_min(SMALLEST).log()

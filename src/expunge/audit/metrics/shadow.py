@@ -40,14 +40,14 @@ class Shadow:
                 f"{len(self.trained)} shadow models on trained and {len(self.unseen)} on unseen "
                 "rows",
                 expected="the same models on both",
-                cure="ask every shadow model about both kinds of rows",
+                fix="ask every shadow model about both kinds of rows",
             )
         if not self.trained.shape[1] or not self.unseen.shape[1]:
             raise BadInput(
                 f"a shadow with {self.trained.shape[1]} trained and {self.unseen.shape[1]} unseen "
                 "rows",
                 expected="at least one row of each kind",
-                cure="take retained rows and test rows of a retrained model",
+                fix="take retained rows and test rows of a retrained model",
             )
 
     def of_class(self, label: int) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ class Shadow:
             raise BadInput(
                 f"{len(self.trained)} shadow models for {len(values)} judged models",
                 expected="one for each, or a single one",
-                cure="give each model a shadow of its own, or keep one",
+                fix="give each model a shadow of its own, or keep one",
             )
 
 
@@ -80,11 +80,11 @@ def _require(what: str, values: Tensor, targets: Tensor) -> None:
             f"{what}: signals of shape {tuple(values.shape)} with targets of shape "
             f"{tuple(targets.shape)}, {targets.dtype}",
             expected="(members, rows) and class numbers (rows,), at least one member",
-            cure="put the models first, with an axis of length 1 for a single model",
+            fix="put the models first, with an axis of length 1 for a single model",
         )
     if not values.isfinite().all():
         raise BadInput(
             f"{what}: {int((~values.isfinite()).sum())} signals are NaN or infinite",
             expected="finite numbers",
-            cure="look for a model whose training diverged, and train it again",
+            fix="look for a model whose training diverged, and train it again",
         )

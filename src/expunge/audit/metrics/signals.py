@@ -121,13 +121,13 @@ def _check(outputs: Tensor, targets: Tensor | None) -> None:
         raise BadInput(
             f"outputs of shape {shape}",
             expected="(members, rows, C) with at least one member and two classes",
-            cure="put the models first, with an axis of length 1 for a single model",
+            fix="put the models first, with an axis of length 1 for a single model",
         )
     if outputs.numel() and not torch.stack(outputs.aminmax()).isfinite().all():
         raise BadInput(
             f"{int((~outputs.isfinite()).sum())} outputs are NaN or infinite",
             expected="finite numbers",
-            cure="look for a model whose training diverged, and train it again",
+            fix="look for a model whose training diverged, and train it again",
         )
     if targets is None:
         return
@@ -136,11 +136,11 @@ def _check(outputs: Tensor, targets: Tensor | None) -> None:
         raise BadInput(
             f"targets are {targets.dtype} of shape {tuple(targets.shape)}",
             expected=f"class numbers of an integer dtype, of shape ({shape[1]},)",
-            cure="give the true class of each row, in the order of the outputs",
+            fix="give the true class of each row, in the order of the outputs",
         )
     if len(targets) and (targets.min() < 0 or targets.max() >= shape[2]):
         raise BadInput(
             f"targets range from {int(targets.min())} to {int(targets.max())}",
             expected=f"class numbers from 0 to {shape[2] - 1}",
-            cure="number the classes as the outputs do",
+            fix="number the classes as the outputs do",
         )

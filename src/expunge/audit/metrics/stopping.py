@@ -112,13 +112,13 @@ def _check(margins: Tensor, oracle: Tensor, axes: tuple[str, ...]) -> None:
         raise BadInput(
             f"oracle margins of shape {tuple(oracle.shape)}",
             expected=f"(N, rows) with at least {MIN_ORACLES} oracles and one row",
-            cure="retrain more oracles: a spread from fewer says little",
+            fix="retrain more oracles: a spread from fewer says little",
         )
     if margins.ndim != len(axes) or not margins.numel() or margins.shape[-1] != oracle.shape[1]:
         raise BadInput(
             f"margins of shape {tuple(margins.shape)} with oracles of {tuple(oracle.shape)}",
             expected=f"({', '.join(axes)}{',' if len(axes) == 1 else ''}), on the same rows",
-            cure="compute both on the same rows, and keep the axes in this order",
+            fix="compute both on the same rows, and keep the axes in this order",
         )
     check_finite("oracle", oracle)
     check_finite("unlearned", margins.reshape(-1, margins.shape[-1]))

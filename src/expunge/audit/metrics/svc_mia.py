@@ -92,7 +92,7 @@ def svc_mia(retain_confidence: Tensor, test_confidence: Tensor, forget_confidenc
             raise BadInput(
                 f"{name} confidences range from {float(values.min())} to {float(values.max())}",
                 expected="probabilities from 0 to 1",
-                cure="give `confidence`, or margins to `balanced_svc_mia`",
+                fix="give `confidence`, or margins to `balanced_svc_mia`",
             )
     members = retain_confidence[: len(test_confidence)].double()
     machine = _fit(members, test_confidence.double())
@@ -177,5 +177,5 @@ def _check(name: str, values: Tensor, least: int) -> None:
             f"{name} rows of shape {tuple(values.shape)}, "
             f"{int((~values.isfinite()).sum())} of them not finite",
             expected=f"(rows,) finite numbers of one model, at least {least}",
-            cure="pass one model at a time, and look for diverged training if values are NaN",
+            fix="pass one model at a time, and look for diverged training if values are NaN",
         )

@@ -218,17 +218,17 @@ def _check(unlearned: Tensor, oracle: Tensor, folds: int) -> None:
     check_margins(unlearned, oracle)
     if not unlearned.shape[1]:
         raise BadInput(
-            "no rows", expected="at least one row", cure="give the margins of the forgotten rows"
+            "no rows", expected="at least one row", fix="give the margins of the forgotten rows"
         )
     if min(len(unlearned), len(oracle)) < MIN_MODELS:
         raise BadInput(
             f"{len(unlearned)} unlearned models and {len(oracle)} oracles",
             expected=f"at least {MIN_MODELS} of each",
-            cure="train more: a Gaussian fitted to fewer hides the traces it is to find",
+            fix="train more: a Gaussian fitted to fewer hides the traces it is to find",
         )
     if not 2 <= folds <= MIN_MODELS:
         raise BadInput(
             f"folds={folds}",
             expected=f"2 to {MIN_MODELS}, so that every fold holds models of both groups",
-            cure=f"leave it out to get {FOLDS}",
+            fix=f"leave it out to get {FOLDS}",
         )

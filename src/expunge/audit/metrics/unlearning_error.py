@@ -64,14 +64,14 @@ def unlearning_error(distance: Tensor, sigma: Tensor, rates: Tensor) -> Unlearni
             raise BadInput(
                 f"{name} that are negative or not finite",
                 expected="finite numbers of at least 0",
-                cure="take the absolute value of an eigenvalue; see that the training converged",
+                fix="take the absolute value of an eigenvalue; see that the training converged",
             )
     if rates.ndim != 1 or not len(rates) or distance.shape != sigma.shape:
         raise BadInput(
             f"rates of shape {tuple(rates.shape)}, distances of {tuple(distance.shape)} and "
             f"singular values of {tuple(sigma.shape)}",
             expected="a rate for each of at least one step, and as many of the other two",
-            cure="measure both at the same models",
+            fix="measure both at the same models",
         )
     total, steps = rates.sum(), len(rates)
     before = rates.cumsum(0) - rates

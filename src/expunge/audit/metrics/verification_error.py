@@ -46,7 +46,7 @@ def verification_error(
         raise BadInput(
             f"weights that only one side has: {', '.join(odd) or 'none at all on either'}",
             expected="the same parameters of models of one architecture",
-            cure="compare models that the same `build` made",
+            fix="compare models that the same `build` made",
         )
     layers = {}
     for name, value in unlearned.items():
@@ -54,14 +54,14 @@ def verification_error(
             raise BadInput(
                 f"'{name}' of shapes {tuple(value.shape)} and {tuple(retrained[name].shape)}",
                 expected="(members, ...), the same on both sides",
-                cure="compare as many models, member axis first",
+                fix="compare as many models, member axis first",
             )
         apart = (value.double() - retrained[name].double()).reshape(len(value), -1)
         if not apart.isfinite().all():
             raise BadInput(
                 f"'{name}' holds NaN or infinity",
                 expected="finite weights",
-                cure="lower the learning rate of the training that diverged",
+                fix="lower the learning rate of the training that diverged",
             )
         layers[name] = apart.square().sum(1).sqrt()
     whole = torch.stack(list(layers.values())).square().sum(0).sqrt()

@@ -37,11 +37,11 @@ def zrf(outputs: Tensor, random_outputs: Tensor, convention: str = "expunge") ->
     """
     if convention not in ("expunge", "paper"):
         raise BadInput(
-            f"convention {convention!r}", expected='"expunge" or "paper"', cure="name one of them"
+            f"convention {convention!r}", expected='"expunge" or "paper"', fix="name one of them"
         )
     if outputs.ndim == 3 and not outputs.shape[1]:
         raise BadInput(
-            "no rows", expected="at least one row", cure="give outputs on the forgotten rows"
+            "no rows", expected="at least one row", fix="give outputs on the forgotten rows"
         )
     one = _jensen_shannon if convention == "expunge" else _public_code
     return 1 - _each(one, outputs, random_outputs).mean(-1)
@@ -96,12 +96,12 @@ def _check(outputs: Tensor, random_outputs: Tensor) -> None:
         raise BadInput(
             f"outputs of shapes {shapes[0]} and {shapes[1]}",
             expected="(members, rows, C) and (1, rows, C) or (members, rows, C), C >= 2",
-            cure="ask one random model about the same rows, and keep an axis of length 1 for it",
+            fix="ask one random model about the same rows, and keep an axis of length 1 for it",
         )
     for name, values in (("outputs", outputs), ("random outputs", random_outputs)):
         if values.numel() and not torch.stack(values.aminmax()).isfinite().all():
             raise BadInput(
                 f"{int((~values.isfinite()).sum())} {name} are NaN or infinite",
                 expected="finite numbers",
-                cure="look for a model whose training diverged, and train it again",
+                fix="look for a model whose training diverged, and train it again",
             )

@@ -112,7 +112,7 @@ def _foreign(given: str) -> BadInput:
     return BadInput(
         given,
         expected=f"an audit.json of schema {SCHEMA}",
-        cure="give the audit.json that lies with the evidence, or use the version that wrote it",
+        fix="give the audit.json that lies with the evidence, or use the version that wrote it",
     )
 
 
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
         raise BadInput(
             f"something declared cannot be written as JSON ({error})",
             expected="dictionaries, lists, strings, finite numbers, true, false and null",
-            cure="convert tensors, paths and dates first; write None for an unknown number",
+            fix="convert tensors, paths and dates first; write None for an unknown number",
         ) from error
 
 
@@ -136,13 +136,13 @@ def _check(declared: Any, evidence: Evidence) -> None:
         raise BadInput(
             f"the problem is declared as {problem['kind']!r}",
             expected=f"{evidence.kind!r}, as the evidence was read",
-            cure="read the evidence as the kind that the problem has",
+            fix="read the evidence as the kind that the problem has",
         )
     if problem["judged_on"] not in ("test", "validation"):
         raise BadInput(
             f"judged_on is {problem['judged_on']!r}",
             expected='"test" or "validation"',
-            cure="say which rows the group named test holds",
+            fix="say which rows the group named test holds",
         )
     for name in sorted({*methods, *evidence.unlearned}):
         if name not in methods or name not in evidence.unlearned:
@@ -151,7 +151,7 @@ def _check(declared: Any, evidence: Evidence) -> None:
             raise BadInput(
                 f"method {name!r} is only {where}{nearest(name, others)}",
                 expected="each method both declared and in a file unlearned-<method>.safetensors",
-                cure="declare it, or write its outputs",
+                fix="declare it, or write its outputs",
             )
         _require(f"declared method {name!r}", methods[name], METHOD)
         _check_changed(name, methods[name])
@@ -164,7 +164,7 @@ def _check_changed(name: str, stated: dict[str, Any]) -> None:
         raise BadInput(
             f"method {name!r} declares changed={changed!r}, reason={reason!r}",
             expected="a number of at least 0 or None, and a string",
-            cure='give the largest change of a weight, None if unknown, and "" for no reason',
+            fix='give the largest change of a weight, None if unknown, and "" for no reason',
         )
 
 
@@ -174,5 +174,5 @@ def _require(what: str, value: Any, keys: tuple[str, ...]) -> None:
         raise BadInput(
             f"{what} lacks {', '.join(lacking)}",
             expected=f"a dictionary with {', '.join(keys)}",
-            cure="state them; None where unknown",
+            fix="state them; None where unknown",
         )

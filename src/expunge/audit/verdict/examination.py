@@ -7,7 +7,7 @@ all oracles): KLoM falls with the number of models, so nothing else would be com
 from expunge.audit.evidence.chunks import Array
 from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.evidence.views import Joined, Margined, Part, beside
+from expunge.audit.evidence.views import Concat, LazyMargins, Slice, beside
 from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.audit.metrics.klom import hidden
 from expunge.audit.metrics.overshoot import overshoot
@@ -42,7 +42,7 @@ class Examination:
         self._evidence = evidence
         self._oracle = self._margins(evidence.oracle)
         null = evidence.null
-        self._pool = Joined([self._oracle, self._margins(null)], 0) if null else self._oracle
+        self._pool = Concat([self._oracle, self._margins(null)], 0) if null else self._oracle
         self._nulls: dict[int, Table] = {}
         self.sizes = [evidence.original[group].shape[1] for group in GROUPS]
         self.oracles = len(self._oracle)
@@ -167,11 +167,11 @@ class Examination:
     def _margins(self, file: Outputs) -> Array:
         """Margins on the rows of all groups side by side; they are worked out where looked at."""
         targets, kind = self._evidence.targets, self._evidence.kind
-        return Joined([Margined(file[group], targets[group], kind) for group in GROUPS], 1)
+        return Concat([LazyMargins(file[group], targets[group], kind) for group in GROUPS], 1)
 
     def _first(self, m: int, values: Array) -> tuple[Array, Array]:
         """As many models of both sides."""
-        return Part(values, range(m)), Part(self._oracle, range(m))
+        return Slice(values, range(m)), Slice(self._oracle, range(m))
 
     def _klom_null(self, m: int) -> Table:
         if m not in self._nulls:
@@ -186,11 +186,11 @@ class Examination:
         given = [file for file in files if file]
         name = self._quality_name()
         if name == "error":
-            together = Joined([self._margins(file) for file in given], 0)
+            together = Concat([self._margins(file) for file in given], 0)
             return {name: error_table(together, self.sizes)}
         if any(len(file[group].shape) == 2 for file in given for group in GROUPS):
             return {name: None}
-        outputs = [Joined([file[group] for file in given], 0) for group in GROUPS]
+        outputs = [Concat([file[group] for file in given], 0) for group in GROUPS]
         return {name: accuracy_table(outputs, [self._evidence.targets[g] for g in GROUPS])}
 
     def _hidden(self, file: Outputs, m: int) -> list[str]:

@@ -79,7 +79,7 @@ def judge(
         raise BadInput(
             f"metric {metric!r}{nearest(metric, DELTA)}",
             expected=f"one of {', '.join(DELTA)}, or None",
-            cure="judge by a metric that has a tolerance",
+            fix="judge by a metric that has a tolerance",
         )
     notes = _notes(changed, reason, overshoot)
     missing = _missing(values, original_forget, metric)

@@ -89,7 +89,7 @@ class Grid:
             raise BadInput(
                 f"no line of the reference '{self.reference}'{nearest(self.reference, methods)}",
                 expected="the reference among the lines",
-                cure="add its line, with no cells if it was not measured",
+                fix="add its line, with no cells if it was not measured",
             )
         both = {f"{method}/{column}" for method in methods for column in self.columns}
         for line in self.lines:
@@ -164,7 +164,7 @@ def _distinct(what: str, names: tuple[str, ...]) -> None:
         raise BadInput(
             f"{what} {', '.join(names) or 'of a table without any'}",
             expected=f"at least one of the {what}, each named once",
-            cure="give every one a name of its own",
+            fix="give every one a name of its own",
         )
 
 
@@ -175,7 +175,7 @@ def _known(what: str, names: Mapping[str, object], known: tuple[str, ...]) -> No
                 f"a {what} names '{name}'{nearest(name, known)}",
                 expected="a column of the table"
                 + (" or method/column" if what == "reason" else f": {', '.join(known)}"),
-                cure="correct the name, or add the column",
+                fix="correct the name, or add the column",
             )
 
 
@@ -188,5 +188,5 @@ def _check(where: str, cell: Cell | None) -> None:
         raise BadInput(
             f"{where} is {cell}",
             expected="finite numbers, spreads of at least 0, at least one model",
-            cure="give None for what was not measured, with the reason in `missing`",
+            fix="give None for what was not measured, with the reason in `missing`",
         )

@@ -194,7 +194,7 @@ def _check(shares: Sequence[Share], spreads: Sequence[Spread]) -> None:
         raise BadInput(
             f"{twice[1]} at {twice[2]:g} % twice" if twice else "neither shares nor spreads",
             expected="at least one entry, and one for each name and share",
-            cure="average over seeds first, or leave the figure out",
+            fix="average over seeds first, or leave the figure out",
         )
     rows = [(name, [share, mean, se or 0.0]) for name, share, mean, se in shares]
     rows += [(name, [share, *values]) for name, share, values in spreads]
@@ -203,7 +203,7 @@ def _check(shares: Sequence[Share], spreads: Sequence[Spread]) -> None:
             raise BadInput(
                 f"{name}: {values}",
                 expected="finite numbers of at least 0: a share in %, then at least one gap",
-                cure="leave out what was not measured; give absolute gaps",
+                fix="leave out what was not measured; give absolute gaps",
             )
 
 

@@ -57,7 +57,7 @@ def page(
         raise BadInput(
             "neither a table nor a figure",
             expected="at least one of them",
-            cure="run the benchmark before its page is made",
+            fix="run the benchmark before its page is made",
         )
     for drawing in drawings:
         for picture in filter(None, (drawing.wide, drawing.narrow or drawing.wide)):
@@ -65,7 +65,7 @@ def page(
                 raise BadInput(
                     f"the drawing '{drawing.heading}' begins with {picture[:20]!r}",
                     expected="one `<svg>` element",
-                    cure="give what the functions of report.bench return, not what draw_* do",
+                    fix="give what the functions of report.bench return, not what draw_* do",
                 )
     room = files("expunge.report")
     environment = Environment(

@@ -81,7 +81,7 @@ def draw_stopping(
         raise BadInput(
             f"{len(read)} runs and the band {band}",
             expected="at least one run, and a band of two finite numbers, the lower one first",
-            cure="record at least one run, and take the band from `audit.stopping.oracle_band`",
+            fix="record at least one run, and take the band from `audit.stopping.oracle_band`",
         )
     across = min(columns, len(read))
     rows = ceil(len(read) / across)
@@ -174,7 +174,7 @@ def _read(method: str, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise BadInput(
             f"{method}: steps, loglik and overshoots of shapes {shapes}, the last of {over.dtype}",
             expected="(T,) rising, (T, rows) finite and (rows,) bool, at least one of each",
-            cure="average over members first: one curve a row",
+            fix="average over members first: one curve a row",
         )
     return steps, loglik, over
 

@@ -47,7 +47,7 @@ def check(points: Sequence[Point]) -> None:
         raise BadInput(
             "no trial of any method",
             expected="at least one point",
-            cure="run the benchmark first, or leave the figure out",
+            fix="run the benchmark first, or leave the figure out",
         )
     for point in points:
         errors = point.se or {}
@@ -57,5 +57,5 @@ def check(points: Sequence[Point]) -> None:
             raise BadInput(
                 f"{point}",
                 expected=f"finite numbers of at least 0, by {', '.join((*GROUPS, AVERAGE))}",
-                cure="leave out what was not measured",
+                fix="leave out what was not measured",
             )

@@ -158,7 +158,7 @@ def _check(changes: Mapping[str, Changes], found: Mapping[str, Calibration]) -> 
             f"changes of {', '.join(changes) or 'no group'}, calibrations of "
             f"{', '.join(found) or 'none'}",
             expected="the same groups, at least one",
-            cure="calibrate every group that is drawn",
+            fix="calibrate every group that is drawn",
         )
     for group, pair in changes.items():
         shapes = [tuple(x.shape) for x in pair]
@@ -166,7 +166,7 @@ def _check(changes: Mapping[str, Changes], found: Mapping[str, Calibration]) -> 
             raise BadInput(
                 f"predicted and true changes of {group} have shapes {shapes[0]} and {shapes[1]}",
                 expected="the same shape, at least one number, all of them finite",
-                cure="compute both on the same rows",
+                fix="compute both on the same rows",
             )
 
 

@@ -153,13 +153,13 @@ def _check(
         raise BadInput(
             f"rows {list(rows)} to draw",
             expected=f"1 to {MOST} numbers from 0 to {known - 1}",
-            cure="leave the choice to `choose`",
+            fix="leave the choice to `choose`",
         )
     if len(names) != len(rows):
         raise BadInput(
             f"{len(names)} names for {len(rows)} rows",
             expected="one each",
-            cure="name the rows in the order in which they are drawn",
+            fix="name the rows in the order in which they are drawn",
         )
 
 

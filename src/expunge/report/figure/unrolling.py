@@ -15,16 +15,16 @@ from expunge.report.words import number
 Looks = Sequence[Mapping[str, Any]]
 
 
-def along(looks: Looks) -> str:
+def along(measurements: Looks) -> str:
     """Distances in weights by number of steps: means over members, and each member as a thin line.
 
     Args:
-        looks: as `unrolling.json` has them.
+        measurements: as `verification_error.json` has them.
 
     Returns:
         One `<svg>` element; equal input gives equal bytes.
     """
-    steps = [one["steps"] for one in looks]
+    steps = [one["steps"] for one in measurements]
     with look("unrolling-along"):
         figure = Figure(figsize=(6.6, 3.0))
         axes = figure.add_axes((0.11, 0.17, 0.86, 0.66))
@@ -32,10 +32,10 @@ def along(looks: Looks) -> str:
             ("nothing", BEFORE, (4, 2), "the model as it is"),
             ("verification", AFTER, (), "after single-gradient unlearning"),
         ):
-            members = list(zip(*(one[name] for one in looks), strict=True))
+            members = list(zip(*(one[name] for one in measurements), strict=True))
             for member in members:
                 axes.plot(steps, member, color=colour, linewidth=0.5, alpha=0.3)
-            means = [sum(one[name]) / len(one[name]) for one in looks]
+            means = [sum(one[name]) / len(one[name]) for one in measurements]
             style = {"color": colour, "linewidth": 1.6, "linestyle": (0, dashes)}
             axes.plot(steps, means, label=said, **style)
         axes.set_ylim(bottom=0)
@@ -47,9 +47,9 @@ def along(looks: Looks) -> str:
         panel_title(
             axes,
             "How far from naive retraining",
-            f"verification error, {len(looks[0]['verification'])} trainings and their mean",
+            f"verification error, {len(measurements[0]['verification'])} trainings and their mean",
         )
-        last = looks[-1]
+        last = measurements[-1]
         label = (
             f"Verification error by steps; at the end {number(_mean(last, 'verification'))} after "
             f"single-gradient unlearning, {number(_mean(last, 'nothing'))} without."
@@ -57,11 +57,11 @@ def along(looks: Looks) -> str:
         return svg(figure, "unrolling-along", label)
 
 
-def against(looks: Looks, form: str = "strict") -> str:
+def against(measurements: Looks, form: str = "strict") -> str:
     """The verification error against the unlearning error; a mark for each member and look.
 
     Args:
-        looks: as `unrolling.json` has them.
+        measurements: as `verification_error.json` has them.
         form: "strict", "paper" or "code".
 
     Returns:
@@ -71,7 +71,7 @@ def against(looks: Looks, form: str = "strict") -> str:
         figure = Figure(figsize=(4.4, 3.4))
         axes = figure.add_axes((0.16, 0.15, 0.66, 0.68))
         x, y, shade = [], [], []
-        for one in looks:
+        for one in measurements:
             x += one[form]
             y += one["verification"]
             shade += [one["steps"]] * len(one[form])
@@ -87,16 +87,16 @@ def against(looks: Looks, form: str = "strict") -> str:
         return svg(figure, f"unrolling-against-{form}", f"Verification error against {form} form.")
 
 
-def tracked(looks: Looks) -> str:
+def tracked(measurements: Looks) -> str:
     """The unlearning error along one training, and the two factors that change.
 
     Args:
-        looks: as `unlearning_error.json` has them.
+        measurements: as `unlearning_error.json` has them.
 
     Returns:
         One `<svg>` element; equal input gives equal bytes.
     """
-    steps = [one["steps"] for one in looks]
+    steps = [one["steps"] for one in measurements]
     panels = (
         ("strict", "Unlearning error", "strict form"),
         ("distance", "Way gone", "L2 distance from the start"),
@@ -106,14 +106,16 @@ def tracked(looks: Looks) -> str:
         figure = Figure(figsize=(7.4, 2.5))
         for k, (name, title, detail) in enumerate(panels):
             axes = figure.add_axes((0.085 + 0.325 * k, 0.2, 0.24, 0.56))
-            axes.plot(steps, [one[name] for one in looks], color=AFTER, marker="o", markersize=3)
+            axes.plot(
+                steps, [one[name] for one in measurements], color=AFTER, marker="o", markersize=3
+            )
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter("{x:g}")  # short, whatever the size
             axes.set_xlabel("steps of training")
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             panel_title(axes, title, detail)
-        end = number(looks[-1]["strict"])
+        end = number(measurements[-1]["strict"])
         return svg(figure, "unrolling-tracked", f"Unlearning error by steps; at the end {end}.")
 
 

@@ -59,7 +59,7 @@ class History:
             raise BadInput(
                 f"a history of models that a {type(self.problem.recipe).__name__} trained",
                 expected="a problem with a Recipe: only its draws can be told again",
-                cure="write the training as Problem(..., recipe=Recipe(...))",
+                fix="write the training as Problem(..., recipe=Recipe(...))",
             )
 
     def of(self, ids: Sequence[int]) -> "History":

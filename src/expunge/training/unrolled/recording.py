@@ -31,7 +31,7 @@ class Recording:
             raise BadInput(
                 f"step {step} of the training held a row to forget and was not recorded",
                 expected=f"a file {path}",
-                cure="train with `expunge train --record` and a list that holds these rows, or all",
+                fix="train with `expunge train --record` and a list that holds these rows, or all",
             )
         try:
             return read_checked(path)
@@ -39,7 +39,7 @@ class Recording:
             raise BadInput(
                 f"{path} cannot be read ({error})",
                 expected="the update that `expunge train --record` wrote",
-                cure="restore the file; without it this step cannot be taken back",
+                fix="restore the file; without it this step cannot be taken back",
             ) from error
 
     def clear(self) -> None:

@@ -15,27 +15,27 @@ from .common import MEMBER, SEED, Killed, files, jitter, original, state
 
 
 @pytest.mark.parametrize("after", [1, 5, 8])
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(make, tmp_path, kill, workshop, after):
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(make, tmp_path, kill, runtime, after):
     momentum = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
     problem = tiny(batchnorm, augment=jitter, optimizer=momentum)
     given = {"track": 4, "record": torch.tensor(FORGET)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of momentum
         whole = make(problem, "whole", **given)
-        other = replace(workshop, store=Store(tmp_path / "other"))
+        other = replace(runtime, store=Store(tmp_path / "other"))
         kill(after)
         with pytest.raises(Killed):
-            make(problem, "out", workshop=other, **given)
+            make(problem, "out", runtime=other, **given)
         assert not (tmp_path / "out/model.safetensors").exists()
         kill(0)
         read = []
         listening = replace(problem.recipe, augment=lambda b, d: read.append(0) or jitter(b, d))
-        again = make(replace(problem, recipe=listening), "out", workshop=other, **given)
+        again = make(replace(problem, recipe=listening), "out", runtime=other, **given)
     # the steps that are left, and two by which the recipe is recognised
     assert len(read) == 9 - after + 2
     assert files(tmp_path / "whole") == files(tmp_path / "out")
     assert again.tracked == whole.tracked
-    assert not list(other.store.keys("halfway"))
+    assert not list(other.store.keys("checkpoint"))
 
 
 def test_killed_and_asked_into_another_folder_every_step_is_recorded_there(make, tmp_path, kill):
@@ -69,11 +69,11 @@ def test_killed_and_asked_to_record_more_rows_it_records_all_of_them(make, tmp_p
 
 
 def test_what_another_training_recorded_before_it_was_killed_is_not_taken_for_ones_own(
-    make, tmp_path, kill, workshop
+    make, tmp_path, kill, runtime
 ):
     kill(7)
     with pytest.raises(Killed):
-        make(record=torch.arange(60), workshop=replace(workshop, seed=SEED + 1))
+        make(record=torch.arange(60), runtime=replace(runtime, seed=SEED + 1))
     kill(0)
     (tmp_path / "out/updates/notes.txt").write_text("kept")
     made = make(record=torch.tensor([5]))

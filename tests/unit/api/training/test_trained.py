@@ -68,7 +68,7 @@ def test_the_history_file_says_all_that_it_takes(make, tmp_path):
 # ---- tracked
 
 
-def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop):
+def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, runtime):
     problem = tiny64(forget=(), schedule=cosine, l2=0.1)
     made = make(problem, track=3, hessian_rows=20)
     told = History(problem, (MEMBER,), SEED)
@@ -82,8 +82,8 @@ def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop
 
     with seeded(0):
         told.without(torch.empty(0, dtype=torch.int64), watch=look)
-    assert [one["steps"] for one in made.tracked["looks"]] == [3, 6, 9]
-    for one in made.tracked["looks"]:
+    assert [one["steps"] for one in made.tracked["measurements"]] == [3, 6, 9]
+    for one in made.tracked["measurements"]:
         module = states[one["steps"]]
         here = {n: p.detach() for n, p in module.named_parameters()}
         apart = torch.cat([(here[n] - start[n]).flatten() for n in here])
@@ -110,19 +110,19 @@ def test_tracked_are_the_factors_and_forms_at_each_look(make, tmp_path, workshop
     ids=["member", "hessian", "recipe"],
 )
 def test_measurements_of_another_training_are_not_taken_for_ones_own(
-    make, tmp_path, workshop, other
+    make, tmp_path, runtime, other
 ):
     first = make(track=2)
-    fresh = replace(workshop, store=Store(tmp_path / "fresh"))
-    wanted = make(track=2, out="alone", workshop=fresh, **other).tracked
+    fresh = replace(runtime, store=Store(tmp_path / "fresh"))
+    wanted = make(track=2, out="alone", runtime=fresh, **other).tracked
     assert make(track=2, out="after", **other).tracked == wanted != first.tracked
 
 
 def test_no_more_looks_than_there_are_steps(make):
-    assert [one["steps"] for one in make(track=50).tracked["looks"]] == [*range(1, 10)]
+    assert [one["steps"] for one in make(track=50).tracked["measurements"]] == [*range(1, 10)]
 
 
-def test_a_measurement_that_got_lost_is_said_and_not_left_out(make, workshop, monkeypatch):
+def test_a_measurement_that_got_lost_is_said_and_not_left_out(make, runtime, monkeypatch):
     kept = Store.save
     monkeypatch.setattr(
         Store, "save", lambda s, key, *a: None if "tracked/" in key else kept(s, key, *a)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from expunge.audit.evidence import chunks as pieces
 from expunge.audit.evidence.margin import margins
 from expunge.audit.evidence.tensor_file import filed
-from expunge.audit.evidence.views import Joined, Margined, Part, beside
+from expunge.audit.evidence.views import Concat, LazyMargins, Slice, beside
 from expunge.errors import BadInput
 
 G = torch.Generator().manual_seed(0)
@@ -78,27 +78,27 @@ def test_a_file_that_has_changed_since_is_not_read_as_the_same(tmp_path, change)
 def test_margins_are_those_of_the_pieces(monkeypatch, numbers):
     monkeypatch.setattr(pieces, "NUMBERS", numbers)
     whole = torch.stack([margins(one[None], TARGETS, "classification")[0] for one in VALUES])
-    same(Margined(VALUES, TARGETS, "classification"), whole)
-    same(Margined(whole.float(), TARGETS, "classification"), whole.float().double())
+    same(LazyMargins(VALUES, TARGETS, "classification"), whole)
+    same(LazyMargins(whole.float(), TARGETS, "classification"), whole.float().double())
     errors = VALUES[..., :1].double() - TARGETS[:, None]
-    same(Margined(VALUES[..., :1], TARGETS, "regression"), errors.squeeze(-1))
+    same(LazyMargins(VALUES[..., :1], TARGETS, "regression"), errors.squeeze(-1))
 
 
 def test_tables_are_joined_along_both_axes():
-    same(Joined([VALUES[:2], VALUES[2:3], VALUES[3:]], 0), VALUES)
-    same(Joined([VALUES[:, :4], VALUES[:, 4:9], VALUES[:, 9:]], 1), VALUES)
+    same(Concat([VALUES[:2], VALUES[2:3], VALUES[3:]], 0), VALUES)
+    same(Concat([VALUES[:, :4], VALUES[:, 4:9], VALUES[:, 9:]], 1), VALUES)
     rows = [
-        Joined([VALUES[:3, :4], VALUES[:3, 4:]], 1),
-        Joined([VALUES[3:, :5], VALUES[3:, 5:]], 1),
+        Concat([VALUES[:3, :4], VALUES[:3, 4:]], 1),
+        Concat([VALUES[3:, :5], VALUES[3:, 5:]], 1),
     ]
-    same(Joined(rows, 0), VALUES)
-    same(Joined([VALUES], 1), VALUES)
+    same(Concat(rows, 0), VALUES)
+    same(Concat([VALUES], 1), VALUES)
 
 
 def test_a_part_of_a_part_is_a_part():
-    same(Part(VALUES), VALUES)
-    same(Part(VALUES, range(1, 6), range(2, 11)), VALUES[1:6, 2:11])
-    same(Part(Part(VALUES, range(1, 6)), range(2, 4), range(3, 9)), VALUES[3:5, 3:9])
+    same(Slice(VALUES), VALUES)
+    same(Slice(VALUES, range(1, 6), range(2, 11)), VALUES[1:6, 2:11])
+    same(Slice(Slice(VALUES, range(1, 6)), range(2, 4), range(3, 9)), VALUES[3:5, 3:9])
 
 
 def test_groups_side_by_side():

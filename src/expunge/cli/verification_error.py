@@ -1,4 +1,4 @@
-"""`expunge unrolling`: verification error and its proxy along the training of some originals."""
+"""`expunge verification-error`: it and its proxy along the training of some originals."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,15 @@ import typer
 from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
-def unrolling(
+def verification_error(
     problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem with a Recipe."),
     rows: Path = typer.Option(..., help="Text or CSV: row numbers, or a column `row` or `id`."),
     members: int = typer.Option(10, min=1, help="Originals, each trained twice."),
-    looks: int = typer.Option(8, min=1, help="How often to look along each training."),
+    measurements: int = typer.Option(8, min=1, help="How often to look along each training."),
     hessian_rows: int = typer.Option(512, min=0, help="Rows for the Hessian; 0 takes all."),
-    out: Path = typer.Option(Path("unrolling"), help="Folder for unrolling.json and figures."),
+    out: Path = typer.Option(
+        Path("verification-error"), help="Folder for verification_error.json and figures."
+    ),
     seed: int = typer.Option(0, help="Decides every random draw."),
     store: Path = typer.Option(Path(".expunge"), help="Where measurements are kept."),
     jobs: Jobs = None,
@@ -32,28 +34,46 @@ def unrolling(
     """
     from rich.console import Console
 
-    from expunge.api.provenance import replay
-    from expunge.api.unrolling import unrolling as measure
+    from expunge.api.provenance import shell_command
+    from expunge.api.verification_error import verification_error as measure
     from expunge.cli.inputs import load_problem, load_rows
 
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
-    command = replay(
-        *("expunge", "unrolling", "--problem", problem, "--rows", rows, "--members", members),
-        *("--looks", looks, "--hessian-rows", hessian_rows, "--out", out, "--seed", seed),
+    command = shell_command(
+        *(
+            "expunge",
+            "verification-error",
+            "--problem",
+            problem,
+            "--rows",
+            rows,
+            "--members",
+            members,
+        ),
+        *(
+            "--measurements",
+            measurements,
+            "--hessian-rows",
+            hessian_rows,
+            "--out",
+            out,
+            "--seed",
+            seed,
+        ),
         *("--store", store, "--device", device),
     )
     found = measure(
         asked.forgetting(load_rows(rows, asked)),
-        workshop=placed(store, device, jobs, backend, address, gpus_per_task, seed=seed),
+        runtime=placed(store, device, jobs, backend, address, gpus_per_task, seed=seed),
         members=members,
-        looks=looks,
+        measurements=measurements,
         hessian_rows=hessian_rows,
         out=out,
         command=command,
     )
     _print(console, found)
-    console.print(f"Wrote {out / 'unrolling.json'} and two figures beside it.")
+    console.print(f"Wrote {out / 'verification_error.json'} and two figures beside it.")
 
 
 def _print(console: Any, found: dict[str, Any]) -> None:
@@ -65,7 +85,7 @@ def _print(console: Any, found: dict[str, Any]) -> None:
     table.title_justify = "left"
     for heading in ("steps", "as it is", "single-gradient", "unlearning error", "accuracy, %"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in found["looks"]:
+    for one in found["measurements"]:
         table.add_row(
             str(one["steps"]),
             *(_spread(one[name]) for name in ("nothing", "verification", "strict")),

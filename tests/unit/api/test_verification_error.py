@@ -1,4 +1,4 @@
-"""unrolling(): what it measures, that it resumes, and what it refuses."""
+"""verification_error(): what it measures, that it resumes, and what it refuses."""
 
 import json
 import warnings
@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from expunge.api import unrolling as room
+from expunge.api import verification_error as room
 from expunge.api.tracking import FORMS
-from expunge.api.unrolling import unrolling
+from expunge.api.verification_error import verification_error
+from expunge.audit.metrics import verification_error as metric
 from expunge.audit.metrics.correlation import correlation
-from expunge.audit.metrics.verification_error import verification_error
 from expunge.contract.problems import FORGET, ridge, softmax_linear, tiny64
 from expunge.data import TensorData
 from expunge.errors import BadInput
@@ -33,9 +33,9 @@ class Linear(Classification):
         return -outputs.gather(-1, batch.targets[..., None]).squeeze(-1)
 
 
-def ask(workshop, problem=None, **given):
+def ask(runtime, problem=None, **given):
     problem = tiny64() if problem is None else problem
-    return unrolling(problem, workshop=workshop, **{"members": 2, "at": AT, **given})
+    return verification_error(problem, runtime=runtime, **{"members": 2, "at": AT, **given})
 
 
 def shifted(data):
@@ -56,24 +56,26 @@ def no_training(monkeypatch):
     return lambda: monkeypatch.setattr(room, "_measure_member", refuse)
 
 
-def test_each_look_has_the_numbers_of_each_member(workshop):
-    problem, workshop = tiny64(), replace(workshop, seed=5)
-    found = ask(workshop, problem, members=[4, 1], hessian_rows=20)
+def test_each_look_has_the_numbers_of_each_member(runtime):
+    problem, runtime = tiny64(), replace(runtime, seed=5)
+    found = ask(runtime, problem, members=[4, 1], hessian_rows=20)
     assert found["problem"]["members"] == 2
     assert found["problem"]["forget_rows"] == len(FORGET)
-    assert [look["steps"] for look in found["looks"]] == list(AT)
-    for look in found["looks"]:
+    assert [look["steps"] for look in found["measurements"]] == list(AT)
+    for look in found["measurements"]:
         assert look.keys() == BY_MEMBER | {"steps"}
         assert all(len(look[name]) == 2 for name in BY_MEMBER)
     for k, member in enumerate((4, 1)):
         told, sizes = History(problem, (member,), 5), []
         begin = {n: w.detach().clone() for n, w in told.start().weights().items()}
-        for look, stage in zip(found["looks"], unrolled(told, problem.forget, AT), strict=True):
+        for look, stage in zip(
+            found["measurements"], unrolled(told, problem.forget, AT), strict=True
+        ):
             own = {name: look[name][k] for name in BY_MEMBER}
 
             def norm(a, b):
                 lone = ({n: w[None].detach() for n, w in side.items()} for side in (a, b))
-                return float(verification_error(*lone).whole)
+                return float(metric.verification_error(*lone).whole)
 
             assert own["verification"] == pytest.approx(norm(stage.unlearned, stage.retrained))
             assert own["nothing"] == pytest.approx(norm(stage.original, stage.retrained))
@@ -93,15 +95,15 @@ def test_each_look_has_the_numbers_of_each_member(workshop):
             assert own["accuracy"] == pytest.approx(100 * float(right))
 
 
-def test_layers_add_up_to_the_last_look_and_correlations_are_over_members_and_looks(workshop):
-    found = ask(workshop, members=3)
+def test_layers_add_up_to_the_last_look_and_correlations_are_over_members_and_looks(runtime):
+    found = ask(runtime, members=3)
     layers = torch.tensor(list(found["layers"].values()))
     assert set(found["layers"]) == {"0.weight", "0.bias", "2.weight", "2.bias"}
-    whole = torch.tensor(found["looks"][-1]["verification"])
+    whole = torch.tensor(found["measurements"][-1]["verification"])
     assert torch.allclose(layers.square().sum(0).sqrt(), whole)
     for form in FORMS:
         x, y = (
-            torch.tensor([look[name] for look in found["looks"]]).flatten()
+            torch.tensor([look[name] for look in found["measurements"]]).flatten()
             for name in (form, "verification")
         )
         wanted = correlation(x.double(), y.double(), torch.tensor([0, 1, 2] * 3))
@@ -110,29 +112,29 @@ def test_layers_add_up_to_the_last_look_and_correlations_are_over_members_and_lo
     assert found["correlation"]["strict"]["points"] == 9
 
 
-def test_where_gradients_do_not_depend_on_the_weights_nothing_is_left(workshop):
+def test_where_gradients_do_not_depend_on_the_weights_nothing_is_left(runtime):
     problem = replace(tiny64(softmax_linear), task=Linear(3))
-    found = ask(workshop, problem)
-    for look in found["looks"]:
+    found = ask(runtime, problem)
+    for look in found["measurements"]:
         assert max(look["verification"]) < 1e-13 < 1e-3 < min(look["nothing"])
         assert look["strict"] == [0.0, 0.0]  # the Hessian is zero
 
 
-def test_a_second_call_trains_nothing_and_says_the_same(workshop, no_training):
-    first = ask(workshop)
+def test_a_second_call_trains_nothing_and_says_the_same(runtime, no_training):
+    first = ask(runtime)
     no_training()
-    assert timeless(ask(workshop)) == timeless(first)
-    assert timeless(ask(workshop, at=[9, 2, 5, 2])) == timeless(first)  # in order, each once
+    assert timeless(ask(runtime)) == timeless(first)
+    assert timeless(ask(runtime, at=[9, 2, 5, 2])) == timeless(first)  # in order, each once
 
 
-def test_only_members_that_are_missing_are_measured(workshop, monkeypatch):
-    ask(workshop, members=[1])
+def test_only_members_that_are_missing_are_measured(runtime, monkeypatch):
+    ask(runtime, members=[1])
     measured, measure = [], room._measure_member
     monkeypatch.setattr(room, "_measure_member", lambda *a: measured.append(a[1]) or measure(*a))
-    both = ask(workshop, members=2)
+    both = ask(runtime, members=2)
     assert measured == [0]
-    one = ask(workshop, members=[1])
-    assert one["looks"][0]["strict"] == both["looks"][0]["strict"][1:]
+    one = ask(runtime, members=[1])
+    assert one["measurements"][0]["strict"] == both["measurements"][0]["strict"][1:]
 
 
 @pytest.mark.parametrize(
@@ -149,64 +151,70 @@ def test_only_members_that_are_missing_are_measured(workshop, monkeypatch):
     ],
     ids=["forget", "recipe", "present", "content", "judge", "at", "hessian", "seed"],
 )
-def test_another_question_is_measured_anew(workshop, no_training, changed):
-    ask(workshop, members=1)
+def test_another_question_is_measured_anew(runtime, no_training, changed):
+    ask(runtime, members=1)
     no_training()
-    workshop = replace(workshop, seed=changed.pop("seed", 0))
+    runtime = replace(runtime, seed=changed.pop("seed", 0))
     with pytest.raises(AssertionError, match="measured already"):
-        ask(workshop, members=1, **changed)
+        ask(runtime, members=1, **changed)
 
 
 @pytest.mark.slow
-def test_processes_do_not_change_a_number(workshop, tmp_path):
-    one = ask(workshop)
-    two = ask(replace(workshop, jobs=2, store=replace(workshop.store, root=tmp_path / "other")))
+def test_processes_do_not_change_a_number(runtime, tmp_path):
+    one = ask(runtime)
+    two = ask(replace(runtime, jobs=2, store=replace(runtime.store, root=tmp_path / "other")))
     assert timeless(one) == timeless(two)
 
 
-def test_files_are_written_whole(workshop, tmp_path):
-    found = ask(workshop, out=tmp_path / "out", command="expunge unrolling ...")
-    written = json.loads((tmp_path / "out/unrolling.json").read_text())
+def test_files_are_written_whole(runtime, tmp_path):
+    found = ask(runtime, out=tmp_path / "out", command="expunge verification-error ...")
+    written = json.loads((tmp_path / "out/verification_error.json").read_text())
     assert written == found
-    assert written["run"]["command"] == "expunge unrolling ..."
+    assert written["run"]["command"] == "expunge verification-error ..."
     assert written["run"]["digests"].keys() == {"recipe"}
     for name in ("along", "against"):
         root = ElementTree.fromstring((tmp_path / f"out/{name}.svg").read_bytes())
         assert root.tag.endswith("svg")
 
 
-def test_looks_are_even_over_the_training(workshop):
-    assert [one["steps"] for one in ask(workshop, at=None, looks=3)["looks"]] == [3, 6, 9]
-    assert [one["steps"] for one in ask(workshop, at=None, looks=50)["looks"]] == [*range(1, 10)]
+def test_looks_are_even_over_the_training(runtime):
+    assert [one["steps"] for one in ask(runtime, at=None, measurements=3)["measurements"]] == [
+        3,
+        6,
+        9,
+    ]
+    assert [one["steps"] for one in ask(runtime, at=None, measurements=50)["measurements"]] == [
+        *range(1, 10)
+    ]
 
 
-def test_one_training_and_one_look_have_no_correlation(workshop, tmp_path):
-    found = ask(workshop, members=1, at=[9], out=tmp_path / "out")
+def test_one_training_and_one_look_have_no_correlation(runtime, tmp_path):
+    found = ask(runtime, members=1, at=[9], out=tmp_path / "out")
     assert found["correlation"]["strict"]["value"] is None
 
 
-def test_a_regression_has_no_accuracy(workshop):
-    found = ask(workshop, ridge(epochs=4), at=[2, 4])
-    assert "accuracy" not in found["looks"][0]
-    assert found["looks"][0]["spread"] == [0.0, 0.0]  # of one number
+def test_a_regression_has_no_accuracy(runtime):
+    found = ask(runtime, ridge(epochs=4), at=[2, 4])
+    assert "accuracy" not in found["measurements"][0]
+    assert found["measurements"][0]["spread"] == [0.0, 0.0]  # of one number
 
 
-def test_rates_that_fall_are_counted_step_by_step(workshop):
+def test_rates_that_fall_are_counted_step_by_step(runtime):
     problem = tiny64(schedule=lambda progress: 1.0 - progress)
     rates = [0.1 * (1 - k / 9) for k in range(9)]
-    look = ask(workshop, problem, members=1)["looks"][1]  # after five steps
+    look = ask(runtime, problem, members=1)["measurements"][1]  # after five steps
     pairs = sum(rates[i] * sum(rates[:i]) for i in range(5)) / sum(rates[:5])
     assert look["rate"][0] == pytest.approx(sum(rates[:5]) / 5)
     assert look["strict"][0] == pytest.approx(pairs * look["sigma"][0] * look["distance"][0])
 
 
-def test_momentum_is_warned_about_and_plain_sgd_is_not(workshop):
+def test_momentum_is_warned_about_and_plain_sgd_is_not(runtime):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ask(workshop, members=1)
+        ask(runtime, members=1)
     momentum = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
     with pytest.warns(UserWarning, match=r"assumes plain SGD.*momentum 0\.9"):
-        ask(workshop, tiny64(optimizer=momentum), members=1)
+        ask(runtime, tiny64(optimizer=momentum), members=1)
 
 
 def trainer(data, rows, *, seed, device):
@@ -222,22 +230,20 @@ def trainer(data, rows, *, seed, device):
         ({"at": [3, 10]}, "looks after 10 steps.*numbers from 1 to 9"),
         ({"at": [0]}, "looks after 0 steps"),
         ({"at": []}, "looks after no steps"),
-        ({"at": None, "looks": 0}, "looks after no steps.*with at least one look"),
+        ({"at": None, "measurements": 0}, "looks after no steps.*with at least one look"),
         ({"members": 0}, r"originals \[\].*at least one"),
         ({"members": [2, 2]}, r"originals \[2, 2\].*each once"),
         ({"members": [-1]}, r"originals \[-1\].*counted from 0"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_any_work(workshop, no_training, given, match):
+def test_what_cannot_be_measured_is_refused_before_any_work(runtime, no_training, given, match):
     no_training()
     with pytest.raises(BadInput, match=match):
-        ask(workshop, **given)
+        ask(runtime, **given)
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
-    workshop, tmp_path, no_training
-):
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(runtime, tmp_path, no_training):
     (tmp_path / "file").write_text("in the way")
     no_training()
     with pytest.raises(BadInput, match="cannot write"):
-        ask(workshop, out=tmp_path / "file")
+        ask(runtime, out=tmp_path / "file")

@@ -1,4 +1,4 @@
-"""`expunge train` and `expunge unrolling`: what they print, write and refuse."""
+"""`expunge train` and `expunge verification_error`: what they print, write and refuse."""
 
 import json
 import shlex
@@ -38,8 +38,8 @@ def shell(tmp_path):
 
 
 def test_help_says_what_the_commands_do(shell):
-    train, unrolling = (" ".join(shell(name, "--help").stdout.split()) for name in TEXTS)
-    for text, words in zip((train, unrolling), TEXTS.values(), strict=True):
+    train, verification_error = (" ".join(shell(name, "--help").stdout.split()) for name in TEXTS)
+    for text, words in zip((train, verification_error), TEXTS.values(), strict=True):
         assert all(word in text for word in words), text
     both = shell("--help").stdout
     assert "Train one model, and remember how" in both
@@ -55,12 +55,18 @@ TEXTS = {
         "single-gradient",
         "SDPenalty",
     ),
-    "unrolling": ("--rows", "--members", "--looks", "verification error", "Thudi et al. 2022"),
+    "verification-error": (
+        "--rows",
+        "--members",
+        "--measurements",
+        "verification error",
+        "Thudi et al. 2022",
+    ),
 }
 
 
 def test_train_writes_a_model_that_forgets_and_its_command_repeats_it(shell, tmp_path):
-    words = ("--seed", 2, "--member", 1, "--track", "unlearning-error", "--looks", 3)
+    words = ("--seed", 2, "--member", 1, "--track", "unlearning-error", "--measurements", 3)
     done = shell("train", *ASK, "--out", "one", *words, "--record", "rows.csv")
     assert done.returncode == 0, done.stderr
     for said in ("Unlearning error along the training", "strict", "sigma", "not with a threshold"):
@@ -72,7 +78,7 @@ def test_train_writes_a_model_that_forgets_and_its_command_repeats_it(shell, tmp
         *("unlearning_error.json", "unlearning_error.svg"),
     }
     tracked = json.loads((tmp_path / "one/unlearning_error.json").read_text())
-    assert [look["steps"] for look in tracked["looks"]] == [5, 10, 15]
+    assert [look["steps"] for look in tracked["measurements"]] == [5, 10, 15]
     facts = json.loads((tmp_path / "one/model.history.json").read_text())
     assert (facts["seed"], facts["member"], facts["recorded"]) == (2, 1, [3, 17, 29])
 
@@ -132,29 +138,53 @@ def test_all_rows_are_recorded_in_one_word(shell, tmp_path):
 
 
 def test_unrolling_prints_writes_and_goes_on(shell, tmp_path):
-    ask = ("unrolling", *ASK, "--rows", "rows.csv", "--members", 3, "--looks", 2, "--jobs", 1)
+    ask = (
+        "verification-error",
+        *ASK,
+        "--rows",
+        "rows.csv",
+        "--members",
+        3,
+        "--measurements",
+        2,
+        "--jobs",
+        1,
+    )
     done = shell(*ask, "--seed", 4)
     assert done.returncode == 0, done.stderr
     for said in ("Distance of weights from naive retraining", "single-gradient", "Correlation of"):
         assert said in done.stdout
-    names = {path.name for path in (tmp_path / "unrolling").iterdir()}
-    assert names == {"unrolling.json", "along.svg", "against.svg"}
-    found = json.loads((tmp_path / "unrolling/unrolling.json").read_text())
-    assert [look["steps"] for look in found["looks"]] == [8, 15]
+    names = {path.name for path in (tmp_path / "verification-error").iterdir()}
+    assert names == {"verification_error.json", "along.svg", "against.svg"}
+    found = json.loads((tmp_path / "verification-error/verification_error.json").read_text())
+    assert [look["steps"] for look in found["measurements"]] == [8, 15]
     assert f"{found['correlation']['strict']['value']:.2f}" in done.stdout
     command = found["run"]["command"]
-    assert command.startswith("expunge unrolling --problem mine.py:problem --rows rows.csv")
+    assert command.startswith(
+        "expunge verification-error --problem mine.py:problem --rows rows.csv"
+    )
     measured = sorted((tmp_path / ".expunge/unrolled").iterdir())
     before = [path.stat().st_mtime_ns for path in measured]
     assert shell(*shlex.split(command)[1:]).returncode == 0
-    again = json.loads((tmp_path / "unrolling/unrolling.json").read_text())
+    again = json.loads((tmp_path / "verification-error/verification_error.json").read_text())
     assert {**again, "run": 0} == {**found, "run": 0}
     assert again["run"]["command"] == command
     assert before == [path.stat().st_mtime_ns for path in measured]  # nothing is made again
 
 
 def test_one_training_is_told_without_a_spread(shell):
-    ask = ("unrolling", *ASK, "--rows", "rows.csv", "--members", 1, "--looks", 1, "--jobs", 1)
+    ask = (
+        "verification-error",
+        *ASK,
+        "--rows",
+        "rows.csv",
+        "--members",
+        1,
+        "--measurements",
+        1,
+        "--jobs",
+        1,
+    )
     done = shell(*ask)
     assert done.returncode == 0, done.stderr
     assert "+-" not in "".join(
@@ -176,8 +206,8 @@ def test_a_recipe_outside_the_theory_is_warned_about(shell):
         (("train", "--track", "nonsense"), "--track nonsense"),
         (("train", "--record", "missing.txt"), "there is no file missing.txt"),
         (("train", "--record", "far.txt"), "row 100 is out of range"),
-        (("unrolling", "--rows", "missing.txt"), "there is no file missing.txt"),
-        (("unrolling", "--rows", "far.txt"), "row 100 is out of range"),
+        (("verification-error", "--rows", "missing.txt"), "there is no file missing.txt"),
+        (("verification-error", "--rows", "far.txt"), "row 100 is out of range"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_three_lines(shell, tmp_path, words, message):
@@ -186,5 +216,5 @@ def test_what_cannot_be_done_is_told_in_three_lines(shell, tmp_path, words, mess
     assert refused.returncode == 2
     assert f"Error: {message}" in refused.stderr
     assert "Expected:" in refused.stderr
-    assert "Cure:" in refused.stderr
+    assert "Fix:" in refused.stderr
     assert not (tmp_path / "never").exists()

@@ -1,4 +1,4 @@
-"""unrolling(): how well models of a recipe can be unlearned, by Unrolling SGD, before any request.
+"""verification_error(): how well models of a recipe can be unlearned, before any request.
 
 Source: Thudi et al. 2022, arXiv 2109.13398.
 """
@@ -20,23 +20,23 @@ from expunge.api.tracking import FORMS, VERSION, between, facts_of, mean_rates, 
 from expunge.audit.metrics.correlation import correlation
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.fanout.runtime import Workshop, named
+from expunge.fanout.runtime import Runtime, named
 from expunge.probes.unrolling import HESSIAN_ROWS, Stage, curvature, evenly, unrolled
 from expunge.problem import Problem
 from expunge.report.figure.unrolling import against, along
-from expunge.training.model_cache import Maker
+from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
 LOOKS = 8
 
 
-def unrolling(
+def verification_error(
     problem: Problem,
     *,
-    workshop: Workshop,
+    runtime: Runtime,
     members: int | Sequence[int] = 10,
     at: Sequence[int] | None = None,
-    looks: int = LOOKS,
+    measurements: int = LOOKS,
     hessian_rows: int = HESSIAN_ROWS,
     out: Path | str | None = None,
     command: str = "",
@@ -45,22 +45,22 @@ def unrolling(
 
     Each original is trained on all rows, and naively without the forgotten ones; what is left
     between the two after single-gradient unlearning is the verification error, which the unlearning
-    error is to foretell. What is measured is kept in the workshop's store.
+    error is to foretell. What is measured is kept in the runtime's store.
 
     Args:
         problem: with a Recipe, and with rows to forget.
-        workshop: store, seed, processes, device.
+        runtime: store, seed, processes, device.
         members: how many originals, or their numbers.
         at: numbers of steps after which to look.
-        looks: without `at`, how often, evenly over the training.
+        measurements: without `at`, how often, evenly over the training.
         hessian_rows: training rows for the Hessian; 0: all.
-        out: folder for unrolling.json and two figures; None writes nothing.
+        out: folder for verification_error.json and two figures; None writes nothing.
         command: what repeats this run.
 
     Returns:
-        The content of unrolling.json: "looks" has, for each number of steps, lists over members of
-        "verification" (single-gradient) and "nothing" (the original as it is), both L2 distances
-        to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
+        The content of verification_error.json: "measurements" has, for each number of steps, lists
+        over members of "verification" (single-gradient) and "nothing" (the original as it is), both
+        L2 distances to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
         eigenvalue over the looks so far) and "rate"; of "products", the Hessian's products that the
         eigenvalue took, and its relative "residual", beyond 0.01 where these did not suffice; of
         the unlearning error's forms "strict", "paper" and "code"; of "spread", the mean standard
@@ -74,90 +74,92 @@ def unrolling(
     """
     start = perf_counter()
     if not len(problem.forget):
-        raise BadInput(
-            "there are no rows to forget", expected="at least one row", cure="name a row"
-        )
+        raise BadInput("there are no rows to forget", expected="at least one row", fix="name a row")
     ids = list(range(members)) if isinstance(members, int) else list(members)
     if not ids or len(set(ids)) < len(ids) or min(ids) < 0:
         raise BadInput(
             f"originals {ids}",
             expected="at least one, each once, counted from 0",
-            cure="give how many, or their numbers",
+            fix="give how many, or their numbers",
         )
-    maker = Maker(problem, workshop)
-    steps = History(problem, (), workshop.seed).steps
-    at = _places(at, looks, steps)
-    require_recipe_fit(maker)
+    cache = ModelCache(problem, runtime)
+    steps = History(problem, (), runtime.seed).steps
+    at = _places(at, measurements, steps)
+    require_recipe_fit(cache)
     if out is not None:
         store.require_writable(Path(out))
     made_by = {
-        "recipe": maker.recipe_id,
+        "recipe": cache.recipe_id,
         "rows": row_digest(problem.present_rows),
-        "content": row_digest(maker.content[problem.present_rows]),
+        "content": row_digest(cache.content[problem.present_rows]),
         "forget": row_digest(problem.forget),
-        "judge": maker.judges,
-        "seed": workshop.seed,
-        "device": torch.device(workshop.device).type,
+        "judge": cache.eval_data_hash,
+        "seed": runtime.seed,
+        "device": torch.device(runtime.device).type,
         "at": at,
         "hessian_rows": hessian_rows,
         "version": VERSION,
     }
     keys = [store.key("unrolled", member=member, **made_by) for member in ids]
     tasks = {
-        key: (maker, member, at, hessian_rows, key) for member, key in zip(ids, keys, strict=True)
+        key: (cache, member, at, hessian_rows, key) for member, key in zip(ids, keys, strict=True)
     }
     sizes = dict.fromkeys(keys, 1)
-    names = {key: f"unrolling {named('original', [n])}" for key, n in zip(keys, ids, strict=True)}
-    workshop.make(_measure_member, tasks, "Unrolling trainings", sizes, names)
-    found = [maker.kept(key) for key in keys]
+    names = {key: f"measuring {named('original', [n])}" for key, n in zip(keys, ids, strict=True)}
+    runtime.make(_measure_member, tasks, "Unrolling trainings", sizes, names)
+    found = [cache.kept(key) for key in keys]
     content = {
-        "problem": {**problem_facts(problem, workshop.progress), "members": len(ids)},
-        "looks": [_look(k, steps, found) for k, steps in enumerate(at)],
+        "problem": {**problem_facts(problem, runtime.progress), "members": len(ids)},
+        "measurements": [_look(k, steps, found) for k, steps in enumerate(at)],
         "layers": _layers(found),
-        "run": run_facts(command, workshop.seed, perf_counter() - start, recipe=maker.recipe_id),
+        "run": run_facts(command, runtime.seed, perf_counter() - start, recipe=cache.recipe_id),
     }
     content["correlation"] = {
-        form: correlation(*_points(content["looks"], form)).__dict__ for form in FORMS
+        form: correlation(*_points(content["measurements"], form)).__dict__ for form in FORMS
     }
     if out is not None:
-        store.write_json(Path(out) / "unrolling.json", content)
-        store.write_bytes(Path(out) / "along.svg", along(content["looks"]).encode())
-        store.write_bytes(Path(out) / "against.svg", against(content["looks"]).encode())
+        store.write_json(Path(out) / "verification_error.json", content)
+        store.write_bytes(Path(out) / "along.svg", along(content["measurements"]).encode())
+        store.write_bytes(Path(out) / "against.svg", against(content["measurements"]).encode())
     return content
 
 
-def _places(at: Sequence[int] | None, looks: int, steps: int) -> list[int]:
+def _places(at: Sequence[int] | None, measurements: int, steps: int) -> list[int]:
     """Numbers of steps in rising order, each once; BadInput where the training has fewer."""
-    if at is None and looks >= 1:
-        return evenly(steps, looks)
+    if at is None and measurements >= 1:
+        return evenly(steps, measurements)
     at = at or []
     wrong = [place for place in at if not 1 <= place <= steps]
     if wrong or not at:
         raise BadInput(
             f"looks after {wrong[0] if wrong else 'no'} steps",
             expected=f"numbers from 1 to {steps}, the steps of one training",
-            cure="correct them, or leave them out, with at least one look",
+            fix="correct them, or leave them out, with at least one look",
         )
     return sorted(set(at))
 
 
-def _measure_member(maker: Maker, member: int, at: list[int], hessian_rows: int, key: str) -> None:
-    problem, workshop = maker.problem, maker.workshop
-    told = History(problem, (member,), workshop.seed, device=workshop.device)
+def _measure_member(
+    cache: ModelCache, member: int, at: list[int], hessian_rows: int, key: str
+) -> None:
+    problem, runtime = cache.problem, cache.runtime
+    told = History(problem, (member,), runtime.seed, device=runtime.device)
     panel = Panel.of(problem)
     layers: dict[str, Tensor] = {}
     start = told.start()
     begin = {name: w.detach() for name, w in start.weights().items()}
-    looks = []
+    measurements = []
     for stage in unrolled(told, problem.forget, at):
         seen = _measure(stage, problem, panel, begin)
         error = between(stage.unlearned, stage.retrained)
         seen["verification"], layers = float(error.whole), error.layers
-        looks.append(seen | facts_of(curvature(problem, stage.model, workshop.seed, hessian_rows)))
-    found = with_forms(looks, mean_rates(told, start))
+        measurements.append(
+            seen | facts_of(curvature(problem, stage.model, runtime.seed, hessian_rows))
+        )
+    found = with_forms(measurements, mean_rates(told, start))
     tensors = {n: torch.tensor([one[n] for one in found]).double() for n in found[0]}
     tensors |= {f"layer/{name}": value for name, value in layers.items()}
-    workshop.store.save(key, tensors, {"member": member})
+    runtime.store.save(key, tensors, {"member": member})
 
 
 def _measure(stage: Stage, problem: Problem, panel: Panel, begin: dict[str, Tensor]) -> dict:
@@ -186,8 +188,8 @@ def _layers(found: list) -> dict[str, list[float]]:
     return {n.removeprefix("layer/"): [float(one.tensors[n]) for one in found] for n in names}
 
 
-def _points(looks: list[dict[str, Any]], form: str) -> tuple[Tensor, Tensor, Tensor]:
+def _points(measurements: list[dict[str, Any]], form: str) -> tuple[Tensor, Tensor, Tensor]:
     """A form against the verification error over members and looks, and each point's member."""
-    x, y = (torch.tensor([look[name] for look in looks]) for name in (form, "verification"))
+    x, y = (torch.tensor([look[name] for look in measurements]) for name in (form, "verification"))
     member = torch.arange(x.shape[1]).expand_as(x)
     return x.flatten(), y.flatten(), member.flatten()
