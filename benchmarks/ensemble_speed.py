@@ -7,7 +7,8 @@ and as two processes at once with one thread each; ratios are against the best o
 third is told beside it. This package trains the same recipe by `ModelCache.make`: groups of
 members by vmap, a process a core, every model written to a store, the choice of the group's size
 (made once a recipe and machine) told apart. Processes are started before a clock is. All are
-timed in turn, ROUNDS times; intervals are 95 %, by Student's t over the logarithms of the rounds' ratios.
+timed in turn, ROUNDS times; intervals are 95 %, by Student's t over the logarithms
+of the rounds' ratios.
 
 Claims: the time a model, relative to (a) and to (b); and that both train the same: the difference
 in mean test accuracy lies within its interval. Beside them stands the share of the processor's

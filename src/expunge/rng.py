@@ -20,11 +20,12 @@ class Draws:
     """A named place in the tree of all draws; `at` walks down, the other methods draw.
 
     With `members` the tensors drawn have the member axis first, and row k depends on the number
-    of member k alone, not on its neighbours.
+    of member k alone, not on its neighbours. With `rows` it is so for each row of a batch.
     """
 
     key: tuple[int | str, ...]
     members: tuple[int, ...] | None = None
+    rows: tuple[int, ...] | None = None
 
     def at(self, *where: int | str) -> "Draws":
         """The place below this one that is named by `where`, e.g. ("epoch", 3)."""
@@ -33,6 +34,13 @@ class Draws:
     def of(self, members: Sequence[int] | None) -> "Draws":
         """The same place, drawing once for each of these members (None: once)."""
         return replace(self, members=None if members is None else tuple(members))
+
+    def by_row(self, rows: Tensor) -> "Draws":
+        """The same place, drawing for each of these row numbers, (B,), apart.
+
+        A shape then begins with B, and what row b gets depends on its number alone.
+        """
+        return replace(self, rows=tuple(rows.tolist()))
 
     def seeds(self) -> list[int]:
         """A 63-bit seed for each member (one if there are no members)."""
@@ -53,15 +61,24 @@ class Draws:
 
     def integers(self, high: int, shape: Sequence[int]) -> Tensor:
         """Uniform whole numbers in [0, high), int64, `shape` or (members, *shape)."""
-        return self.each(lambda g: torch.randint(high, tuple(shape), generator=g))
+        return self._drawn(shape, lambda s, g: torch.randint(high, s, generator=g))
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Uniform float32 numbers in [0, 1), `shape` or (members, *shape)."""
-        return self.each(lambda g: torch.rand(tuple(shape), generator=g))
+        return self._drawn(shape, lambda s, g: torch.rand(s, generator=g))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal float32 numbers, `shape` or (members, *shape)."""
-        return self.each(lambda g: torch.randn(tuple(shape), generator=g))
+        return self._drawn(shape, lambda s, g: torch.randn(s, generator=g))
+
+    def _drawn(
+        self, shape: Sequence[int], make: Callable[[tuple[int, ...], Generator], Tensor]
+    ) -> Tensor:
+        if self.rows is None:
+            return self.each(lambda g: make(tuple(shape), g))
+        assert shape[0] == len(self.rows), f"a shape of {len(self.rows)} rows, not {shape[0]}"
+        own = replace(self, rows=None, members=self.rows)
+        return own.each(lambda g: make(tuple(shape[1:]), g))
 
 
 def reseed(seed: int) -> None:

@@ -60,8 +60,8 @@ def verification_error(
     Returns:
         The content of verification_error.json: "measurements" has, for each number of steps, lists
         over members of "verification" (single-gradient) and "nothing" (the original as it is), both
-        L2 distances to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean size of the
-        eigenvalue over the looks so far) and "rate"; of "products", the Hessian's products that the
+        L2 distances to naive retraining; of the factors "distance", "eigenvalue", "sigma" (mean
+        size of the eigenvalue so far) and "rate"; of "products", the Hessian's products that the
         eigenvalue took, and its relative "residual", beyond 0.01 where these did not suffice; of
         the unlearning error's forms "strict", "paper" and "code"; of "spread", the mean standard
         deviation of the logits on judged rows; and of "accuracy" there (%).

@@ -51,7 +51,7 @@ class Point:
         device = next(iter(self.weights.values())).device
         with self.evaluating():
             for batch in self.data.batches(walk(rows.to(device), size)):
-                yield self.task.prepare(batch, EVAL_DRAWS, training=False)
+                yield self.task.prepare(batch, EVAL_DRAWS.by_row(batch.rows), training=False)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

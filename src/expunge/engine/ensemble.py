@@ -218,7 +218,7 @@ class Ensemble:
             pieces = []
             with part.mode(training=False), torch.no_grad():
                 for batch in data.batches(walk(rows.to(self.device))):
-                    ready = task.prepare(batch, EVAL_DRAWS, training=False)
+                    ready = task.prepare(batch, EVAL_DRAWS.by_row(batch.rows), training=False)
                     pieces.append(part.each(lambda m, b: task.outputs(m, b), ready))
                     task.check(pieces[-1][0], ready)
             found.append(torch.cat(pieces, dim=1).float().cpu())

@@ -146,7 +146,7 @@ def _batches(
     """The batches of a plan, prepared, and augmented if there is a recipe."""
     planned = (rows.to(group.device) for rows in plan)
     for step, batch in enumerate(problem.train.batches(planned, training=recipe is not None)):
-        ready = problem.task.prepare(batch, draws.at("prepare", step), training=True)
+        ready = problem.task.prepare(batch, draws.at("prepare", stream, step), training=True)
         if recipe is not None and recipe.augment is not None:
             ready = recipe.augment(ready, draws.at("augment", stream, step))
         yield ready

@@ -1,8 +1,9 @@
-"""What the model computes: outputs, loss, distance, margin. Pure, so that it can be vmapped."""
+"""What a model computes: outputs, answers, loss, distance, margin."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,49 +15,67 @@ from expunge.errors import BadInput
 from expunge.rng import Draws
 
 
-class Task(Protocol):
-    """How to read a model; shapes are for a batch of B rows."""
+class Task(ABC):
+    """How to read a model; shapes are for a batch of B rows.
 
-    kind: str  # "classification" or "regression"; evidence is judged by it
+    Methods are pure, so that they can be vmapped. The judge knows a task by them alone.
+    """
+
+    kind: str = "other"  # what the evidence declares: "classification", "regression" or any word
 
     def prepare(self, batch: Batch, draws: Draws, training: bool) -> Batch:
-        """The batch as it goes into the model; a diffusion task adds its noise here.
+        """The batch as it goes into the model; a denoising task adds its noise here.
 
-        When judging, the draws are the same for every model.
+        When judging, each row has draws of its own (`Draws.by_row`), the same for every model: a
+        row's answers depend neither on its batch nor on the order of rows.
         """
-        ...
+        return batch
 
+    @abstractmethod
     def outputs(self, model: Any, batch: Batch) -> Tensor:
-        """(B, C): the numbers that are matched and judged."""
-        ...
+        """(B, C): the numbers that are matched."""
 
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """(B, K): the numbers that are kept and judged; the outputs, unless a task says else."""
+        return outputs
+
+    @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """(B,), unreduced, nats."""
-        ...
 
+    @abstractmethod
     def distance(
         self, outputs: Tensor, teacher: Tensor, batch: Batch, temperature: float = 1.0
     ) -> Tensor:
         """(B,): how far the outputs are from a teacher's outputs, nats."""
-        ...
 
-    def margin(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """(B,): one number a row by which models are compared."""
-        ...
+    @abstractmethod
+    def margin(self, answers: Tensor, batch: Batch) -> Tensor:
+        """(B,): one number a row by which models are compared; the evidence keeps it."""
 
+    @abstractmethod
     def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
         """The batch with other targets than its own, for rows whose truth is to be unlearned.
 
         With `own` a row's target may by chance be its own again, as in some published code.
         """
-        ...
 
+    def redirected(self, model: Any, batch: Batch, teacher: Any = None) -> Tensor:
+        """(B,): the loss that pulls the rows of a relabelled batch to their new targets, nats.
+
+        Args:
+            model: that is pulled.
+            batch: as `relabel` gives it.
+            teacher: the model as it was, for tasks whose new target is an answer of it.
+        """
+        return self.loss(self.outputs(model, batch), batch)
+
+    @abstractmethod
     def check(self, outputs: Tensor, batch: Batch) -> None:
         """Raise BadInput where outputs (B, C) do not fit the task or the targets."""
-        ...
 
 
-class Classification:
+class Classification(Task):
     """Outputs are logits (B, C), targets class numbers int64 (B,) in [0, C)."""
 
     kind = "classification"
@@ -67,10 +86,6 @@ class Classification:
                 f"{classes} classes", expected="at least 2", fix="use Regression for one number"
             )
         self.classes = classes
-
-    def prepare(self, batch: Batch, draws: Draws, training: bool) -> Batch:
-        """The batch as it is."""
-        return batch
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
         """The logits, (B, C).
@@ -95,9 +110,9 @@ class Classification:
         q = F.log_softmax(outputs / temperature, dim=-1)
         return (p.exp() * (p - q)).sum(-1) * temperature**2
 
-    def margin(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def margin(self, answers: Tensor, batch: Batch) -> Tensor:
         """Logit of the true class minus logsumexp of the others, (B,), nats."""
-        return classification_margin(outputs, batch.targets)
+        return classification_margin(answers, batch.targets)
 
     def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
         """Targets drawn evenly from the other C - 1 classes, or from all C with `own`."""
@@ -177,14 +192,10 @@ def _misfit(model: Any, inputs: Mapping[str, Any]) -> str:
     return ""
 
 
-class Regression:
+class Regression(Task):
     """Outputs are one value a row (B, 1), targets values (B,)."""
 
     kind = "regression"
-
-    def prepare(self, batch: Batch, draws: Draws, training: bool) -> Batch:
-        """The batch as it is."""
-        return batch
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
         """The predicted values, (B, 1).
@@ -204,9 +215,9 @@ class Regression:
         """Half the squared difference, (B,); the temperature has no meaning here."""
         return 0.5 * (outputs - teacher).square().sum(-1)
 
-    def margin(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def margin(self, answers: Tensor, batch: Batch) -> Tensor:
         """Predicted minus true value, (B,)."""
-        return regression_margin(outputs, batch.targets)
+        return regression_margin(answers, batch.targets)
 
     def relabel(self, batch: Batch, draws: Draws, own: bool = False) -> Batch:
         """Each row gets the target of another row of its batch (of itself, if it is alone)."""
