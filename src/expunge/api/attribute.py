@@ -10,7 +10,7 @@ from expunge.attribution.registry import from_halves, parse
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
-from expunge.training.from_recipe import require_recipe
+from expunge.training.from_recipe import require_training
 from expunge.training.model_cache import ModelCache
 
 
@@ -42,7 +42,7 @@ def attribute(
             expected="a kind that is made from half-data models, such as datamodels",
             fix=f"use it at once: expunge forget --method dmm --attribution {kind}",
         )
-    require_recipe(problem, "train half-data models")
+    require_training(problem, "train half-data models")
     out = Path(out)
     store.require_writable(out.parent)
     cache = ModelCache(problem, runtime)

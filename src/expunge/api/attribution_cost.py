@@ -41,7 +41,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
 
 def half_units(problem: Problem) -> int:
     """Row units of training one half-data model."""
-    passes = getattr(problem.recipe, "epochs", None)
+    passes = problem.training.epochs
     if passes is None:
         raise BadInput(
             "the Trainer does not say how many epochs it trains",

@@ -163,7 +163,7 @@ def audit_evidence(
         "methods": {
             name: {
                 "claim": "not stated",
-                "claim_detail": "arrays alone do not say how the model was made",
+                "claim_detail": {"note": "arrays alone do not say how the model was made"},
                 "changed": None,
                 "reason": "",
                 "settings": {},
@@ -219,7 +219,7 @@ def _entry(card: Card | None, changed: float) -> Mapping[str, Any]:
     if card is None:
         return {
             "claim": "not stated",
-            "claim_detail": "the model came without a card",
+            "claim_detail": {"note": "the model came without a card"},
             "changed": changed,
             "reason": "",
             "settings": {},
@@ -228,7 +228,7 @@ def _entry(card: Card | None, changed: float) -> Mapping[str, Any]:
         }
     return {
         "claim": card.claim,
-        "claim_detail": "",
+        "claim_detail": card.claim_detail,
         "changed": changed,
         "reason": card.reason,
         "settings": card.settings,

@@ -38,6 +38,7 @@ class Card:
     cost: dict[str, Any]
     shared_cost: dict[str, Any] | None
     problem: str
+    claim_detail: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
 
     def gone(self) -> list[int]:

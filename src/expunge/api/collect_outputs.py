@@ -16,7 +16,7 @@ from expunge import store
 from expunge.api.panel import Panel
 from expunge.api.predictions import Prediction, Predictions
 from expunge.engine.cost import Cost
-from expunge.engine.ensemble import Ensemble
+from expunge.engine.ensemble import StorableModels
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime, named
 from expunge.methods import Method, MethodInputs, settings
@@ -59,6 +59,7 @@ class MethodOutputs:
         outputs: block by block.
         changed: largest absolute change of a weight.
         reason: why nothing changed, where nothing did.
+        claim_detail: what the claim rests on, of the first models.
         cost: of one model.
     """
 
@@ -66,6 +67,7 @@ class MethodOutputs:
         self.outputs = outputs
         self.changed = max(block["changed"] for block in facts)
         self.reason = facts[0]["reason"]
+        self.claim_detail = facts[0]["claim_detail"]
         costs = [(Cost(**block["cost"]), block["members"]) for block in facts]
         members = sum(count for _, count in costs)
         seconds = sum(cost.seconds * count for cost, count in costs) / members
@@ -193,7 +195,7 @@ def _observe_block(
 
 def _unlearn_block(job: Job, tolerant: bool) -> None:
     start, cache = perf_counter(), job.cache
-    models = _block(cache, job.original, job.ids)
+    models: Any = _block(cache, job.original, job.ids)
     teachers = _block(cache, job.teacher, job.ids) if job.teacher else None
     seed = cache.runtime.seed
     try:
@@ -215,12 +217,13 @@ def _unlearn_block(job: Job, tolerant: bool) -> None:
         "cost": result.cost.__dict__,
         "changed": result.changed,
         "reason": result.reason,
+        "claim_detail": dict(result.claim_detail),
         "seconds": perf_counter() - start,
     }
     cache.runtime.store.save(job.key, found, facts)
 
 
-def _block(cache: ModelCache, key: str, ids: tuple[int, ...]) -> Ensemble:
+def _block(cache: ModelCache, key: str, ids: tuple[int, ...]) -> StorableModels:
     return cache.block(key, ids).to(cache.runtime.device)
 
 

@@ -113,7 +113,7 @@ def compare(
         "methods": {
             name: {
                 "claim": str(method.claim),
-                "claim_detail": "",
+                "claim_detail": results[name].claim_detail,
                 "changed": results[name].changed,
                 "reason": results[name].reason,
                 "settings": settings(method),

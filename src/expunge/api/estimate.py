@@ -22,7 +22,7 @@ from expunge.fanout import one_thread
 from expunge.fanout.runtime import Runtime
 from expunge.methods import METHODS, Method
 from expunge.methods import method as method_named
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.training.from_recipe import retrain_units
 from expunge.training.model_cache import ModelCache
@@ -168,7 +168,7 @@ def _price(
     whole = retrain_units(problem)
     if method.needs and problem.recipe is None:
         lacks = "the problem has no recipe or Trainer"
-    elif "history" in method.needs and not isinstance(problem.recipe, Recipe):
+    elif "history" in method.needs and not problem.training.stepwise:
         lacks = "how models arose can be told of a Recipe only"
     elif method.needs and whole is None:
         lacks = "the Trainer has no attribute `epochs`"
@@ -215,7 +215,7 @@ def _recommend(
 def _within(price: Price, problem: Problem, limit: float) -> Method | None:
     """The method at its settings, or with fewer epochs or steps, so that all of it fits."""
     whole = retrain_units(problem)
-    if whole is None or (price.method.needs and not isinstance(problem.recipe, Recipe)):
+    if whole is None or (price.method.needs and not problem.training.stepwise):
         return None  # the damping of an attribution follows from a Recipe
     length = next((f.name for f in fields(price.method) if f.name in ("epochs", "steps")), "")  # type: ignore[arg-type]
     longest = getattr(price.method, length) if length else 0

@@ -23,7 +23,7 @@ from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
 from expunge.report.figure.calibration import calibration as draw_calibration
 from expunge.report.figure.predicted import choose, predicted
-from expunge.training.from_recipe import require_recipe
+from expunge.training.from_recipe import require_training
 
 FEWEST_SETS = 10
 PANELS = 6  # rows of the last set whose distributions are drawn
@@ -74,7 +74,7 @@ def evaluate(
     start = perf_counter()
     _require(num_sets, set_fraction, models_per_set)
     size = _size(problem, set_size, set_fraction)
-    require_recipe(problem, "retrain without sets of rows")
+    require_training(problem, "retrain without sets of rows")
     for kind in kinds:
         if damped(kind):
             recipe_of(problem)

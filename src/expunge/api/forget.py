@@ -25,7 +25,7 @@ from expunge.fanout import one_thread
 from expunge.fanout.runtime import Runtime
 from expunge.methods import Method, MethodInputs, masked, method, settings
 from expunge.methods.method import Claim
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import seeded
 from expunge.store import Store
 from expunge.training.model_cache import ModelCache
@@ -127,7 +127,7 @@ def forget(
     models = Ensemble.of(independent(model), told.ids[0] if told else 0).to(device)
     reads = runs.price(problem).forward_rows // getattr(runs, "forwards", 1)
     shown = runtime.progress
-    if "recipe" in runs.needs and not isinstance(problem.recipe, Recipe):
+    if "recipe" in runs.needs and not problem.training.stepwise:
         shown = False  # a Trainer reads the data in its own way, and may show how far it is
     with one_thread():
         change = prediction and prediction.on(models, progress=shown)
@@ -158,6 +158,7 @@ def forget(
         forgotten_before=as_list((~problem.present_mask).nonzero().squeeze(-1)),
         method=runs.name,
         claim=str(runs.claim),
+        claim_detail=dict(result.claim_detail),
         settings=settings(runs),
         seed=seed,
         changed=result.changed,

@@ -10,7 +10,7 @@ from expunge.attribution.fit import Fit, find, require_models_for
 from expunge.attribution.registry import KINDS, damped, from_halves
 from expunge.methods import Method, settings
 from expunge.problem import Problem
-from expunge.training.from_recipe import require_recipe
+from expunge.training.from_recipe import require_training
 from expunge.training.model_cache import ModelCache
 from expunge.training.unrolled.history import History
 
@@ -35,7 +35,7 @@ class Needs:
         methods = list(methods)
         for method in methods:
             if method.needs - {"change"} or needs_halves(method):
-                require_recipe(problem, f"run {method.name}")
+                require_training(problem, f"run {method.name}")
             if "history" in method.needs:
                 History(problem, (), 0)  # refuses a Trainer
             named = attribution_name(method)

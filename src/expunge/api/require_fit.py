@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from expunge.data.padding import MASK
-from expunge.engine.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble, StorableModels
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.problem import Classification, Problem, TextClassification
@@ -16,7 +16,7 @@ FEW = 8  # rows read to see whether outputs fit
 SAMPLE = 64  # rows among which a short and a long one are looked for
 
 
-def require_fit(problem: Problem, models: Ensemble) -> None:
+def require_fit(problem: Problem, models: StorableModels) -> None:
     """Read a few retained rows, so that a model that does not fit is told before any work.
 
     Args:
@@ -70,7 +70,7 @@ def require_trained_fit(cache: ModelCache, originals: int) -> None:
         require_fit(cache.problem, cache.block(key, ids).to(cache.runtime.device))
 
 
-def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:
+def _require_invisible_padding(problem: Problem, models: StorableModels) -> None:
     """Read the shortest row of a sample alone and beside the longest; its outputs must be equal.
 
     Rows that all have one length, as those held in one tensor have, show nothing and pass.
@@ -94,7 +94,7 @@ def _require_invisible_padding(problem: Problem, models: Ensemble) -> None:
         )
 
 
-def _rounding(models: Ensemble) -> float:
+def _rounding(models: StorableModels) -> float:
     """What rounding may change: half the digits of the coarsest type among weights, or float32."""
     types = {t.dtype for t in models.tensors().values() if t.is_floating_point()}
     return max(torch.finfo(kind).eps for kind in {*types, torch.float32}) ** 0.5

@@ -24,7 +24,7 @@ from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.kernels import forward_derivative_needed
 from expunge.errors import BadInput
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws
 
 CURVATURES = ("retained", "all")
@@ -95,7 +95,7 @@ class Linearised(WeightStepAttribution):
 
     @property
     def _implied(self) -> bool:
-        return self.damping is None and isinstance(self.problem.recipe, Recipe)
+        return self.damping is None and self.problem.training.stepwise
 
     def _step(self, problem: Problem, point: Point, member: int) -> Weights:
         draws, how = self._draws(member), self._leave_out(point, member)

@@ -49,7 +49,7 @@ KINDS: dict[str, str] = {
     COMBINED: "the linearised prediction, corrected by half-data models",
 }
 VERSION = 4  # part of keys; to be raised when a change makes predictions differ
-GIVEN = {"problem", "models", "seed", "halves", "around"}  # not settings
+GIVEN = {"problem", "models", "seed", "halves", "base"}  # not settings
 
 
 def parse(named: str) -> tuple[str, dict[str, Any]]:

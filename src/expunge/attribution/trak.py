@@ -35,7 +35,7 @@ from expunge.attribution.weight_step import WeightStepAttribution, prediction_co
 from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.errors import BadInput
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws
 
 SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe's l2 is more
@@ -107,5 +107,4 @@ class Trak(WeightStepAttribution):
         return own.step(point, problem.forget, damping=damping, retained=self.retained)
 
     def _default(self, own: MarginFeatures) -> float:
-        recipe = self.problem.recipe
-        return max(recipe.l2 if isinstance(recipe, Recipe) else 0.0, SHARE * own.trace)
+        return max(self.problem.training.l2, SHARE * own.trace)

@@ -130,5 +130,5 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
 
 def _first(here: Round, key: str, job: Job) -> Ensemble:
     """The first model of a block alone."""
-    block = here.cache.block(key, job.ids)
+    block = here.cache.ensemble(key, job.ids)
     return Ensemble.of(next(block.modules()), job.ids[0]).to(here.cache.runtime.device)

@@ -136,7 +136,7 @@ def change(problem: Any, size: float = 0.5):
     return predicted
 
 
-def inputs(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> MethodInputs:
+def inputs_for(problem: Problem, kind: type[Method], count: int = 3, **others: Any) -> MethodInputs:
     """What a method needs, and no more."""
     teachers = originals(problem, count, first=100) if "teachers" in kind.needs else None
     told = history(problem, count) if "history" in kind.needs else None
@@ -166,7 +166,7 @@ def run(
 ) -> Result:
     """One short run on `models` (default: three)."""
     models = originals(problem) if models is None else models
-    made = inputs(problem, kind, 1 + max(models.ids))
+    made = inputs_for(problem, kind, 1 + max(models.ids))
     return short(kind, **settings)(problem, models, made, seed=seed)
 
 

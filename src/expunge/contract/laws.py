@@ -56,7 +56,7 @@ LAWS = {
     ),
     "mask": Law(
         "Masked weights keep their bits, and the others move.",
-        "hand `given.mask` to `descend`, or use `finetune`",
+        "hand `inputs.mask` to `descend`, or use `finetune`",
     ),
     "module": Law(
         "Models in a group come out as each alone does, but for rounding (float64, 50 steps).",

@@ -9,7 +9,7 @@ from expunge.contract.cases import (
     everywhere,
     gap,
     in_recipe,
-    inputs,
+    inputs_for,
     optimizers,
     originals,
     run,
@@ -81,7 +81,7 @@ def test_a_member_alone_is_the_member_among_others(kind, build):
     """An ensemble of one holds the module itself; in float32, groups of one, to the last bit."""
     problem = tiny(build) if build else tiny()
     models = originals(problem, 3)
-    passed = inputs(problem, kind, 3)
+    passed = inputs_for(problem, kind, 3)
     together = short(kind)(problem, models, passed, seed=0).models
     module = list(models.modules())[2]
     alone = short(kind)(problem, Ensemble.of(module, 2), passed, seed=0).models

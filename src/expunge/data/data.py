@@ -1,7 +1,8 @@
 """Rows by number, as device batches: TensorData in memory, DatasetData of any map-style Dataset."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,18 +21,41 @@ class Batch(NamedTuple):
     rows: Tensor  # int64, (B,), or (K, B) with other rows for each of K members
 
 
-class Data(Protocol):
-    """Rows with fixed numbers 0..n-1."""
+class Data(ABC):
+    """Rows with fixed numbers 0..n-1.
 
+    Attributes:
+        augments: training reads other content than judging, by draws that a group would share.
+        padded: what a row holds in a batch depends on the others there, by padding alone.
+        linked: what a row holds depends on other train rows, as a node of a graph holds its
+            neighbours; `restrict` then takes rows out of all others.
+    """
+
+    augments: bool = False
+    padded: bool = False
+    linked: bool = False
+
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def batches(self, plan: Iterable[Tensor], training: bool = False) -> Iterator[Batch]:
         """The rows of each entry of `plan`, (B,) or (K, B) int64, on that entry's device.
 
         The plan is known ahead so that an implementation may prefetch. With `training` the rows
         may be augmented; without, the same row always has the same content.
         """
-        ...
+
+    def restrict(self, present: Tensor) -> "Data":
+        """The same rows in a world in which only some train rows exist; row numbers stay.
+
+        What was restricted before counts no more: the data keep the whole. Data whose rows do not
+        depend on one another are returned as they are.
+
+        Args:
+            present: (train rows,) bool.
+        """
+        return self
 
 
 def walk(rows: Tensor, size: int = CHUNK) -> Iterator[Tensor]:

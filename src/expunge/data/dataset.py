@@ -17,7 +17,7 @@ from expunge.errors import BadInput
 READ_TWICE = 16  # rows read twice by DatasetData: a coin flip a row is missed once in 65,536 times
 
 
-class DatasetData:
+class DatasetData(Data):
     """Rows of a map-style `torch.utils.data.Dataset` whose items are (input, target).
 
     Args:
@@ -44,6 +44,8 @@ class DatasetData:
     ) -> None:
         self.train, self.clean = train, train if clean is None else clean
         self.collate, self.workers = collate, workers
+        self.augments = self.train is not self.clean
+        self.padded = collate is not default_collate
         if not isinstance(self.clean, Sized) or not isinstance(self.train, Sized):
             raise BadInput(
                 f"{type(self.clean).__name__} has no length",
@@ -115,8 +117,3 @@ class DatasetData:
                     expected="the same content at every read, or predictions cannot be compared",
                     fix="pass the rows without augmentation too: DatasetData(train, clean=...)",
                 )
-
-
-def augments_itself(data: Data) -> bool:
-    """Whether training reads other content than judging, with draws that a group would share."""
-    return isinstance(data, DatasetData) and data.train is not data.clean

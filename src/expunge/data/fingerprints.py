@@ -5,10 +5,8 @@ import hashlib
 import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
-from torch.utils.data import default_collate
 
 from expunge.data.data import Data, walk
-from expunge.data.dataset import DatasetData
 
 
 def fingerprints(data: Data, rows: Tensor) -> Tensor:
@@ -18,9 +16,8 @@ def fingerprints(data: Data, rows: Tensor) -> Tensor:
     of a stored result's rows has changed since. Reads the whole of each row once; rows of a data
     set with a collate of its own one by one, as what they hold in a batch may depend on the others.
     """
-    alone = isinstance(data, DatasetData) and data.collate is not default_collate
     rows, hashes = rows.cpu(), []
-    for batch in data.batches(walk(rows, 1) if alone else walk(rows)):
+    for batch in data.batches(walk(rows, 1) if data.padded else walk(rows)):
         columns = []
         for tree in (batch.inputs, batch.targets):
             found, _ = tree_flatten_with_path(tree)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from expunge.data.data import Batch, fetched, refuse_unusable
+from expunge.data.data import Batch, Data, fetched, refuse_unusable
 from expunge.errors import BadInput, first_line
 
 AHEAD = 2  # batches that each thread may be ahead
@@ -32,7 +32,7 @@ class Place(NamedTuple):
         return mapped.view(np.ndarray)  # whose rows are taken faster
 
 
-class MappedData:
+class MappedData(Data):
     """Rows in `.npy` files: of each batch its own rows are read, and nothing else is ever held.
 
     What was read stays in the operating system's cache as long as there is memory to spare. The

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import perf_counter
+from typing import Any
 
 from torch import Tensor
 
@@ -66,7 +67,7 @@ def with_progress(data: Data, label: str, total: int, show: bool) -> Iterator[Da
         yield _twin(data, batches)
 
 
-def _twin(data: Data, batches: Callable[..., Iterator[Batch]]) -> Data:
+def _twin(data: Any, batches: Callable[..., Iterator[Batch]]) -> Any:
     """The same data with another way to read it; the data itself where it has no attributes.
 
     It is no copy: what the data holds, copies of its rows on a device included, both hold.

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from expunge.data.data import CHUNK, Batch, _not_finite, _refuse
+from expunge.data.data import CHUNK, Batch, Data, _not_finite, _refuse
 from expunge.errors import BadInput
 
 
-class TensorData:
+class TensorData(Data):
     """Rows held in memory as tensors.
 
     Args:

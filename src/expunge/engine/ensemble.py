@@ -33,6 +33,23 @@ class Models(Protocol):
         ...
 
 
+class StorableModels(Models, Protocol):
+    """What a training makes: models that the store keeps."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the store keeps of them, (members, ...) by name, detached."""
+        ...
+
+    def to(self, device: str | torch.device) -> "StorableModels":
+        """The same members on a device."""
+        ...
+
+
 class Ensemble:
     """Models of one architecture, each with a number that its random draws depend on.
 

@@ -93,7 +93,7 @@ class BoundaryExpand(ForgetLoss):
             models.group,
         )
 
-        loss = training_loss(penalised(task, problem.penalty))
+        loss = training_loss(penalised(task, problem.training.penalty))
 
         def objective(model: Any, forget: Batch) -> Tensor:
             return loss(model, forget._replace(targets=torch.full_like(forget.targets, extra)))

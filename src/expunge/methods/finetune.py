@@ -14,7 +14,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import descend
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.method import MethodInputs, Result, largest_change, unchanged
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws
 
 # Momentum 0.9, as the published code of all methods that descend with SGD has it.
@@ -65,8 +65,6 @@ def finetune(
     """
     if not len(problem.forget):
         return unchanged(models, "there were no rows to forget")
-    recipe = problem.recipe if isinstance(problem.recipe, Recipe) else None
-    precision = recipe.precision if recipe else "fp32"
     watch = watch or inputs.watch
     parts, cost = [], Cost()
     for group, before in zip(models.groups(), models.groups(), strict=True):
@@ -74,7 +72,7 @@ def finetune(
         streams = [islice(plan, steps) for plan in plans(own)]
         feeds: Any = zip(
             *(
-                _batches(problem, recipe if augment else None, group, plan, own, stream)
+                _batches(problem, augment, group, plan, own, stream)
                 for stream, plan in enumerate(streams)
             ),
             strict=True,
@@ -91,7 +89,7 @@ def finetune(
             optimizer=partial(optimizer, lr=lr),
             draws=draws,
             mask=mask_of(inputs.mask, models, group),
-            precision=precision,
+            precision=problem.training.precision,
             after=after(before) if after else None,
             watch=watch(before) if watch else None,
             replayable=replayable,
@@ -121,7 +119,7 @@ def mask_of(
 
 def penalty_of(problem: Problem) -> float:
     """The recipe's l2, kept by every method that goes on with the training loss; 0 if unknown."""
-    return problem.recipe.l2 if isinstance(problem.recipe, Recipe) else 0.0
+    return problem.training.l2
 
 
 def passes(rows: Tensor, batch_size: int, epochs: int) -> tuple[int, int]:
@@ -137,16 +135,20 @@ def descent_cost(steps: int, rows_a_step: int) -> Cost:
 
 def _batches(
     problem: Problem,
-    recipe: Recipe | None,
+    augment: bool,
     group: Ensemble,
     plan: Iterator[Tensor],
     draws: Draws,
     stream: int,
 ) -> Iterator[Batch]:
-    """The batches of a plan, prepared, and augmented if there is a recipe."""
+    """The batches of a plan, prepared, and augmented as in training if asked.
+
+    Streams draw apart: retained and forgotten rows of one step share no noise.
+    """
     planned = (rows.to(group.device) for rows in plan)
-    for step, batch in enumerate(problem.train.batches(planned, training=recipe is not None)):
+    augment = augment and problem.training.stepwise
+    for step, batch in enumerate(problem.served().batches(planned, training=augment)):
         ready = problem.task.prepare(batch, draws.at("prepare", stream, step), training=True)
-        if recipe is not None and recipe.augment is not None:
-            ready = recipe.augment(ready, draws.at("augment", stream, step))
+        if augment and problem.training.augment is not None:
+            ready = problem.training.augment(ready, draws.at("augment", stream, step))
         yield ready

@@ -1,14 +1,14 @@
 """What a method is: its needs, its claim, what it is given and what it returns."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from expunge.engine.cost import Cost
-from expunge.engine.ensemble import Ensemble, Models
+from expunge.engine.ensemble import Ensemble, Models, StorableModels
 from expunge.engine.shifted import Change
 from expunge.problem import Problem
 from expunge.training.unrolled.history import History
@@ -45,6 +45,8 @@ class Result:
     cost: Cost  # of one model
     changed: float  # largest absolute change of a weight
     reason: str = ""  # why nothing changed, where nothing had to
+    # what the claim rests on: eps, delta, assumptions, budget spent, what is left out
+    claim_detail: Mapping[str, str | float] = field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -81,8 +83,10 @@ def unchanged(models: Ensemble, reason: str) -> Result:
     return Result(models, Cost(), 0.0, reason)
 
 
-def largest_change(before: Ensemble, after: Ensemble) -> float:
+def largest_change(before: StorableModels, after: StorableModels) -> float:
     """The largest absolute change of a trainable weight; moved buffers do not count."""
     old, new = before.tensors(), after.tensors()
-    trainable = [name for name, p in after.template.named_parameters() if p.requires_grad]
+    trainable = list(new)
+    if isinstance(after, Ensemble):
+        trainable = [name for name, p in after.template.named_parameters() if p.requires_grad]
     return max(float((new[n].cpu() - old[n].cpu()).abs().max()) for n in trainable)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.method import Claim, MethodInputs, Result, largest_change
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.training.from_recipe import train
 
 
@@ -32,17 +32,11 @@ class Retrain:
         seed: int,
     ) -> Result:
         """See `Method`."""
-        device = str(models.device)
-        fresh, cost = train(
-            problem, "retrain", models.ids, seed=seed, group=models.group, device=device
-        )
+        device, group = str(models.device), getattr(models, "group", 1)
+        fresh, cost = train(problem, "retrain", models.ids, seed=seed, group=group, device=device)
         return Result(fresh, cost, largest_change(models, fresh))
 
     def price(self, problem: Problem) -> Cost:
         """See `Method`; zero rows where a Trainer does not say its epochs."""
-        recipe, rows = problem.recipe, len(problem.retain)
-        if isinstance(recipe, Recipe):
-            read = recipe.rows_read(rows)
-        else:
-            read = getattr(recipe, "epochs", 0) * rows
+        read = problem.training.rows_read(len(problem.retain))
         return Cost(read, read)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from expunge.curvature.point import Point, Weights
 from expunge.curvature.spectrum import Spectrum, top_eigenvalue
 from expunge.engine.ensemble import Ensemble
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.training.unrolled.history import History
 
@@ -87,15 +87,13 @@ def curvature(
         rows: of the training rows; 0: all.
         tolerance: relative.
     """
-    recipe = problem.recipe
-    assert isinstance(recipe, Recipe)
     draws, present = Draws((seed, "hessian")), problem.present_rows
     if 0 < rows < len(present):
         present = present[draws.permutation(len(present))[:rows]].sort().values
     return top_eigenvalue(
         Point(problem.training_task, problem.train, module),
         present,
-        l2=recipe.l2,
+        l2=problem.training.l2,
         tolerance=tolerance,
         draws=draws.at("start"),
     )

@@ -2,8 +2,9 @@
 
 from expunge.problem.problem import Problem as Problem
 from expunge.problem.recipe import Recipe as Recipe
-from expunge.problem.recipe import Trainer as Trainer
 from expunge.problem.task import Classification as Classification
 from expunge.problem.task import Regression as Regression
 from expunge.problem.task import Task as Task
 from expunge.problem.task import TextClassification as TextClassification
+from expunge.problem.training import Trainer as Trainer
+from expunge.problem.training import Training as Training

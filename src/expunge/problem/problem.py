@@ -9,9 +9,10 @@ from torch import Tensor
 
 from expunge.data import Data
 from expunge.errors import BadInput
-from expunge.problem.penalised import Penalty, penalised
-from expunge.problem.recipe import Recipe, Trainer
+from expunge.problem.penalised import penalised
+from expunge.problem.served import Served
 from expunge.problem.task import Task
+from expunge.problem.training import Trainer, Training
 
 
 def _none() -> Tensor:
@@ -30,13 +31,20 @@ class Problem:
     train: Data
     validation: Data  # for choosing
     test: Data | None = None  # for judging; without it `validation` judges, and the report says so
-    recipe: Recipe | Trainer | None = None
+    recipe: Training | Trainer | None = None
     present: Tensor | None = None  # (n,) bool; None: all rows
     forget: Tensor = field(default_factory=_none)  # int64, sorted
     ids: Sequence[Any] | None = None  # a record id for each train row, if rows have them
     name: str = "a user's problem"
 
     def __post_init__(self) -> None:
+        for name, data in self.splits.items():
+            if not isinstance(data, Data):
+                raise BadInput(
+                    f"{name} is a {type(data).__name__}",
+                    expected="rows by number: TensorData, DatasetData, MappedData",
+                    fix=f"wrap it: Problem(..., {name}=expunge.DatasetData(...))",
+                )
         n = len(self.train)
         if self.present is not None and (
             self.present.dtype != torch.bool or tuple(self.present.shape) != (n,)
@@ -53,6 +61,10 @@ class Problem:
                 expected="one id for each train row, all different",
                 fix="correct the ids, or leave them out and use row numbers",
             )
+
+        for name, data in self.splits.items():
+            if data.linked:  # what is gone must not show in what stays
+                object.__setattr__(self, name, data.restrict(self.present_mask))
 
     @property
     def present_mask(self) -> Tensor:
@@ -80,12 +92,36 @@ class Problem:
     @property
     def training_task(self) -> Task:
         """The task as training has it: with the recipe's penalty in its loss, if it has one."""
-        return penalised(self.task, self.penalty)
+        return penalised(self.task, self.training.penalty)
 
     @property
-    def penalty(self) -> Penalty | None:
-        """The recipe's penalty, if there is one."""
-        return self.recipe.penalty if isinstance(self.recipe, Recipe) else None
+    def training(self) -> Training:
+        """How the models were trained, as far as it is known."""
+        if isinstance(self.recipe, Training):
+            return self.recipe
+        known = Training()
+        known.epochs = getattr(self.recipe, "epochs", None)
+        known.identity = getattr(self.recipe, "key", "")
+        return known
+
+    def served(self, split: str = "train") -> Data:
+        """The rows of a split as models without the forgotten rows may see them.
+
+        It is the split itself unless rows are linked (`Data.linked`).
+        """
+        data = self.splits[split]
+        if not data.linked or not len(self.forget):
+            return data
+        forgotten = torch.zeros(len(data), dtype=torch.bool)
+        if split == "train":
+            forgotten[self.forget] = True
+        return Served(data, data.restrict(self.mask_of(self.retain)), forgotten)
+
+    def mask_of(self, rows: Tensor) -> Tensor:
+        """(n,) bool: these rows of the train data."""
+        mask = torch.zeros(len(self.train), dtype=torch.bool)
+        mask[rows] = True
+        return mask
 
     @property
     def splits(self) -> dict[str, Data]:

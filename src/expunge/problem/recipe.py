@@ -1,15 +1,16 @@
-"""How a model is trained from scratch: a Recipe that runs in groups, or the user's own Trainer."""
+"""Recipe: training from scratch whose every step this package knows."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from expunge.data import Batch, Data
 from expunge.errors import BadInput
+from expunge.problem.training import Training
 from expunge.rng import Draws
 
 PRECISIONS = ("fp32", "bf16")
@@ -31,7 +32,7 @@ def cosine(progress: float) -> float:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Training):
     """Training from scratch that this package can run, many members at once.
 
     An epoch is floor(rows / batch_size) full batches of a fresh permutation (of the first one
@@ -40,7 +41,7 @@ class Recipe:
     """
 
     build: Callable[[], nn.Module]  # a fresh model; runs under a forked, seeded global generator
-    epochs: int
+    epochs: int = field()  # pyright: ignore[reportIncompatibleVariableOverride]
     batch_size: int
     optimizer: Callable[[Any], torch.optim.Optimizer]  # of named parameters; element-wise
     schedule: Callable[[float], float] = constant  # progress in [0, 1] -> factor on the lr
@@ -52,6 +53,7 @@ class Recipe:
     ema: float | None = None  # decay a step of averaged weights, which are then the result
     fit: Callable[[nn.Module, Data, Tensor], None] | None = None  # on the fresh model and its rows
     reshuffle: bool = True  # False: every epoch passes in the same order, drawn once a member
+    stepwise: ClassVar[bool] = True
     key: str = ""  # part of the recipe's name; change it when something outside this recipe changes
 
     def __post_init__(self) -> None:
@@ -74,17 +76,3 @@ class Recipe:
     def rows_read(self, rows: int) -> int:
         """Rows that one training on so many rows reads, with repetition."""
         return self.steps(rows) * min(self.batch_size, rows)
-
-
-class Trainer(Protocol):
-    """The user's own training, one model at a time (a script, Hugging Face, Lightning, ...).
-
-    It must train a new model from scratch on exactly these rows and draw everything from the
-    global generators, which are seeded before each call, or from `seed`. Two optional attributes
-    of the callable help: `epochs` (so that costs can be compared with one retraining) and `key`
-    (a text that names the training; without it a training on a few rows is compared).
-    """
-
-    def __call__(self, data: Data, rows: Tensor, *, seed: int, device: str) -> nn.Module:
-        """Train on `rows` of `data`; `data.train` is the Dataset that DatasetData was given."""
-        ...

@@ -229,3 +229,11 @@ def _groups(entry: Entry | None, name: str) -> dict[str, Mapping[str, Any]]:
 
 def _finite(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def claim_detail(entry: Mapping[str, Any]) -> str:
+    """What a method's claim rests on, such as "eps: 1; delta: 1e-05"; a note stands alone."""
+    facts = entry.get("claim_detail") or {}
+    return "; ".join(
+        str(value) if name == "note" else f"{name}: {value}" for name, value in facts.items()
+    )

@@ -158,7 +158,7 @@ def procedure_sheet(document: Document) -> Sheet:
         rows.append(
             (
                 Cell(method),
-                Cell(entry["claim"], entry.get("claim_detail") or ""),
+                Cell(entry["claim"], doc.claim_detail(entry)),
                 Cell(NOT_MEASURED if changed is None else number(changed), entry.get("reason", "")),
                 Cell("", "\n".join(flat(entry.get("settings") or {}))),
             )

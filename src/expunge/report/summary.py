@@ -53,9 +53,7 @@ def claims(document: Document) -> list[Claim]:
     for grade in sorted({e["claim"] for e in entries.values()}, key=_strength):
         names = [name for name in doc.order(document) if entries[name]["claim"] == grade]
         details = [
-            f"{name}: {entries[name]['claim_detail']}"
-            for name in names
-            if entries[name].get("claim_detail")
+            f"{name}: {detail}" for name in names if (detail := doc.claim_detail(entries[name]))
         ]
         meaning = CLAIMS.get(grade, "The meaning of this grade is not known to this report.")
         found.append(Claim(grade, meaning, tuple(names), tuple(details)))

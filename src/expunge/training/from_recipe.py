@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.data import Batch, augments_itself
+from expunge.data import Batch
 from expunge.engine.batches import epochs
 from expunge.engine.cost import Cost
 from expunge.engine.descend import descend
-from expunge.engine.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble, StorableModels
 from expunge.errors import BadInput, nearest
-from expunge.problem import Problem, Recipe, Task
+from expunge.problem import Problem, Recipe, Task, Training
 from expunge.problem.penalised import penalised
 from expunge.rng import Draws, seeded
 from expunge.store.checkpoint import Checkpoint
-from expunge.training.from_trainer import train_by_trainer
+from expunge.training.from_trainer import FromTrainer
 
 Watch = Callable[[int, Ensemble], None]  # looks on with the number of steps done; see `descend`
 ON_ALL = ("original", "subset")  # roles that train on S (or on halves of it); all others on R
@@ -35,7 +35,7 @@ def train(
     group: int = 1,
     device: str = "cpu",
     checkpoint: Checkpoint | None = None,
-) -> tuple[Ensemble, Cost]:
+) -> tuple[StorableModels, Cost]:
     """Train the members `ids` of a role from scratch.
 
     Args:
@@ -60,18 +60,19 @@ def train(
             expected=f"one of {', '.join(ROLES)}",
             fix="correct the name; it decides which rows are trained on",
         )
-    recipe = require_recipe(problem, f"train {role} models")
+    training = require_training(problem, f"train {role} models")
     draws = Draws((seed, "train", role))
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
-    if not isinstance(recipe, Recipe):
-        return train_by_trainer(problem, rows, ids, draws, device)
-    group = 1 if augments_itself(problem.train) else group
+    if not isinstance(training, Recipe):
+        return training(trained_on(problem, rows), rows, ids, draws, device)
+    group = 1 if problem.train.augments or problem.train.linked else group
     parts, cost = [], Cost()
     for start in range(0, len(ids), group):
         block = tuple(ids[start : start + group])
         own = rows[start : start + group] if role == "subset" else rows
         single = checkpoint if len(ids) <= group else None
-        part, spent = train_group(problem, recipe, own, block, draws, group, device, single)
+        seen = trained_on(problem, own)
+        part, spent = train_group(seen, training, own, block, draws, group, device, single)
         parts.append(part)
         cost = replace(spent, seconds=cost.seconds + spent.seconds)
     return Ensemble.concat(parts), replace(cost, seconds=cost.seconds / len(ids))
@@ -80,6 +81,20 @@ def train(
 def rows_of(problem: Problem, role: str) -> Tensor:
     """The rows that a role may train on: S, or R = S without F."""
     return problem.present_rows if role in ON_ALL else problem.retain
+
+
+def trained_on(problem: Problem, rows: Tensor) -> Problem:
+    """The problem as a model trained on these rows sees it: linked rows hold nothing of others."""
+    if not problem.train.linked:
+        return problem
+    present = problem.mask_of(rows.flatten())
+    return replace(problem, present=present, forget=problem.forget[:0])
+
+
+def on_validation(problem: Problem) -> Problem:
+    """The problem with its validation rows, which every model may see, in the place of others."""
+    gone = {"test": None, "present": None, "forget": problem.forget[:0], "ids": None}
+    return replace(problem, train=problem.validation, **gone)
 
 
 def subset_rows(problem: Problem, ids: Sequence[int], seed: int) -> Tensor:
@@ -99,8 +114,8 @@ def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
         BadInput: no recipe, and a parameter that no `reset_parameters` draws again.
     """
     with seeded(seed):
-        if isinstance(problem.recipe, Recipe):
-            return problem.recipe.build()
+        if isinstance(recipe := problem.recipe, Recipe):
+            return recipe.build()
         module = copy.deepcopy(template)
         before = {name: p.detach().clone() for name, p in module.named_parameters()}
         with torch.no_grad():
@@ -117,20 +132,21 @@ def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
     return module
 
 
-def require_recipe(problem: Problem, purpose: str) -> Any:
-    """The problem's recipe or Trainer, or BadInput that says what it was needed for."""
+def require_training(problem: Problem, purpose: str) -> Training:
+    """How the problem's models are trained, or BadInput that says what it was needed for."""
     if problem.recipe is None:
         raise BadInput(
             f"the problem has no recipe, which is needed to {purpose}",
             expected="Problem(..., recipe=Recipe(...)) or a Trainer",
             fix="add the recipe, or choose a method that does not retrain",
         )
-    return problem.recipe
+    known = problem.recipe
+    return known if isinstance(known, Training) else FromTrainer(known)
 
 
 def retrain_units(problem: Problem) -> int | None:
     """Row units of one retraining, 3 x epochs x |R|; None where a Trainer has no `epochs`."""
-    passes = getattr(problem.recipe, "epochs", None)
+    passes = problem.training.epochs
     return None if passes is None else 3 * passes * len(problem.retain)
 
 

@@ -10,13 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from expunge.data import augments_itself
 from expunge.engine.ensemble import LARGEST_GROUP, Ensemble
 from expunge.engine.replay import LEAST
 from expunge.errors import BadInput, first_line
 from expunge.problem import Problem, Recipe
 from expunge.rng import Draws, seeded
-from expunge.training.from_recipe import train_group
+from expunge.training.from_recipe import on_validation, train_group
 
 NEAR = 0.1  # a smaller group that is so little slower leaves work for more processes
 SLOW = 0.03  # seconds a step: what Python spends on it no longer matters
@@ -67,8 +66,10 @@ def choose_group(problem: Problem, device: str) -> GroupSize:
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
         return GroupSize(1, refused="a Trainer trains one model at a time")
+    if problem.train.linked:
+        return GroupSize(1, refused="rows are linked, and models may see different ones")
     run = runner(problem, recipe, device)
-    if augments_itself(problem.train):
+    if problem.train.augments:
         why = "the data set augments rows itself, with draws that a group would share"
     else:
         why = refusal(run)
@@ -109,12 +110,6 @@ def runner(problem: Problem, recipe: Recipe, device: str) -> Run:
         return found, seconds
 
     return run
-
-
-def on_validation(problem: Problem) -> Problem:
-    """The problem with its validation rows, which every model may see, in the place of others."""
-    gone = {"test": None, "present": None, "forget": problem.forget[:0], "ids": None}
-    return replace(problem, train=problem.validation, **gone)
 
 
 def refusal(run: Run) -> str:

@@ -14,16 +14,16 @@ from expunge import fanout, store
 from expunge.data.fingerprints import fingerprints
 from expunge.data.progress import with_progress
 from expunge.engine.cost import Cost
-from expunge.engine.ensemble import LARGEST_GROUP, Ensemble
+from expunge.engine.ensemble import LARGEST_GROUP, Ensemble, StorableModels
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime, named
 from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.store.checkpoint import Checkpoint
-from expunge.training.from_recipe import require_recipe, rows_of, subset_rows, train
+from expunge.training.from_recipe import require_training, rows_of, subset_rows, train
 from expunge.training.group_size import ChannelsLast, GroupSize, choose_group
 from expunge.training.process_count import ProcessCount, choose_processes
-from expunge.training.recipe_id import probe_trainer, recipe_fingerprint, require_seeded
+from expunge.training.recipe_id import probe_models, recipe_fingerprint, require_seeded
 from expunge.training.unrolled.history import History
 
 T = TypeVar("T", GroupSize, ProcessCount)
@@ -165,7 +165,7 @@ class ModelCache:
 
     def orders(self, counts: Mapping[str, int]) -> dict[str, tuple]:
         """By key, the blocks of each role's first members, as `_make_block` takes them."""
-        require_recipe(self.problem, "train " + ", ".join(counts))
+        require_training(self.problem, "train " + ", ".join(counts))
         return {
             key: (self.arranged, role, ids, self.runtime, self.group, key)
             for role, count in counts.items()
@@ -173,14 +173,22 @@ class ModelCache:
         }
 
     def models(self, role: str, count: int) -> Ensemble:
-        """A role's first `count` members, made if need be."""
+        """A role's first `count` members, made if need be, of a training that makes ensembles."""
         self.make({role: count})
         keys, blocks = self.keys(role, count), self.blocks(count)
-        return Ensemble.concat([self.block(k, ids) for k, ids in zip(keys, blocks, strict=True)])
+        return Ensemble.concat([self.ensemble(k, ids) for k, ids in zip(keys, blocks, strict=True)])
 
-    def block(self, key: str, ids: Sequence[int]) -> Ensemble:
+    def block(self, key: str, ids: Sequence[int]) -> StorableModels:
         """The models of one block that the store holds."""
-        return Ensemble.load(self.template, self.kept(key).tensors, ids, self.group)
+        tensors = self.kept(key).tensors
+        own = require_training(self.problem, "load models").load(tensors, ids)
+        return Ensemble.load(self.template, tensors, ids, self.group) if own is None else own
+
+    def ensemble(self, key: str, ids: Sequence[int]) -> Ensemble:
+        """The same of a training that makes ensembles."""
+        models = self.block(key, ids)
+        assert isinstance(models, Ensemble), "methods are refused before, see `require_accepted`"
+        return models
 
     def history(self, ids: Sequence[int]) -> History:
         """How the originals of one block arose."""
@@ -218,7 +226,7 @@ class ModelCache:
         return self._build(self.problem)
 
     def _build(self, problem: Problem) -> nn.Module:
-        recipe = require_recipe(problem, "build the model")
+        recipe = require_training(problem, "build the model")
         if isinstance(recipe, Recipe):
             with seeded(0):
                 module = recipe.build()
@@ -226,7 +234,8 @@ class ModelCache:
                     recipe.fit(module, problem.train, problem.retain)
             return module
         # A Trainer builds a model only by training one: on as few rows as may be.
-        return probe_trainer(problem, self.runtime.device)
+        models = probe_models(problem, self.runtime.device)
+        return models.template if isinstance(models, Ensemble) else nn.Module()
 
 
 def make_all(orders: Sequence[tuple[ModelCache, Mapping[str, int]]]) -> None:

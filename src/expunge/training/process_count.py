@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from expunge import fanout
 from expunge.problem import Problem, Recipe
-from expunge.training.group_size import on_validation, runner
+from expunge.training.from_recipe import on_validation
+from expunge.training.group_size import runner
 
 GAIN = 1.05  # fewer processes are taken only if they are faster together by this factor
 SECONDS = 0.5  # of training in each process of a trial

@@ -7,13 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.engine.ensemble import Ensemble
+from expunge.engine.ensemble import Ensemble, StorableModels
+from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.problem import Problem, Recipe
 from expunge.rng import Draws, seeded
 from expunge.store import Store, sha256
-from expunge.training.from_recipe import descend_by_recipe, require_recipe, training_feeds
-from expunge.training.from_trainer import call_trainer, same_weights
+from expunge.training.from_recipe import (
+    descend_by_recipe,
+    on_validation,
+    require_training,
+    training_feeds,
+)
+from expunge.training.from_trainer import FromTrainer, same_weights
 
 PROBE_ROWS = 128  # on so many rows a Trainer is run to recognise it
 
@@ -26,19 +32,24 @@ def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
     learning rate is another recipe). A Trainer is known by its `key`, or else by its code, its
     `epochs` and a training on a few rows.
     """
-    recipe = require_recipe(problem, "recognise the training")
+    recipe = require_training(problem, "recognise the training")
     if not isinstance(recipe, Recipe):
-        named = getattr(recipe, "key", None)
-        if named is not None:
-            return sha256(f"trainer {named}".encode())[:20]
+        if recipe.identity:
+            return sha256(f"trainer {recipe.identity}".encode())[:20]
+        if not isinstance(recipe, FromTrainer):
+            raise BadInput(
+                f"a training by {type(recipe).__name__} without an identity",
+                expected="a text that names the training with its settings",
+                fix="set its attribute `identity`; stored models are found by it",
+            )
         with one_thread():
-            module = probe_trainer(problem, device)
+            models = probe_models(problem, device)
         facts = {
-            "trainer": sha256(_source(recipe).encode()),
-            "epochs": getattr(recipe, "epochs", None),
-            "state": _shapes(module),
+            "trainer": sha256(_source(recipe.trainer).encode()),
+            "epochs": recipe.epochs,
+            "state": _shapes(models),
         }
-        return store.identify("recipes", _sketch(module), facts)
+        return store.identify("recipes", _sketch(models), facts)
     names = ("epochs", "batch_size", "l2", "clip", "ema", "key", "precision")
     facts = {name: getattr(recipe, name) for name in names}
     if not recipe.reshuffle:  # two steps on one batch do not show it
@@ -53,13 +64,13 @@ def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
                 recipe.fit(module, problem.validation, rows)
         module = module.to(device)
         facts["optimizer"] = _optimizer(recipe, module)
-        facts["state"] = _shapes(module)
-        before = _sketch(module)
+        models = Ensemble.of(module)
+        facts["state"] = _shapes(models)
+        before = _sketch(models)
         feeds = training_feeds(probe, recipe, [rows[None]] * 2, draws.of([0]), device)
         short = replace(recipe, epochs=2, batch_size=max(1, len(rows)))
-        models = Ensemble.of(module)
         descend_by_recipe(models, probe, short, feeds, len(rows), draws)
-    change = _sketch(models.template) - before
+    change = _sketch(models) - before
     relative = change / change.abs().max().clamp_min(1e-300)
     schedule = torch.tensor([recipe.schedule(i / 100) for i in range(101)], dtype=torch.float64)
     size = change.abs().max().clamp_min(1e-300).log()[None]  # 1e-4 of a logarithm is 1e-4 relative
@@ -67,18 +78,19 @@ def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
     return store.identify("recipes", numbers, facts)
 
 
-def probe_trainer(problem: Problem, device: str, seed: int = 0) -> nn.Module:
-    """A training on a few validation rows, which no request ever removes."""
+def probe_models(problem: Problem, device: str, seed: int = 0) -> StorableModels:
+    """A model trained, by no Recipe, on a few validation rows, which no request ever removes."""
     rows = torch.arange(min(PROBE_ROWS, len(problem.validation)))
-    return call_trainer(problem, problem.validation, rows, seed, device)
+    training = require_training(problem, "train a model on a few rows")
+    if isinstance(training, FromTrainer):
+        return Ensemble.of(training.module(problem.validation, rows, seed, device))
+    return training(on_validation(problem), rows, (0,), Draws((seed, "probe")), device)[0]
 
 
 def require_seeded(problem: Problem, device: str) -> None:
     """Raise BadInput where a Trainer gives the same weights for two seeds, before any is kept."""
     with one_thread():
-        first, second = (
-            Ensemble.of(probe_trainer(problem, device, seed)).tensors() for seed in (0, 1)
-        )
+        first, second = (probe_models(problem, device, seed).tensors() for seed in (0, 1))
     if all(torch.equal(first[name], second[name]) for name in first):
         raise same_weights()
 
@@ -98,16 +110,16 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> list:
     return [type(made).__name__, plain]
 
 
-def _shapes(module: nn.Module) -> list:
+def _shapes(models: StorableModels) -> list:
     """Name, shape and type of every parameter and buffer."""
-    tensors = Ensemble.of(module).tensors()
+    tensors = models.tensors()
     return [[name, list(t.shape[1:]), str(t.dtype)] for name, t in tensors.items()]
 
 
-def _sketch(module: nn.Module) -> Tensor:
+def _sketch(models: StorableModels) -> Tensor:
     """A few numbers of each parameter and buffer, float64: mean, root mean square, first values."""
     pieces = []
-    for tensor in Ensemble.of(module).tensors().values():
+    for tensor in models.tensors().values():
         flat = tensor.flatten().cpu().double()
         if len(flat):
             pieces += [flat.mean()[None], flat.square().mean().sqrt()[None], flat[:64]]

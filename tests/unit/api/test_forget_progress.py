@@ -14,7 +14,7 @@ from expunge.data import progress as meter
 from expunge.data.fingerprints import fingerprints
 from expunge.methods import METHODS
 from expunge.rng import seeded
-from expunge.training.from_trainer import call_trainer
+from expunge.training.from_trainer import FromTrainer
 from expunge.training.model_cache import ModelCache
 
 
@@ -108,7 +108,7 @@ def test_a_trainer_gets_the_data_itself(bars, runtime, model):
     forget(model, problem, FORGET, method="retrain", runtime=loud)
     assert seen[-1] is problem.train
     assert bars.shown == []
-    assert call_trainer(problem, problem.train, problem.retain, 0, "cpu") is not None
+    assert FromTrainer(problem.recipe).module(problem.train, problem.retain, 0, "cpu") is not None
 
 
 def test_hashing_rows_and_looking_for_copies_show_a_bar(bars, runtime):

@@ -129,7 +129,7 @@ def test_each_name_makes_what_it_says():
         found = attributor(kind, tiny(), None, HALVES, seed=0)
         assert isinstance(found, made_by)
         assert found.halves.blocks is HALVES.blocks
-    assert attributor("datamodels", tiny(), None, HALVES, seed=0).around is None
+    assert attributor("datamodels", tiny(), None, HALVES, seed=0).base is None
 
 
 @pytest.mark.parametrize("kind", ["datamodels", "difference", "ridge", "combined"])
@@ -147,8 +147,8 @@ def test_combined_is_datamodels_around_linearised():
     found = made("combined:rounds=2")
     assert isinstance(found, Datamodels)
     assert found.halves.blocks is HALVES.blocks
-    assert isinstance(found.around, SizeCorrection)
-    assert (found.around.rounds, found.around.seed) == (2, 3)
+    assert isinstance(found.base, SizeCorrection)
+    assert (found.base.rounds, found.base.seed) == (2, 3)
     assert made("linearised", halves=None).rounds == 1
 
 

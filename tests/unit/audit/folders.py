@@ -69,7 +69,7 @@ def evidence(folder: Path, kind="classification", **given) -> Evidence:
 def declared(methods=("dmm",), kind="classification", **method):
     stated = {
         "claim": "approximate",
-        "claim_detail": "",
+        "claim_detail": {},
         "changed": 0.5,
         "reason": "",
         "settings": {"lr": 1e-3},

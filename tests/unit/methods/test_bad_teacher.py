@@ -39,7 +39,7 @@ def test_gradients_of_a_linear_model_by_hand(temperature):
     chosen = method(
         "bad-teacher", epochs=3, lr=0.05, share=1.0, batch_size=1000, temperature=temperature
     )
-    chosen(problem, model(theta), look.given, seed=SEED)
+    chosen(problem, model(theta), look.inputs, seed=SEED)
     bad = teacher().weight
     assert len(look.gradients) == 3
     for before, found in zip(look.weights, look.gradients, strict=False):
@@ -89,7 +89,7 @@ def test_every_member_has_an_untrained_teacher_of_its_own():
     chosen = method("bad-teacher", epochs=1, share=1.0, batch_size=1000)
     for group in (1, 2, 3):
         look = Watching()
-        chosen(problem, models(thetas, group), look.given, seed=SEED)
+        chosen(problem, models(thetas, group), look.inputs, seed=SEED)
         found = torch.cat([g["weight"].reshape(-1, *thetas[0].shape) for g in look.gradients])
         for k, theta in enumerate(thetas):
             wanted = slope(problem, theta, theta, teacher(k).weight, 1.0)
@@ -124,7 +124,7 @@ def test_without_a_recipe_a_copy_of_the_model_is_drawn_again():
     problem, theta, look = logistic(), start(), Watching()
     bare = replace(problem, recipe=None)
     chosen = method("bad-teacher", epochs=1, share=1.0, batch_size=1000)
-    chosen(bare, model(theta), look.given, seed=SEED)
+    chosen(bare, model(theta), look.inputs, seed=SEED)
     draws = Draws((SEED, "unlearn", "bad-teacher")).of([0]).at("untrained")
     drawn = model(theta).template
     with seeded(draws.seeds()[0]):

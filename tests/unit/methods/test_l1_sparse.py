@@ -83,7 +83,7 @@ def test_every_weight_is_penalised_biases_and_batch_norm_included():
         with torch.no_grad():
             net[1].bias.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
         look = Watching()
-        method("l1-sparse", epochs=1, gamma=gamma)(problem, Ensemble.of(net), look.given, seed=0)
+        method("l1-sparse", epochs=1, gamma=gamma)(problem, Ensemble.of(net), look.inputs, seed=0)
         slopes.append(look.gradients[0])
     without, penalised = slopes
     for name, w in net.named_parameters():

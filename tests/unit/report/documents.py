@@ -70,7 +70,7 @@ def method(claim, values, cost, verdict, prepared, name="klom") -> dict[str, Any
         },
         "shared_cost": copy.deepcopy(prepared),
         "claim": claim,
-        "claim_detail": "",
+        "claim_detail": {},
         "changed": 0.0 if claim == "outputs only" else 0.31,
         "reason": "the weights stay as they are; a table of changes is added to the outputs"
         if claim == "outputs only"

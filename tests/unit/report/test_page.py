@@ -121,7 +121,7 @@ def test_all_text_is_escaped():
     made["methods"] = {ATTACK: made["methods"]["dmm"], "fine-tune": made["methods"]["fine-tune"]}
     made["methods"][ATTACK] |= {
         "claim": ATTACK,
-        "claim_detail": ATTACK,
+        "claim_detail": {"note": ATTACK},
         "reason": ATTACK,
         "settings": {ATTACK: ATTACK},
         "verdict_reasons": [ATTACK],

@@ -51,7 +51,7 @@ def test_each_verdict_has_its_sentence(verdict):
 
 def test_claims_are_graded_strongest_first_with_their_details():
     made = document()
-    made["methods"]["dmm"] |= {"claim": "certified", "claim_detail": "convex loss"}
+    made["methods"]["dmm"] |= {"claim": "certified", "claim_detail": {"note": "convex loss"}}
     grades = [claim.grade for claim in summary.claims(made)]
     assert grades == ["exact", "certified", "approximate", "outputs only"]
     assert summary.claims(made)[1].details == ("dmm: convex loss",)

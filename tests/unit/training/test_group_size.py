@@ -22,13 +22,12 @@ from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime
 from expunge.store import Store
-from expunge.training.from_recipe import train
+from expunge.training.from_recipe import on_validation, train
 from expunge.training.group_size import (
     ChannelsLast,
     GroupSize,
     bears_layout,
     choose_group,
-    on_validation,
     refusal,
     timed_sizes,
 )

@@ -85,7 +85,7 @@ def test_processes_really_work_at_the_same_time(monkeypatch):
 
 
 def test_the_choice_is_told_in_words():
-    assert ProcessCount(3, "tried").told() == "Work is spread over 3 processes (tried)"
+    assert ProcessCount(3, "tried").describe() == "Work is spread over 3 processes (tried)"
 
 
 @pytest.fixture

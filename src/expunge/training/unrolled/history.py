@@ -23,7 +23,7 @@ from expunge.training.from_recipe import (
     descend_by_recipe,
     fresh,
     planned,
-    require_recipe,
+    require_training,
     rows_of,
     train_group,
     training_feeds,
@@ -55,7 +55,7 @@ class History:
     recording: Recording | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(require_recipe(self.problem, "tell how models arose"), Recipe):
+        if not isinstance(require_training(self.problem, "tell how models arose"), Recipe):
             raise BadInput(
                 f"a history of models that a {type(self.problem.recipe).__name__} trained",
                 expected="a problem with a Recipe: only its draws can be told again",
