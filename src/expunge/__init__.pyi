@@ -21,6 +21,7 @@ from .data import TensorData as TensorData
 from .engine.cost import Cost as Cost
 from .engine.ensemble import Ensemble as Ensemble
 from .engine.ensemble import Models as Models
+from .engine.ensemble import StorableModels as StorableModels
 from .engine.shifted import Change as Change
 from .engine.shifted import Shifted as Shifted
 from .errors import BadInput as BadInput
@@ -43,6 +44,7 @@ from .problem import Regression as Regression
 from .problem import Task as Task
 from .problem import TextClassification as TextClassification
 from .problem import Trainer as Trainer
+from .problem import Training as Training
 from .problem.sd_penalty import SDPenalty as SDPenalty
 from .rng import Draws as Draws
 from .store import Store as Store

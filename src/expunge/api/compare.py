@@ -15,7 +15,7 @@ from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
 from expunge.api.predictions import Predictions
 from expunge.api.provenance import cost_facts, problem_facts, run_facts
-from expunge.api.require_fit import require_recipe_fit, require_trained_fit
+from expunge.api.require_fit import require_methods, require_recipe_fit, require_trained_fit
 from expunge.attribution.fit import fit
 from expunge.audit.evidence.folder import read
 from expunge.audit.verdict.document import document
@@ -87,6 +87,7 @@ def compare(
     given = {name: from_file(one, cache) for name, one in methods.items()}
     methods = {name: one for name, (one, _) in given.items()}
     half_models = min((found.count for _, found in given.values() if found), default=half_models)
+    require_methods(problem, methods.values())
     needs = Needs.of(problem, methods.values())
     judged = {role: members for role in ("original", "oracle", "null")}
     cache.make({**judged, **needs.counts(cache, members, half_models)})

@@ -14,7 +14,7 @@ from expunge.api.history_file import needs_recording, read_history, unknown_hist
 from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.predictions import Predictions
 from expunge.api.provenance import as_list, cost_facts, run_facts
-from expunge.api.require_fit import require_fit, require_weights
+from expunge.api.require_fit import require_fit, require_methods, require_weights
 from expunge.api.trained import Trained
 from expunge.attribution.fit import fit
 from expunge.data.progress import with_progress
@@ -114,6 +114,7 @@ def forget(
             expected="a method that returns a model",
             fix="use dmm, which teaches the model the same predicted answers",
         )
+    require_methods(problem, [runs])
     needs = Needs.of(problem, [runs])
     told = None
     if "history" in runs.needs:

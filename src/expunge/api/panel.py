@@ -64,8 +64,9 @@ class Panel:
 
     def data(self, problem: Problem, group: str) -> Data:
         """The data that a group's rows are of."""
-        apart = {"test": problem.judge, "validation": problem.validation}
-        return apart.get(group, problem.train)
+        judge = "validation" if problem.test is None else "test"
+        split = {"test": judge, "validation": "validation"}.get(group, "train")
+        return problem.served(split)
 
     def outputs(self, problem: Problem, models: Models) -> dict[str, Tensor]:
         """Outputs by group, (members, rows, C)."""

@@ -1,14 +1,15 @@
 """Whether a model fits its problem: the first thing that a request looks at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
 from expunge.data.padding import MASK
-from expunge.engine.ensemble import Ensemble, StorableModels
+from expunge.engine.ensemble import StorableModels
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
+from expunge.methods import Method
 from expunge.problem import Classification, Problem, TextClassification
 from expunge.training.model_cache import ModelCache
 
@@ -44,6 +45,24 @@ def require_fit(problem: Problem, models: StorableModels) -> None:
         _require_invisible_padding(problem, models)
 
 
+def require_methods(problem: Problem, methods: Iterable[Method]) -> None:
+    """Refuse methods that do not fit the problem, before any model is trained.
+
+    Raises:
+        BadInput: what a method's own `require` raises; one that takes ensembles alone, where the
+            training makes other models.
+    """
+    for method in methods:
+        if not problem.training.ensembles and not getattr(method, "any_models", False):
+            raise BadInput(
+                f"{method.name} on models of {type(problem.training).__name__}",
+                expected="a method that takes such models, or a training that makes ensembles",
+                fix="choose retrain, or a method made for this training",
+            )
+        if (require := getattr(method, "require", None)) is not None:
+            require(problem)
+
+
 def require_weights(model: nn.Module) -> None:
     """Raise BadInput where weights are offloaded: what a step changes of them would be lost."""
     away = [name for name, weight in model.named_parameters() if weight.is_meta]
@@ -59,7 +78,7 @@ def require_weights(model: nn.Module) -> None:
 def require_recipe_fit(cache: ModelCache) -> None:
     """The same of a model that the recipe builds, before any is trained."""
     with one_thread():
-        models = Ensemble.of(cache.built).to(cache.runtime.device)
+        models = cache.built.to(cache.runtime.device)
         require_fit(cache.problem, models)
 
 

@@ -42,6 +42,12 @@ def fit(cache: ModelCache, count: int) -> Fit:
             expected=f"at least {FEWEST}; some hundreds for a useful prediction",
             fix="raise --half-models",
         )
+    if cache.problem.train.linked:
+        raise BadInput(
+            "half-data models of linked rows",
+            expected="rows that do not depend on one another",
+            fix="choose an attribution that reads the model itself, such as linearised",
+        )
     key = find(cache, count)
     reused = key is not None
     if key is None:

@@ -66,6 +66,10 @@ class BoundaryExpand(ForgetLoss):
         False, "as a published port: judge with the extra class; no model can be saved"
     )
 
+    def require(self, problem: Problem) -> None:
+        """See `Method`."""
+        _wider(problem.task)
+
     def __call__(
         self,
         problem: Problem,

@@ -96,6 +96,11 @@ class BoundaryShrink(ForgetLoss):
         """See `Method`."""
         return super().price(problem) + self._labelling(problem)
 
+    def require(self, problem: Problem) -> None:
+        """See `Method`."""
+        for batch in problem.train.batches([problem.forget[:1]]):
+            _require_movable(problem, batch)
+
     def _labelling(self, problem: Problem) -> Cost:
         return Cost(2 * len(problem.forget), len(problem.forget))
 
@@ -122,7 +127,7 @@ def _require_movable(problem: Problem, batch: Batch) -> None:
     inputs = batch.inputs
     if problem.task.kind != "classification":
         raise BadInput(
-            "boundary-shrink on a regression",
+            f"boundary-shrink on a {problem.task.kind}",
             expected="a classification: there are no classes to move to",
             fix="choose random-label",
         )

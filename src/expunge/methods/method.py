@@ -52,8 +52,10 @@ class Result:
 class Method(Protocol):
     """A frozen dataclass; its fields are numbers, strings or booleans.
 
-    The fields become flags of the command line, documentation and part of the store's key. One that
-    passes forward more than once through a batch that it reads says so as `forwards`.
+    The fields become flags of the command line, documentation and part of the store's key. Three
+    more attributes are optional: `forwards`, passes forward through a batch that it reads;
+    `any_models`, True where it takes whatever a training makes, and not ensembles alone;
+    `require(problem)`, which raises BadInput where the problem does not fit, before any work.
     """
 
     name: ClassVar[str]

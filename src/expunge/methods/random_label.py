@@ -77,13 +77,15 @@ class RandomLabel(JointLoss):
         self, problem: Problem, models: Ensemble, inputs: MethodInputs, *, seed: int, **how: Any
     ) -> Result:
         """The method itself, on which both forms of SalUn build; see `finetune` for the rest."""
-        task, loss = problem.task, training_loss(problem.training_task)
+        task, loss = problem.training_task, training_loss(problem.training_task)
         forgotten = torch.zeros(len(problem.train), dtype=torch.bool)
         forgotten[problem.forget] = True
 
         def objective(model: Any, *batches: Batch) -> Tensor:
-            losses = [loss(model, batch) for batch in batches]
-            return losses[0] if len(losses) == 1 else losses[1] + self.alpha * losses[0]
+            if self.sequential:  # one stream: relabelled rows, then retained ones
+                return loss(model, batches[0])
+            retain, forget = batches
+            return task.redirected(model, forget).mean() + self.alpha * loss(model, retain)
 
         def feed(before: Ensemble, draws: Draws, batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
             forget = batches[-1]

@@ -22,6 +22,7 @@ class Retrain:
     source: ClassVar[str] = "Cao and Yang 2015"
     claim: ClassVar[Claim] = Claim.EXACT
     needs: ClassVar[frozenset[str]] = frozenset({"recipe"})
+    any_models: ClassVar[bool] = True
 
     def __call__(
         self,

@@ -107,6 +107,11 @@ class SCRUB(JointLoss):
             return result
         return replace(result, cost=result.cost + self._looking(problem))
 
+    def require(self, problem: Problem) -> None:
+        """See `Method`."""
+        if self.rewind and len(problem.forget):
+            unseen_weight(problem)
+
     def price(self, problem: Problem) -> Cost:
         """See `Method`."""
         return self._descent(problem) + self._looking(problem)
@@ -183,7 +188,7 @@ def unseen_weight(problem: Problem) -> Tensor:
     """
     if problem.task.kind != "classification":
         raise BadInput(
-            "scrub with rewind on a regression",
+            f"scrub with rewind on a {problem.task.kind}",
             expected="a classification, whose errors can be counted",
             fix="run scrub without --rewind",
         )

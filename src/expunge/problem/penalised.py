@@ -35,6 +35,11 @@ class Penalised:
         """The task's loss plus the penalty, (B,), nats."""
         return self.task.loss(outputs, batch) + self.penalty(outputs, batch)
 
+    def redirected(self, model: Any, batch: Batch, teacher: Any = None) -> Tensor:
+        """The task's loss towards new targets plus the penalty, (B,), nats."""
+        penalty = self.penalty(self.task.outputs(model, batch), batch)
+        return self.task.redirected(model, batch, teacher) + penalty
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked while it is unpickled, before there is a task
             raise AttributeError(name)

@@ -63,7 +63,7 @@ class Problem:
             )
 
         for name, data in self.splits.items():
-            if data.linked:  # what is gone must not show in what stays
+            if data.linked and self.present is not None:  # what is gone shows in nothing that stays
                 object.__setattr__(self, name, data.restrict(self.present_mask))
 
     @property

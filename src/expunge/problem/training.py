@@ -15,6 +15,8 @@ class Training:
     A training of another package sets what it knows of the attributes and has `__call__`.
 
     Attributes:
+        ensembles: it makes `Ensemble`s, which every method takes; others only where a method
+            says so (`any_models`).
         stepwise: this package runs each gradient step, so models train in groups, and their
             steps can be replayed, linearised and drawn again. Only a `Recipe` is.
         epochs: passes over the rows, for prices; None where nobody knows.
@@ -25,6 +27,7 @@ class Training:
         identity: names the training, and changes when it does: stored models are found by it.
     """
 
+    ensembles: ClassVar[bool] = True
     stepwise: ClassVar[bool] = False
     epochs: int | None = None
     l2: float = 0.0

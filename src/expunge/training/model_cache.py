@@ -20,7 +20,7 @@ from expunge.fanout.runtime import Runtime, named
 from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.store.checkpoint import Checkpoint
-from expunge.training.from_recipe import require_training, rows_of, subset_rows, train
+from expunge.training.from_recipe import require_training, rows_of, subset_rows, train, trained_on
 from expunge.training.group_size import ChannelsLast, GroupSize, choose_group
 from expunge.training.process_count import ProcessCount, choose_processes
 from expunge.training.recipe_id import probe_models, recipe_fingerprint, require_seeded
@@ -50,6 +50,11 @@ class ModelCache:
         with with_progress(self.problem.train, "Hashing rows", len(present), shown) as train:
             hashes[present] = fingerprints(train, present)
         return hashes
+
+    def _content(self, rows: Tensor) -> Tensor:
+        """Hashes of what models trained on these rows see of them, (rows, 2)."""
+        seen = trained_on(self.problem, rows)
+        return self.content[rows] if seen is self.problem else fingerprints(seen.train, rows)
 
     @cached_property
     def eval_data_hash(self) -> str:
@@ -140,7 +145,7 @@ class ModelCache:
                 "outputs" if role == "subset" else "models",
                 recipe=self.recipe_id,
                 rows=hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
-                content=hashlib.sha256(self.content[rows].numpy().tobytes()).hexdigest(),
+                content=hashlib.sha256(self._content(rows).numpy().tobytes()).hexdigest(),
                 role=role,
                 seed=self.runtime.seed,
                 members=[block[0], block[-1]],
@@ -218,24 +223,24 @@ class ModelCache:
     @cached_property
     def template(self) -> nn.Module:
         """A model as it is trained, to load weights into; look at it before work is spread."""
-        return self.built if self.arranged is self.problem else self._build(self.arranged)
+        models = self.built if self.arranged is self.problem else self._build(self.arranged)
+        return models.template if isinstance(models, Ensemble) else nn.Module()
 
     @cached_property
-    def built(self) -> nn.Module:
+    def built(self) -> StorableModels:
         """A model as the recipe builds it; nothing was timed for it."""
         return self._build(self.problem)
 
-    def _build(self, problem: Problem) -> nn.Module:
+    def _build(self, problem: Problem) -> StorableModels:
         recipe = require_training(problem, "build the model")
         if isinstance(recipe, Recipe):
             with seeded(0):
                 module = recipe.build()
                 if recipe.fit is not None:  # it may freeze parameters or add buffers
                     recipe.fit(module, problem.train, problem.retain)
-            return module
+            return Ensemble.of(module)
         # A Trainer builds a model only by training one: on as few rows as may be.
-        models = probe_models(problem, self.runtime.device)
-        return models.template if isinstance(models, Ensemble) else nn.Module()
+        return probe_models(problem, self.runtime.device)
 
 
 def make_all(orders: Sequence[tuple[ModelCache, Mapping[str, int]]]) -> None:
