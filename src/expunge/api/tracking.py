@@ -104,7 +104,7 @@ class Tracker:
 
     def _measure(self, step: int, models: Ensemble) -> None:
         problem, runtime = self.cache.problem, self.cache.runtime
-        here = Point(problem.task, problem.train, models.template)
+        here = Point(problem.task, problem.served(), models.template)
         found = curvature(problem, models.template, runtime.seed, self.rows)
         facts = {
             "steps": step,

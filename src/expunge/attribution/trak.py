@@ -81,7 +81,7 @@ class Trak(WeightStepAttribution):
         rows, found = self.problem.present_rows, {}
         for member, module in zip(self.models.ids, self.models.modules(), strict=True):
             found[member] = MarginFeatures.measure(
-                Point(self.problem.training_task, self.problem.train, module),
+                Point(self.problem.training_task, self.problem.served(), module),
                 rows,
                 dimension=self.dimension,
                 weighted=self.weighted,

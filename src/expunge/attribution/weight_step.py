@@ -58,7 +58,7 @@ class WeightStepAttribution(ABC):
         found: dict[str, list[Change]] = {split: [] for split in asked}
         steps = self.steps(forget)
         for module, step in zip(self.models.modules(), steps, strict=True):
-            point = Point(self.problem.training_task, self.problem.train, module)
+            point = Point(self.problem.training_task, self.problem.served(), module)
             there = moved(point, step)
             for split, rows in asked.items():
                 found[split].append(_change(point, there, self.problem.splits[split], rows, step))
@@ -74,7 +74,7 @@ class WeightStepAttribution(ABC):
         if key not in self._found:
             members = zip(self.models.modules(), self.models.ids, strict=True)
             found = [
-                self._step(problem, Point(problem.training_task, problem.train, module), member)
+                self._step(problem, Point(problem.training_task, problem.served(), module), member)
                 for module, member in members
             ]
             self.remember(forget, found)

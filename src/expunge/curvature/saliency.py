@@ -41,7 +41,7 @@ def saliency_mask(
         )
     masks = []
     for module in models.modules():
-        point = Point(problem.training_task, problem.train, module)
+        point = Point(problem.training_task, problem.served(), module)
         slope = point.gradient(problem.forget)
         size = torch.cat([g.abs().flatten() for g in slope.values()])
         chosen = torch.zeros_like(size, dtype=torch.bool)

@@ -98,7 +98,7 @@ class BoundaryShrink(ForgetLoss):
 
     def require(self, problem: Problem) -> None:
         """See `Method`."""
-        for batch in problem.train.batches([problem.forget[:1]]):
+        for batch in problem.served().batches([problem.forget[:1]]):
             _require_movable(problem, batch)
 
     def _labelling(self, problem: Problem) -> Cost:
@@ -106,7 +106,7 @@ class BoundaryShrink(ForgetLoss):
 
     def _across(self, problem: Problem, module: torch.nn.Module) -> Tensor:
         """The class of each forgotten row after the step, int64, (rows,)."""
-        point, found = Point(problem.task, problem.train, module), []
+        point, found = Point(problem.task, problem.served(), module), []
         for batch in point.batches(problem.forget):
             _require_movable(problem, batch)
             inputs = batch.inputs.detach().clone().requires_grad_()

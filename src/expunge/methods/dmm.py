@@ -39,7 +39,7 @@ class DMM(Predicted, Matching):
         assert change is not None, "checked by the api: needs"
 
         def targets(rows: Tensor) -> Tensor:
-            own = models.outputs(problem.task, problem.train, rows)
+            own = models.outputs(problem.task, problem.served(), rows)
             return own + change("train", rows).mean.to(own.dtype)
 
         return self.matched(problem, models, inputs, targets, seed=seed)

@@ -51,7 +51,7 @@ def edit(
         frozen = frozen_weights(single, mask_of(inputs.mask, models, single))
         weights = single.weights()
         new = edited(
-            Point(problem.training_task, problem.train, single.template), draws.of(single.ids)
+            Point(problem.training_task, problem.served(), single.template), draws.of(single.ids)
         )
         with torch.no_grad():
             for name, value in new.items():

@@ -39,7 +39,7 @@ class OracleMatching(Matching):
         assert teachers is not None, "checked by the api: needs"
 
         def targets(rows: Tensor) -> Tensor:
-            outputs = teachers.outputs(problem.task, problem.train, rows)
+            outputs = teachers.outputs(problem.task, problem.served(), rows)
             place = {number: k for k, number in enumerate(teachers.ids)}
             return outputs[[place.get(i, i % len(teachers.ids)) for i in models.ids]]
 

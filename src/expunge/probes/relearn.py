@@ -52,7 +52,7 @@ def relearn(
         )
         feeds = (
             (task.prepare(batch, own.at("prepare", step), training=True),)
-            for step, batch in enumerate(problem.train.batches(plan))
+            for step, batch in enumerate(problem.served().batches(plan))
         )
         curve: list[Tensor] = []
 
@@ -77,7 +77,7 @@ def relearn(
 
 def mean_loss(task: Task, problem: Problem, models: Ensemble) -> Tensor:
     """Mean loss on the forgotten rows, (members,) float64, evaluation mode."""
-    outputs = models.outputs(task, problem.train, problem.forget)
-    (batch,) = problem.train.batches(walk(problem.forget, len(problem.forget)))
+    outputs = models.outputs(task, problem.served(), problem.forget)
+    (batch,) = problem.served().batches(walk(problem.forget, len(problem.forget)))
     losses = [task.loss(own.to(batch.rows.device), batch) for own in outputs]
     return torch.stack(losses).double().mean(1)

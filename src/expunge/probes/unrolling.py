@@ -91,7 +91,7 @@ def curvature(
     if 0 < rows < len(present):
         present = present[draws.permutation(len(present))[:rows]].sort().values
     return top_eigenvalue(
-        Point(problem.training_task, problem.train, module),
+        Point(problem.training_task, problem.served(), module),
         present,
         l2=problem.training.l2,
         tolerance=tolerance,
