@@ -98,13 +98,13 @@ def audit(
     method = card.method if card else name
     with one_thread():
         outputs = {
-            "original": [panel.outputs(problem, before)],
-            f"unlearned-{method}": [panel.outputs(problem, after)],
+            "original": [panel.answers(problem, before)],
+            f"unlearned-{method}": [panel.answers(problem, after)],
         }
     seen = collect_outputs(cache, panel, {"oracle": oracles})
     entry = _entry(card, largest_change(before, after))
     declared = {
-        "problem": {**problem_facts(problem, runtime.progress), "members": 1},
+        "problem": {**problem_facts(problem, runtime.progress, cache.content), "members": 1},
         "run": run_facts(
             command,
             runtime.seed,
@@ -130,7 +130,7 @@ def audit_evidence(
             `targets`, all `.safetensors`, and perhaps pictures or texts of the forgotten rows; see
             docs/audit_json.md. Its own files are not changed.
         out: folder for a copy of the evidence, audit.json and report.html.
-        kind: "classification" or "regression".
+        kind: "classification", "regression" or another word, whose arrays then hold margins.
         command: what repeats this run, for the report.
 
     Returns:
@@ -153,7 +153,7 @@ def audit_evidence(
             "name": f"arrays in {folder.name}",
             "kind": kind,
             "rows": None,
-            "forget_rows": len(rows["forget"]),
+            "forget_rows": len(rows["forget_rows"]),
             "forgotten_before": None,
             "judged_on": "test",
             "duplicates": [],

@@ -97,7 +97,7 @@ def collect_outputs(
     cache: ModelCache, panel: Panel, counts: Mapping[str, int]
 ) -> dict[str, OutputBlocks]:
     """What the panel reads of each role's first members, by role."""
-    shape = panel.digest(cache.problem)
+    shape = panel.digest(cache)
     tasks, keys = {}, {role: [] for role in counts}
     for role, count in counts.items():
         for made, ids in zip(cache.keys(role, count), cache.blocks(count), strict=True):
@@ -125,7 +125,7 @@ def jobs(
         "settings": settings(method),
         "change": "" if predicted is None else predicted.digest,
         "forget": row_digest(cache.problem.forget),
-        "panel": panel.digest(cache.problem),
+        "panel": panel.digest(cache),
         "seed": cache.runtime.seed,
     }
     _ = cache.template  # made here once, and not by every process

@@ -101,7 +101,7 @@ def compare(
     outputs = {**seen, **{f"unlearned-{n}": r.outputs for n, r in results.items()}}
 
     declared = {
-        "problem": {**problem_facts(problem, runtime.progress), "members": members},
+        "problem": {**problem_facts(problem, runtime.progress, cache.content), "members": members},
         "run": run_facts(
             command,
             runtime.seed,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from expunge.attribution.attribution import Attribution
-from expunge.audit.evidence.margin import margins
+from expunge.engine.answers import answers
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
@@ -100,5 +100,4 @@ class LeftOut:
         """Margins of what `read` gave, (members, rows)."""
         data = self.problem.judge if rows is None else self.problem.train
         rows = self.rows if rows is None else rows
-        targets = torch.cat([batch.targets for batch in data.batches(rows.split(1024))])
-        return margins(outputs, targets, self.problem.task.kind)
+        return answers(self.problem.task, data, rows, outputs)[1]

@@ -4,18 +4,21 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from expunge import store
 from expunge.audit.evidence.folder import manifest
+from expunge.audit.evidence.groups import MARGIN
 from expunge.audit.evidence.manifest import TEXTS, checksums
 from expunge.audit.evidence.validate import check_pictures, check_texts
 from expunge.data import Data, walk
 from expunge.data.fingerprints import fingerprints
+from expunge.engine.answers import answers
 from expunge.engine.ensemble import Ensemble, Models
 from expunge.errors import BadInput
 from expunge.probes.relearn import relearn
@@ -23,7 +26,9 @@ from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.store.disk import writable
 from expunge.store.streaming_writer import streaming_writer
+from expunge.training.model_cache import ModelCache
 
+VERSION = 2  # of what `read` gives: the store keeps it under another name when it changes
 LARGEST = 2000  # rows of retain and of test that are judged; all forgotten rows always are
 
 
@@ -33,6 +38,7 @@ class Panel:
 
     rows: dict[str, Tensor]
     relearning: int = 0  # epochs of the relearning probe; 0: it is not made
+    _digested: list[Any] = field(default_factory=lambda: [None, ""], compare=False, repr=False)
 
     @classmethod
     def of(
@@ -68,38 +74,55 @@ class Panel:
         split = {"test": judge, "validation": "validation"}.get(group, "train")
         return problem.served(split)
 
-    def outputs(self, problem: Problem, models: Models) -> dict[str, Tensor]:
-        """Outputs by group, (members, rows, C)."""
-        return {
-            group: models.outputs(problem.task, self.data(problem, group), rows)
-            for group, rows in self.rows.items()
-        }
+    def answers(self, problem: Problem, models: Models) -> dict[str, Tensor]:
+        """By group answers, (members, rows, K), and as `<group>.margin` margins, (members, rows)."""
+        found = {}
+        for group, rows in self.rows.items():
+            data = self.data(problem, group)
+            outputs = models.outputs(problem.task, data, rows)
+            found[group], found[group + MARGIN] = answers(problem.task, data, rows, outputs)
+        return found
 
     def read(self, problem: Problem, models: Models, seed: int) -> dict[str, Tensor]:
-        """The outputs, and as "relearning" the curves of the probe, (members, epochs + 1).
+        """The answers, and as "relearning" the curves of the probe, (members, epochs + 1).
 
         Models whose weights stay (shifted outputs) have no curves.
         """
-        found = self.outputs(problem, models)
+        found = self.answers(problem, models)
         if self.relearning and isinstance(models, Ensemble):
             found["relearning"] = relearn(problem, models, seed=seed, epochs=self.relearning)
         return found
 
-    def digest(self, problem: Problem) -> str:
-        """The SHA-256 of the row numbers and of what the rows hold."""
+    def digest(self, cache: ModelCache) -> str:
+        """The SHA-256 of the row numbers and of what the rows hold.
+
+        It is computed once a cache: train rows have their hashes there, others are read here.
+        """
+        known, digest = self._digested
+        if known is cache:
+            return digest
+        problem = cache.problem
         content = {
-            f"content of {group}": fingerprints(self.data(problem, group), rows)
+            f"content of {group}": cache.content[rows]
+            if self.data(problem, group) is problem.train
+            else fingerprints(self.data(problem, group), rows)
             for group, rows in self.rows.items()
         }
-        probe = {"relearning": torch.tensor(self.relearning)} if self.relearning else {}
-        return store.digest({**self.rows, **content, **probe})
+        more = {"version": torch.tensor(VERSION), "relearning": torch.tensor(self.relearning)}
+        self._digested[:] = cache, store.digest({**self.rows, **content, **more})
+        return self._digested[1]
 
     def targets(self, problem: Problem) -> dict[str, Tensor]:
-        """Targets by group, (rows,), and the row numbers as `<group>_rows`."""
+        """Targets by group, rows first, and the row numbers as `<group>_rows`.
+
+        A group whose targets are no tensors, as those of an unlabelled task, has none.
+        """
         found = {f"{group}_rows": rows for group, rows in self.rows.items()}
         for group, rows in self.rows.items():
             batches = self.data(problem, group).batches(walk(rows))
-            found[group] = torch.cat([batch.targets.cpu() for batch in batches])
+            targets = [batch.targets for batch in batches]
+            if all(isinstance(part, Tensor) for part in targets):
+                found[group] = torch.cat([part.cpu() for part in targets])
         return found
 
 
@@ -115,7 +138,7 @@ def write_evidence(
     Args:
         folder: made if missing; evidence of an earlier run there is replaced as a whole.
         outputs: file name without ending ("original", "oracle", "null", "unlearned-<method>")
-            -> blocks of models, of one size but for the last -> group -> (members, rows, C).
+            -> blocks of models, of one size but for the last -> tensors, as `Panel.read` gives.
         targets: as `Panel.targets` gives them.
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows, one a row.
@@ -161,9 +184,11 @@ def swapped(folder: Path) -> Iterator[Path]:
 def require_shown(problem: Problem, pictures: Tensor | None, texts: Sequence[str] | None) -> None:
     """Raise BadInput unless pictures and texts are those of so many forgotten rows."""
     if pictures is not None:
-        check_pictures({"forget": pictures}, {"forget": problem.forget})
+        check_pictures({"forget": pictures}, {"forget_rows": problem.forget})
     if texts is not None:
-        check_texts(texts if isinstance(texts, str) else list(texts), {"forget": problem.forget})
+        check_texts(
+            texts if isinstance(texts, str) else list(texts), {"forget_rows": problem.forget}
+        )
 
 
 def require_place(out: Path) -> None:

@@ -19,12 +19,15 @@ from expunge.problem import Problem
 from expunge.training.from_recipe import retrain_units
 
 
-def problem_facts(problem: Problem, progress: bool = False) -> dict[str, Any]:
+def problem_facts(
+    problem: Problem, progress: bool = False, content: Tensor | None = None
+) -> dict[str, Any]:
     """What was asked: sizes, the judge, and retained copies of forgotten rows.
 
     Args:
         problem: with rows to forget.
         progress: show a bar where looking for copies takes a while.
+        content: hashes of the train rows, where they are known; see `ModelCache.content`.
     """
     return {
         "name": problem.name,
@@ -33,12 +36,15 @@ def problem_facts(problem: Problem, progress: bool = False) -> dict[str, Any]:
         "forget_rows": len(problem.forget),
         "forgotten_before": len(problem.train) - len(problem.present_rows),
         "judged_on": "validation" if problem.test is None else "test",
-        "duplicates": duplicates(problem, progress).tolist(),
+        "duplicates": duplicates(problem, progress, content).tolist(),
     }
 
 
-def duplicates(problem: Problem, progress: bool = False) -> Tensor:
+def duplicates(problem: Problem, progress: bool = False, content: Tensor | None = None) -> Tensor:
     """Retained rows whose inputs are exact copies of a forgotten row's, int64."""
+    if content is not None:
+        copies = torch.isin(content[problem.retain, 0], content[problem.forget, 0])
+        return problem.retain[copies]
     forgotten = fingerprints(problem.train, problem.forget)[:, 0]
     shown = "Looking for copies", len(problem.retain), progress
     with with_progress(problem.train, *shown) as train:

@@ -164,7 +164,8 @@ def _measure_member(
 
 def _measure(stage: Stage, problem: Problem, panel: Panel, begin: dict[str, Tensor]) -> dict:
     """What the weights as they are and the judged rows say at one stage."""
-    outputs = panel.outputs(problem, Ensemble.of(stage.model))["test"][0]
+    judged = problem.task, panel.data(problem, "test"), panel.rows["test"]
+    outputs = Ensemble.of(stage.model).outputs(*judged)[0]
     found = {
         "steps": stage.steps,
         "nothing": float(between(stage.original, stage.retrained).whole),

@@ -39,7 +39,7 @@ def verify(folder: Path | str) -> list[str]:
             fix="restore it, or run the audit again",
         ) from error
     evidence = read(path.parent / "evidence", kind, verify_manifest=True)
-    told, found = declared["problem"], len(evidence.targets["forget"])
+    told, found = declared["problem"], len(evidence.targets["forget_rows"])
     members = len(evidence.original["forget"])
     wrong = [
         f"problem.{name}: file says {told[name]}, evidence gives {seen}"

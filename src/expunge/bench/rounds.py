@@ -12,9 +12,10 @@ from expunge.api.collect_outputs import OutputBlocks, collect_outputs
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
-from expunge.audit.evidence.margin import margins
-from expunge.bench.answers import GROUPS, Cell, answers
+from expunge.bench.answers import GROUPS, Cell
+from expunge.bench.answers import answers as reduced
 from expunge.bench.config import SECOND, Config, ForgetSet
+from expunge.engine.answers import answers
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout.runtime import Runtime
@@ -107,7 +108,7 @@ class Round:
         """Answers as they are judged: the test rows are test rows."""
         blocks = ({group: block[group] for group in GROUPS} for block in outputs)
         untrained = self.blank if "ZRF" in self.config.metrics else None
-        return answers(blocks, self.targets, untrained)
+        return reduced(blocks, self.targets, untrained)
 
     @cached_property
     def tuning(self) -> dict[str, Cell]:
@@ -122,7 +123,7 @@ class Round:
             "test": self.targets["validation"],
             "test_rows": self.targets["validation_rows"],
         }
-        return answers(blocks, targets, None)
+        return reduced(blocks, targets, None)
 
     def training_cost(self) -> Cost:
         """What one retraining was counted to cost."""
@@ -134,9 +135,10 @@ def halves(cache: ModelCache, count: int) -> tuple[Tensor, Tensor]:
     """Half-data models' memberships and margins on train rows, as forget sets are built from."""
     found, train = fit(cache, count).halves, cache.problem.train
     inside = found.memberships(torch.arange(len(train))).bool()
-    panel = Panel({"train": torch.arange(len(train))})
-    targets, kind = panel.targets(cache.problem)["train"], cache.problem.task.kind
-    return inside, torch.cat([margins(block["train"], targets, kind) for block in found.blocks])
+    rows, task = torch.arange(len(train)), cache.problem.task
+    return inside, torch.cat(
+        [answers(task, train, rows, block["train"])[1] for block in found.blocks]
+    )
 
 
 def rounds(

@@ -78,7 +78,7 @@ def run(
             {
                 "forget_set": here.forget_set.name,
                 "seed": here.seed,
-                **problem_facts(here.problem, runtime.progress),
+                **problem_facts(here.problem, runtime.progress, here.cache.content),
             }
             | {"emptied": here.emptied.tolist()}
             for here in judged

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.collect_outputs import Job, jobs
-from expunge.audit.evidence.margin import margins
 from expunge.audit.metrics.stopping import likelihood, oracle_band, overshoots
 from expunge.bench.answers import Cell
 from expunge.bench.rounds import Round
+from expunge.engine.answers import answers
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Method, MethodInputs
@@ -124,7 +124,7 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
         )
     seen[last] = result.models.outputs(task, train, rows)[0]
     outputs = torch.stack(list(seen.values()))
-    found = margins(outputs, here.targets["forget"], task.kind)
+    found = answers(task, train, rows, outputs)[1]
     return torch.tensor(list(seen)), found.float()
 
 

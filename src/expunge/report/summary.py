@@ -210,9 +210,10 @@ def _particular(document: Document, entry: Entry) -> str:
 
 def _gauge(document: Document) -> str:
     """The margin in words."""
-    if document["problem"].get("kind") == "regression":
-        return "how far each model’s answers are from the truth"
-    return "how sure each model is of the right answer"
+    return {
+        "regression": "how far each model’s answers are from the truth",
+        "classification": "how sure each model is of the right answer",
+    }.get(document["problem"].get("kind"), "how well each model does")
 
 
 def _strength(grade: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array, by_rows
 from expunge.audit.evidence.folder import Evidence
-from expunge.audit.evidence.views import LazyMargins, Slice
+from expunge.audit.evidence.views import Slice
 from expunge.audit.metrics.klom import klom
 from expunge.errors import BadInput
 from expunge.report import document as doc
@@ -45,11 +45,8 @@ def forget_margins(evidence: Evidence, method: str) -> Margins:
             expected=f"one of {', '.join(evidence.unlearned) or 'none'}",
             fix="audit the method, or name another",
         )
-    found = [
-        LazyMargins(values["forget"], evidence.targets["forget"], evidence.kind)
-        for values in (evidence.original, evidence.unlearned[method], evidence.oracle)
-    ]
-    return Margins(*found)
+    files = evidence.original, evidence.unlearned[method], evidence.oracle
+    return Margins(*(evidence.margins(file, "forget") for file in files))
 
 
 def row_scores(found: Margins, metric: str, models: int | None = None) -> Tensor:
@@ -118,9 +115,13 @@ def worst_rows(
 
 
 def _named(evidence: Evidence, place: int, score: float, metric: str) -> Worst:
-    target = evidence.targets["forget"][place].item()
-    word = "target" if evidence.kind == "regression" else "label"
-    shown = f"{target:.3g}" if isinstance(target, float) else str(target)
+    targets, shown = evidence.targets.get("forget"), ""
+    if targets is not None and targets.ndim == 1:
+        target = targets[place].item()
+        word = "label" if evidence.kind == "classification" else "target"
+        shown = (
+            f"{word} {target:.3g}  ·  " if isinstance(target, float) else f"{word} {target}  ·  "
+        )
     unit = f"{title('klom')} {number(score)}" if metric == "klom" else f"{number(score)} sd away"
     caption = f"Row {int(evidence.targets['forget_rows'][place])}"
-    return Worst(place, caption, f"{word} {shown}  ·  {unit}")
+    return Worst(place, caption, shown + unit)

@@ -9,6 +9,7 @@ import torch
 from expunge import store
 from expunge.api.collect_outputs import collect_outputs
 from expunge.api.panel import Panel, write_evidence
+from expunge.audit.evidence.groups import MARGIN
 from expunge.contract.problems import tiny
 from expunge.fanout.runtime import Runtime
 from expunge.store import Store
@@ -30,7 +31,7 @@ def test_blocks_joined_are_what_all_models_say(seen):
     cache, panel, said = seen
     for role, count in COUNTS.items():
         assert [len(block["forget"]) for block in said[role]] == {7: [3, 3, 1], 4: [3, 1]}[count]
-        whole = panel.outputs(cache.problem, cache.models(role, count))
+        whole = panel.answers(cache.problem, cache.models(role, count))
         for group, outputs in whole.items():
             # a block of one member is no group, whose products round otherwise
             assert torch.allclose(said[role].whole(group), outputs, atol=1e-5)
@@ -54,7 +55,7 @@ def test_evidence_has_the_bytes_of_all_outputs_written_at_once(seen, tmp_path):
     targets = panel.targets(cache.problem)
     write_evidence(tmp_path / "evidence", said, targets)
     for role in COUNTS:
-        groups = (*panel.rows, "relearning")
+        groups = (*panel.rows, *(group + MARGIN for group in panel.rows), "relearning")
         store.write_tensors(tmp_path / role, {group: said[role].whole(group) for group in groups})
         written = (tmp_path / "evidence" / f"{role}.safetensors").read_bytes()
         assert written == (tmp_path / role).read_bytes()

@@ -15,11 +15,12 @@ from safetensors.torch import load
 from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array
-from expunge.audit.evidence.groups import GROUPS
+from expunge.audit.evidence.groups import GROUPS, MARGIN, MARGINS
 from expunge.audit.evidence.manifest import TEXTS, array_files, checksums, file_sha256
 from expunge.audit.evidence.manifest import manifest as manifest
 from expunge.audit.evidence.tensor_file import filed, require_same, stamp
 from expunge.audit.evidence.validate import check_models, check_pictures, check_targets, check_texts
+from expunge.audit.evidence.views import Concat, LazyMargins
 from expunge.errors import BadInput, nearest
 
 METHOD = "unlearned-"
@@ -38,15 +39,17 @@ class Evidence:
     they are looked at.
 
     Attributes:
-        original: what the models said before forgetting, for the groups "forget", "retain" and
-            "test": (members, rows, C) outputs or (members, rows) margins.
+        original: what models answered before forgetting, for the groups "forget", "retain" and
+            "test": (members, rows, K) answers, and (members, rows) margins as `<group>.margin`.
+            Of a classification or regression the latter may be missing, or stand alone as
+            `<group>`.
         oracle: the same of models retrained without the forget rows.
         null: a second group of oracles, or None.
         unlearned: method -> the same of the models that it returned.
-        targets: true classes or values (rows,) of each group; the int64 row numbers
+        targets: of each group, rows first, where the task has any; the int64 row numbers
             "forget_rows", "retain_rows" and perhaps "test_rows".
         pictures: {"forget": uint8 (rows, H, W) or (rows, H, W, 3)}, or None.
-        kind: "classification" or "regression".
+        kind: of the task: "classification", "regression" or any other word.
         texts: the forgotten rows in words, one a row, or None.
     """
 
@@ -59,13 +62,30 @@ class Evidence:
     kind: str
     texts: list[str] | None = None
 
+    @property
+    def sizes(self) -> list[int]:
+        """Rows in each group."""
+        return [self.original[group].shape[1] for group in GROUPS]
+
+    def margins(self, file: Outputs, group: str | None = None) -> Array:
+        """Margins of a file's models, float64, worked out where they are looked at.
+
+        Args:
+            file: one of those above.
+            group: of rows; None for the rows of all groups side by side.
+        """
+        if group is None:
+            return Concat([self.margins(file, one) for one in GROUPS], 1)
+        kept = file.get(group + MARGIN, file[group])
+        return LazyMargins(kept, self.targets.get(group), self.kind)
+
 
 def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     """Check an evidence folder, and load what is small of it.
 
     Args:
         folder: where the arrays lie.
-        kind: "classification" or "regression".
+        kind: of the task: "classification", "regression" or any other word.
         verify_manifest: compare every file with `manifest.json`, which must then exist. Without
             it, arrays from any framework will do.
 
@@ -93,7 +113,10 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     if (folder / TEXTS).is_file():
         texts = _texts(folder / TEXTS, promised)
         check_texts(texts, files["targets"])
-    groups = {name: {g: file[g] for g in GROUPS} for name, file in models.items()}
+    groups = {
+        name: {key: file[key] for key in (*GROUPS, *MARGINS) if key in file}
+        for name, file in models.items()
+    }
     return Evidence(
         original=groups["original"],
         oracle=groups["oracle"],

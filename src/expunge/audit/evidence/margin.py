@@ -69,14 +69,14 @@ def regression_margin(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs - targets.to(outputs.dtype)
 
 
-def margins(values: Tensor, targets: Tensor, kind: str) -> Tensor:
+def margins(values: Tensor, targets: Tensor | None, kind: str) -> Tensor:
     """Margins of many models on many rows, whether outputs or margins were stored.
 
     Args:
         values: (members, rows, C) outputs (C = 1 for regression), or (members, rows) values that
             are margins already.
         targets: (rows,) class numbers or true values; not read where margins are given.
-        kind: "classification" or "regression".
+        kind: "classification" or "regression"; any word where margins are given.
 
     Returns:
         (members, rows) margins, float64.
@@ -84,26 +84,30 @@ def margins(values: Tensor, targets: Tensor, kind: str) -> Tensor:
     Raises:
         BadInput: the kind is unknown, or the values have neither two nor three axes.
     """
-    if kind not in ("classification", "regression"):
+    if values.ndim == 2:
+        return values.double()
+    if kind not in MADE_HERE or targets is None:
         raise BadInput(
-            f"kind {kind!r}",
-            expected='"classification" or "regression"',
-            fix="name one of the two",
+            f"outputs of kind {kind!r} without margins",
+            expected=f"margins, or outputs of kind {' or '.join(MADE_HERE)} with their targets",
+            fix="let the task make the margins",
         )
-    if values.ndim not in (2, 3):
+    if values.ndim != 3:
         raise BadInput(
             f"values of shape {tuple(values.shape)}",
             expected="(members, rows, C) outputs or (members, rows) margins",
             fix="put the models in the first axis, with an axis of length 1 for a single model",
         )
-    if values.ndim == 2:
-        return values.double()
-    one = classification_margin if kind == "classification" else regression_margin
+    one = MADE_HERE[kind]
     # a few members at a time: float64 copies of all outputs would need several times the room
     cuts = member_cuts(values)
     return torch.cat(
         [one(values[cut].double(), targets.expand(cut.stop - cut.start, -1)) for cut in cuts]
     )
+
+
+# by kind, how margins are made of outputs that came without them
+MADE_HERE = {"classification": classification_margin, "regression": regression_margin}
 
 
 def check_margins(unlearned: Array, oracle: Array) -> None:

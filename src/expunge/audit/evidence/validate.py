@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array, member_cuts
-from expunge.audit.evidence.groups import GROUPS
-from expunge.errors import BadInput
+from expunge.audit.evidence.groups import GROUPS, MARGIN
+from expunge.audit.evidence.margin import MADE_HERE
+from expunge.errors import BadInput, nearest
 
 Tensors = Mapping[str, Tensor]
 Arrays = Mapping[str, Array]
@@ -19,16 +20,13 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
 
     Args:
         files: name of the file -> its tensors; one is called "original".
-        kind: "classification" or "regression".
+        kind: of the task; margins may be missing for "classification" and "regression" alone.
 
     Raises:
-        BadInput: an unknown kind; a tensor that is missing, of a wrong shape or dtype, shaped
-            unlike the original's, or not finite.
+        BadInput: margins that are missing; a tensor that is missing, of a wrong shape or dtype,
+            shaped unlike the original's, or not finite.
     """
-    if kind not in ("classification", "regression"):
-        raise BadInput(
-            f"kind {kind!r}", expected='"classification" or "regression"', fix="name one of them"
-        )
+    _check_margins(files, kind)
     for name, tensors in files.items():
         _require(name, tensors, GROUPS)
         for group in GROUPS:
@@ -52,27 +50,56 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
             _check_finite(f"{group} in {name}.safetensors", tensors[group])
 
 
+def _check_margins(files: Mapping[str, Arrays], kind: str) -> None:
+    """All files hold the task's margins, or none where they can be made of the outputs."""
+    wanted = [(name, group + MARGIN) for name in files for group in GROUPS]
+    lacking = [f"{key} in {name}.safetensors" for name, key in wanted if key not in files[name]]
+    if lacking and (kind not in MADE_HERE or len(lacking) < len(wanted)):
+        known = " or ".join(f'"{name}"' for name in MADE_HERE)
+        raise BadInput(
+            f"{lacking[0]} is missing, of kind {kind!r}{nearest(kind, MADE_HERE)}",
+            expected=f"margins (members, rows) of each group in each file; none at all only of "
+            f"kind {known}, whose margins are made of the outputs",
+            fix="write what the task's `margin` gives beside the answers, or correct the kind",
+        )
+    for name, key in [] if lacking else wanted:
+        what, values = f"{key} in {name}.safetensors", files[name][key]
+        group = key.removesuffix(MARGIN)
+        rows = files[name][group].shape[:2] if group in files[name] else values.shape
+        if tuple(values.shape) != tuple(rows) or not values.dtype.is_floating_point:
+            raise BadInput(
+                f"{what} is {values.dtype} of shape ({_csv(values.shape)})",
+                expected=f"floats of shape ({_csv(rows)}), one for each model and row of {group}",
+                fix="write one margin for each model and row",
+            )
+        _check_finite(what, values)
+
+
 def check_targets(targets: Tensors, models: Arrays, kind: str) -> None:
     """Check true classes or values, and row numbers, against what one file of models holds.
 
     Args:
         targets: the tensors of targets.safetensors.
         models: the tensors of a file that `check_models` accepts.
-        kind: "classification" or "regression".
+        kind: of the task; only "classification" and "regression" need targets.
 
     Raises:
         BadInput: a tensor that is missing, of a wrong shape or dtype, not finite or out of range;
             a row that is both forgotten and retained.
     """
-    _require("targets", targets, (*GROUPS, "forget_rows", "retain_rows"))
+    needed = GROUPS if kind in MADE_HERE else ()
+    _require("targets", targets, (*needed, "forget_rows", "retain_rows"))
     for group in GROUPS:
-        rows, values = models[group].shape[1], targets[group]
-        _check_rows(f"{group} in targets.safetensors", values, rows)
-        if kind == "regression":
-            _check_finite(f"{group} in targets.safetensors", values)
-        else:
-            classes = models[group].shape[2] if len(models[group].shape) == 3 else None
-            _check_classes(f"{group} in targets.safetensors", values, classes)
+        rows, values = models[group].shape[1], targets.get(group)
+        what = f"{group} in targets.safetensors"
+        if values is not None:
+            axes = 1 if kind in MADE_HERE else max(values.ndim, 1)
+            _check_rows(what, values, rows, axes)
+            if kind == "classification":
+                classes = models[group].shape[2] if len(models[group].shape) == 3 else None
+                _check_classes(what, values, classes)
+            elif values.is_floating_point() or kind == "regression":
+                _check_finite(what, values)
         numbers = targets.get(f"{group}_rows")
         if numbers is not None:
             _check_rows(f"{group}_rows in targets.safetensors", numbers, rows)
@@ -103,7 +130,7 @@ def check_pictures(pictures: Tensors, targets: Tensors) -> None:
             (rows, H, W) or (rows, H, W, 3).
     """
     _require("pictures", pictures, ("forget",))
-    given, rows = pictures["forget"], len(targets["forget"])
+    given, rows = pictures["forget"], len(targets["forget_rows"])
     flat = given.ndim == 3 or (given.ndim == 4 and given.shape[3] == 3)
     if given.dtype != torch.uint8 or not flat or len(given) != rows:
         raise BadInput(
@@ -124,7 +151,7 @@ def check_texts(texts: Any, targets: Tensors) -> None:
         BadInput: no list of texts, another number of them than of forgotten rows, or one that
             cannot be written as UTF-8.
     """
-    rows = len(targets["forget"])
+    rows = len(targets["forget_rows"])
     fix = "pass one text a forgotten row, in the order of their numbers, or none at all"
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise BadInput("texts that are no list of strings", expected=f"{rows} strings", fix=fix)
@@ -156,8 +183,10 @@ def _require(name: str, tensors: Arrays, needed: tuple[str, ...]) -> None:
 def _check_shape(what: str, values: Array, kind: str) -> None:
     axes = len(values.shape)
     fits = axes == 2 or (axes == 3 and (values.shape[2] == 1) == (kind == "regression"))
+    if kind not in MADE_HERE:
+        fits = axes >= 2
     if not fits or 0 in values.shape or not values.dtype.is_floating_point:
-        last = "1" if kind == "regression" else "C >= 2"
+        last = {"regression": "1", "classification": "C >= 2"}.get(kind, "K")
         raise BadInput(
             f"{what} is {values.dtype} of shape ({_csv(values.shape)})",
             expected=f"floats of shape (members, rows, {last}) or (members, rows), none empty",
@@ -182,8 +211,8 @@ def _check_finite(what: str, values: Array) -> None:
         )
 
 
-def _check_rows(what: str, values: Tensor, rows: int) -> None:
-    if tuple(values.shape) != (rows,):
+def _check_rows(what: str, values: Tensor, rows: int, axes: int = 1) -> None:
+    if values.ndim != axes or len(values) != rows:
         raise BadInput(
             f"{what} has shape ({_csv(values.shape)})",
             expected=f"({rows},), one for each row that the models were asked about",

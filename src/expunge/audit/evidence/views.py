@@ -36,20 +36,20 @@ class LazyMargins(View):
 
     Args:
         values: (members, rows, C) or (members, rows), as `margins` takes them.
-        targets: (rows,).
-        kind: "classification" or "regression".
+        targets: (rows,), or None where the values are margins.
+        kind: of the task.
     """
 
     dtype = torch.float64
 
-    def __init__(self, values: Array, targets: Tensor, kind: str) -> None:
+    def __init__(self, values: Array, targets: Tensor | None, kind: str) -> None:
         self.values, self.targets, self.kind = values, targets, kind
         self.shape = torch.Size(values.shape[:2])
 
     def read(self, members: range, rows: range) -> Tensor:
         """See `View`; outputs are read a few members at a time, as they are C times as many."""
         part = Slice(self.values, members, rows)
-        targets = self.targets[_slice(rows)]
+        targets = None if self.targets is None else self.targets[_slice(rows)]
         return torch.cat([margins(part[cut], targets, self.kind) for cut in member_cuts(part)])
 
 

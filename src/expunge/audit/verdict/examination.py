@@ -7,7 +7,8 @@ all oracles): KLoM falls with the number of models, so nothing else would be com
 from expunge.audit.evidence.chunks import Array
 from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.evidence.views import Concat, LazyMargins, Slice, beside
+from expunge.audit.evidence.margin import MADE_HERE
+from expunge.audit.evidence.views import Concat, Slice, beside
 from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.audit.metrics.klom import hidden
 from expunge.audit.metrics.overshoot import overshoot
@@ -40,11 +41,11 @@ class Examination:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._oracle = self._margins(evidence.oracle)
+        self._oracle = evidence.margins(evidence.oracle)
         null = evidence.null
-        self._pool = Concat([self._oracle, self._margins(null)], 0) if null else self._oracle
+        self._pool = Concat([self._oracle, evidence.margins(null)], 0) if null else self._oracle
         self._nulls: dict[int, Table] = {}
-        self.sizes = [evidence.original[group].shape[1] for group in GROUPS]
+        self.sizes = evidence.sizes
         self.oracles = len(self._oracle)
         self.spare = len(self._pool) - self.oracles
         self.originals = len(evidence.original["forget"])
@@ -90,7 +91,7 @@ class Examination:
             The measured part of an entry of the document; None for what cannot be measured. Where
             KLoM uses fewer models than the `largest` number, their own `null` stands beside.
         """
-        values = self._margins(file)
+        values = self._evidence.margins(file)
         m = self.used(len(values))
         table: Table = {
             "models_used": m,
@@ -156,18 +157,15 @@ class Examination:
         if self.oracles < 2:
             why["overshoot"] = "it needs the spread of at least 2 oracles"
         name = self._quality_name()
-        if self._quality(self._evidence.original)[name] is None:
+        if self._evidence.kind not in MADE_HERE:
+            why[name] = f"it is of classifications; the task's kind is {self._evidence.kind!r}"
+        elif self._quality(self._evidence.original)[name] is None:
             why[name] = "it needs the outputs of all groups; the evidence holds margins"
         else:
             alone = [name for name, n in (*counts, ("the oracles", len(self._pool))) if n < 2]
             if alone:
                 why[f"{name}.sd"] = f"a spread needs 2 models; there is 1 of {', '.join(alone)}"
         return why
-
-    def _margins(self, file: Outputs) -> Array:
-        """Margins on the rows of all groups side by side; they are worked out where looked at."""
-        targets, kind = self._evidence.targets, self._evidence.kind
-        return Concat([LazyMargins(file[group], targets[group], kind) for group in GROUPS], 1)
 
     def _first(self, m: int, values: Array) -> tuple[Array, Array]:
         """As many models of both sides."""
@@ -186,22 +184,27 @@ class Examination:
         given = [file for file in files if file]
         name = self._quality_name()
         if name == "error":
-            together = Concat([self._margins(file) for file in given], 0)
+            together = Concat([self._evidence.margins(file) for file in given], 0)
             return {name: error_table(together, self.sizes)}
-        if any(len(file[group].shape) == 2 for file in given for group in GROUPS):
+        margins_alone = any(len(file[group].shape) == 2 for file in given for group in GROUPS)
+        if self._evidence.kind != "classification" or margins_alone:
             return {name: None}
         outputs = [Concat([file[group] for file in given], 0) for group in GROUPS]
         return {name: accuracy_table(outputs, [self._evidence.targets[g] for g in GROUPS])}
 
     def _hidden(self, file: Outputs, m: int) -> list[str]:
         """Groups of which outliers hide more rows from KLoM than its 95th percentile looks past."""
-        rows = hidden(*self._first(m, self._margins(file))).double().split(self.sizes)
+        rows = hidden(*self._first(m, self._evidence.margins(file))).double().split(self.sizes)
         return [group for group, lost in zip(GROUPS, rows, strict=True) if lost.mean() > 0.05]
 
     def _overshoot(self, file: Outputs) -> bool | None:
         if self.oracles < 2:
             return None
-        sides = self._margins(file), self._margins(self._evidence.original), self._oracle
+        sides = (
+            self._evidence.margins(file),
+            self._evidence.margins(self._evidence.original),
+            self._oracle,
+        )
         ours, before, wanted = (beside(side, self.sizes)[0] for side in sides)
         return overshoot(ours, before, wanted, self._evidence.kind)
 

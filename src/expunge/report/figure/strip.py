@@ -47,7 +47,7 @@ def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
     """
     entries = document["methods"]
     methods = [name for name in doc.order(document) if not doc.withheld(entries[name])]
-    if not methods or len(evidence.targets["forget"]) == 0:
+    if not methods or not evidence.sizes[0]:
         return ""
     name = f"strip-{columns}"
     with look(name):

@@ -8,6 +8,7 @@ import torch
 
 from expunge.audit.evidence import folder as evidence
 from expunge.audit.evidence.folder import manifest, read
+from expunge.audit.evidence.groups import GROUPS, MARGIN
 from expunge.audit.evidence.margin import margins
 from expunge.errors import BadInput
 from tests.unit.audit.folders import files, write
@@ -238,8 +239,38 @@ def test_texts_are_strings_one_a_forgotten_row(tmp_path, content, match):
         read(with_texts(tmp_path, content), "classification", verify_manifest=True)
 
 
-def test_unknown_kind(tmp_path):
-    refused(tmp_path, files(), "kind 'ranking'", "ranking")
+def test_other_kinds_need_margins(tmp_path):
+    match = r"forget.margin in null.*'clasification' \(did you mean 'classification'"
+    refused(tmp_path, files(), match, "clasification")
+
+
+def with_margins(made):
+    """The same with a task's margins beside answers of another shape, and no targets."""
+    rows = {k: v for k, v in made["targets"].items() if k.endswith("_rows")}
+    found = {"targets": rows}
+    for name in made.keys() - {"targets", "pictures"}:
+        file = {group: made[name][group] for group in GROUPS}
+        found[name] = {
+            **{group: z[..., None].repeat(1, 1, 1, 2) for group, z in file.items()},
+            **{group + MARGIN: z.double().mean(-1) for group, z in file.items()},
+        }
+    return found
+
+
+def test_another_kind_is_read_with_its_margins_and_without_targets(tmp_path):
+    made = with_margins(files())
+    given = read(write(tmp_path, made), "denoising", verify_manifest=True)
+    assert torch.equal(given.margins(given.oracle, "test")[:], made["oracle"]["test.margin"])
+    assert given.sizes == [8, 12, 10]
+
+
+def test_margins_are_in_all_files_or_in_none_and_fit_their_answers(tmp_path):
+    made = with_margins(files())
+    del made["oracle"]["test.margin"]
+    refused(tmp_path, made, r"test.margin in oracle.* is missing", "classification")
+    made = with_margins(files())
+    made["oracle"]["test.margin"] = made["oracle"]["test.margin"][:, 1:]
+    refused(tmp_path, made, r"test.margin in oracle.*shape \(12, 9\)", "denoising")
 
 
 def spoil(path):

@@ -89,10 +89,14 @@ def test_margins_take_outputs_or_margins_and_give_float64(rows):
 
 
 def test_margins_refuse_unknown_kinds_and_shapes():
-    with pytest.raises(BadInput, match="kind 'ranking'"):
-        margins(torch.zeros(2, 2), torch.zeros(2), "ranking")
+    with pytest.raises(BadInput, match="kind 'ranking' without margins"):
+        margins(torch.zeros(2, 2, 1), torch.zeros(2), "ranking")
     with pytest.raises(BadInput, match=r"values of shape \(3,\)"):
         margins(torch.zeros(3), torch.zeros(3), "regression")
+
+
+def test_margins_that_were_kept_are_of_any_kind():
+    assert margins(torch.ones(2, 3), None, "ranking").dtype == torch.float64
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
