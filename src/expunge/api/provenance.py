@@ -26,11 +26,14 @@ def problem_facts(problem: Problem, progress: bool = False) -> dict[str, Any]:
         problem: with rows to forget.
         progress: show a bar where looking for copies takes a while.
     """
+    count = problem.people()
     return {
         "name": problem.name,
         "kind": problem.task.kind,
         "rows": len(problem.present_rows),
         "forget_rows": len(problem.forget),
+        "persons": None if count is None else count.persons,
+        "persons_partly": None if count is None else count.partly,
         "forgotten_before": len(problem.train) - len(problem.present_rows),
         "judged_on": "validation" if problem.test is None else "test",
         "duplicates": duplicates(problem, progress).tolist(),

@@ -48,6 +48,9 @@ class People(Sequence[Any]):
             return held.tolist()
         return held.decode() if isinstance(held, bytes) else [one.decode() for one in held.tolist()]
 
+    def __repr__(self) -> str:
+        return f"People({len(self)} rows)"
+
     def __iter__(self):
         return iter(self[:])
 

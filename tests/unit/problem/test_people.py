@@ -92,6 +92,7 @@ def test_ids_are_numbers_or_text_again(asked):
     assert asked.ids == IDS
     assert asked.ids == People(IDS)
     assert asked.ids != IDS[1:]
+    assert repr(asked.ids) == "People(60 rows)"
     numbers = People(torch.tensor([5, 4]))
     assert (numbers[0], list(numbers), max(numbers)) == (5, [5, 4], 5)
 
