@@ -26,6 +26,7 @@ def build():
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
 recipe = expunge.Recipe(build, epochs=6, batch_size=20, optimizer=partial(torch.optim.SGD, lr=0.3))
 ids = [f"record-{i}" for i in range(100)]
+ids[50] = ids[60] = "record-9"  # three rows of one person
 problem = expunge.Problem(expunge.Classification(3), *parts, recipe=recipe, ids=ids)
 """
 
@@ -81,7 +82,7 @@ def test_a_second_request_knows_what_is_gone(folder, forgotten):
     ask = ("forget", "--problem", "mine.py:problem", "--model", "one/model.safetensors")
     refused = run(*ask, "--rows", "more.txt", "--method", "fine-tune", "--out", "two", cwd=folder)
     assert refused.returncode == 2
-    assert "row 3 was already forgotten" in refused.stderr
+    assert "row 3 (id 'record-3') was already forgotten" in refused.stderr
     assert not (folder / "two").exists()
     (folder / "more.txt").write_text("5\n")
     done = run(*ask, "--rows", "more.txt", "--method", "fine-tune", "--out", "two", cwd=folder)
@@ -99,6 +100,32 @@ def test_rows_may_be_record_ids(folder):
     assert card["settings"]["lr"] == 0.1
     (folder / "ids.csv").write_text("id\nrecord-400\n")
     assert "record id 'record-400' is unknown" in run(*ask, cwd=folder).stderr
+
+
+def test_an_id_names_all_rows_of_a_person(folder):
+    (folder / "person.csv").write_text("name,id\nAda,record-9\nBob,record-2\n")
+    ask = ("forget", *ASK, "--method", "fine-tune", "--epochs", "1")
+    done = run(*ask, "--rows", "person.csv", "--out", "person", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "4 rows forgotten" in done.stdout
+    assert "These are rows of 2 persons." in done.stdout
+    card = json.loads((folder / "person/model.card.json").read_text())
+    assert card["forgotten"] == [2, 9, 50, 60]
+    assert card["people"]["ids"] == ["record-2", "record-9", "record-9", "record-9"]
+
+    (folder / "part.csv").write_text("row\n9\n")
+    done = run(*ask, "--rows", "part.csv", "--out", "part", cwd=folder)
+    assert "These are rows of 1 person; 1 of them has rows that stay." in done.stdout
+
+    again = ("forget", "--problem", "mine.py:problem", "--model", "person/model.safetensors")
+    refused = run(*again, "--rows", "person.csv", "--method", "fine-tune", cwd=folder)
+    assert refused.returncode == 2
+    assert "record ids 'record-9', 'record-2' were already forgotten (2 of 2)" in refused.stderr
+    refused = run(*again, "--rows", "part.csv", "--method", "fine-tune", cwd=folder)
+    assert "row 9 (id 'record-9') was already forgotten" in refused.stderr
+    (folder / "unknown.csv").write_text("id\nrecord-9\nx\ny\n")
+    refused = run(*ask, "--rows", "unknown.csv", cwd=folder)
+    assert "record ids 'x', 'y' are unknown (2 of 3)" in refused.stderr
 
 
 def test_audit_then_verify(folder, forgotten):
@@ -181,7 +208,7 @@ REFUSED = [
             "--rows",
             "twice.txt",
         ),
-        "row 3 is given more than once",
+        "row 3 (id 'record-3') is given more than once",
     ),
     (
         (

@@ -10,12 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge import store
-from expunge.api.card import Card, after_card, weights_digest
+from expunge.api.card import Card, after_card, require_rows, weights_digest
 from expunge.api.collect_outputs import collect_outputs
 from expunge.api.compare import publish
 from expunge.api.forget import Forgotten, as_module, chosen_workshop
 from expunge.api.panel import Panel, require_place, require_shown, swapped, write_evidence
 from expunge.api.provenance import UNKNOWN_COST, as_list, problem_facts, run_facts
+from expunge.api.published_ids import published_ids
 from expunge.api.require_fit import require_fit
 from expunge.audit.evidence.folder import manifest, read
 from expunge.audit.evidence.manifest import evidence_files
@@ -116,7 +117,10 @@ def audit(
     }
     with exclusive(out):
         everything = {**outputs, **seen}
-        write_evidence(out / "evidence", everything, panel.targets(problem), pictures, texts)
+        people = published_ids(problem, problem.forget.tolist())
+        write_evidence(
+            out / "evidence", everything, panel.targets(problem), pictures, texts, people
+        )
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 
@@ -127,8 +131,8 @@ def audit_evidence(
 
     Args:
         folder: `original`, `oracle`, `unlearned-<method>` (and, if there is one, `null`) and
-            `targets`, all `.safetensors`, and perhaps pictures or texts of the forgotten rows; see
-            docs/audit_json.md. Its own files are not changed.
+            `targets`, all `.safetensors`, and perhaps pictures, texts or ids of the forgotten rows;
+            see docs/audit_json.md. Its own files are not changed.
         out: folder for a copy of the evidence, audit.json and report.html.
         kind: "classification", "regression" or another word, whose arrays then hold margins.
         command: what repeats this run, for the report.
@@ -154,6 +158,8 @@ def audit_evidence(
             "kind": kind,
             "rows": None,
             "forget_rows": len(rows["forget_rows"]),
+            "persons": None if evidence.people is None else len(set(evidence.people)),
+            "persons_partly": None,
             "forgotten_before": None,
             "judged_on": "test",
             "duplicates": [],
@@ -194,14 +200,16 @@ def _question(problem: Problem, original: nn.Module, card: Card | None) -> Probl
                 fix="pass as --model the weights that it was made from",
             )
         named = as_list(problem.forget)
+        require_rows(problem, card)
         if named and named != card.forgotten:
+            first = min({*named} ^ {*card.forgotten})
             raise BadInput(
                 f"{len(named)} rows were named, but the model's card says that it was to forget "
-                f"{len(card.forgotten)} others",
+                f"{len(card.forgotten)} others; {problem.row_name(first)} is in one list only",
                 expected="the rows of the card, or none",
                 fix="leave the rows out",
             )
-        before = replace(card, forgotten=[])
+        before = replace(card, forgotten=[], people=None)  # its ids are checked above
         present = problem.present_mask.clone()
         present[card.forgotten] = True  # the question is put as it was before this request
         asked = replace(problem, forget=problem.forget[:0], present=present)

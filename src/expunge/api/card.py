@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge import store
+from expunge.api.published_ids import published_ids, require_same_ids
 from expunge.errors import BadInput
 from expunge.problem import Problem
 from expunge.store.checksummed import (
@@ -40,10 +41,29 @@ class Card:
     problem: str
     claim_detail: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
+    people: dict[str, Any] | None = None  # see `people_facts`
 
     def gone(self) -> list[int]:
         """All rows that the model was made to forget, by this and earlier requests."""
         return sorted([*self.forgotten_before, *self.forgotten])
+
+
+def people_facts(problem: Problem) -> dict[str, Any] | None:
+    """Whose rows a request forgets, for the card; None if rows have no ids.
+
+    Returns:
+        Numbers of "records", of "persons", and of persons "partly" forgotten, who keep other
+        records; "ids", one a forgotten row in the order of `forgotten`, and "ids_before".
+    """
+    count = problem.people()
+    if count is None:
+        return None
+    before = (~problem.present_mask).nonzero().squeeze(-1)
+    named = {"ids": problem.forget, "ids_before": before}
+    return {
+        **count._asdict(),
+        **{name: published_ids(problem, rows.tolist()) for name, rows in named.items()},
+    }
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -153,16 +173,30 @@ def load_model(path: Path, template: nn.Module) -> tuple[nn.Module, Card | None]
 
 
 def after_card(problem: Problem, card: Card | None) -> Problem:
-    """The problem as the carded model was left: rows that are gone are not present."""
+    """The problem as the carded model was left: rows that are gone are not present.
+
+    Raises:
+        BadInput: see `require_rows`.
+    """
     if card is None or not card.gone():
         return problem
+    require_rows(problem, card)
+    return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
+
+
+def require_rows(problem: Problem, card: Card) -> None:
+    """Raise BadInput if the problem lacks rows of a card, or they belong to other persons here."""
+    if not card.gone():
+        return
     if card.gone()[0] < 0 or card.gone()[-1] >= len(problem.train):
         raise BadInput(
             f"the model's card says that row {card.gone()[-1]} is gone",
             expected=f"rows of this problem's train data, 0 to {len(problem.train) - 1}",
             fix="use the problem that the model was trained on",
         )
-    return problem.without(torch.tensor(card.gone(), dtype=torch.int64))
+    if card.people is not None:
+        require_same_ids(problem, card.forgotten, card.people["ids"])
+        require_same_ids(problem, card.forgotten_before, card.people["ids_before"])
 
 
 def untied(state: dict[str, Tensor]) -> dict[str, Tensor]:

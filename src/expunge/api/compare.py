@@ -15,6 +15,7 @@ from expunge.api.needs import HALF_MODELS, Needs, from_file
 from expunge.api.panel import Panel, require_place, require_shown, write_evidence
 from expunge.api.predictions import Predictions
 from expunge.api.provenance import cost_facts, problem_facts, run_facts
+from expunge.api.published_ids import published_ids
 from expunge.api.require_fit import require_methods, require_recipe_fit, require_trained_fit
 from expunge.attribution.fit import fit
 from expunge.audit.evidence.folder import read
@@ -130,7 +131,8 @@ def compare(
         },
     }
     with exclusive(out):
-        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
+        people = published_ids(problem, problem.forget.tolist())
+        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts, people)
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 

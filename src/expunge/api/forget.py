@@ -8,7 +8,14 @@ from typing import Any
 from torch import nn
 
 from expunge.api.attribution_cost import shared_cost
-from expunge.api.card import Card, after_card, load_model, weights_digest, write_model
+from expunge.api.card import (
+    Card,
+    after_card,
+    load_model,
+    people_facts,
+    weights_digest,
+    write_model,
+)
 from expunge.api.estimate import choose
 from expunge.api.history_file import needs_recording, read_history, unknown_history
 from expunge.api.needs import HALF_MODELS, Needs, from_file
@@ -51,8 +58,9 @@ class Forgotten:
 def forget(
     model: "nn.Module | Path | str | Trained | Forgotten",
     problem: Problem,
-    rows: Any,
+    rows: Any = None,
     *,
+    ids: Any = None,
     method: str | Method | None = None,  # noqa: A002 (the field's word)
     seed: int | None = None,
     runtime: Runtime | None = None,
@@ -73,6 +81,7 @@ def forget(
             and the card beside a path, say which rows are gone already; a bare module does not.
         problem: the data and task; with a recipe or Trainer where the method needs one.
         rows: row numbers or a bool mask.
+        ids: record ids instead of rows: all rows of these persons that the model was trained on.
         method: a name of `expunge methods`, or a method; None: chosen by cost, within `budget`.
         seed: decides every draw; default the runtime's.
         runtime: where teachers and half-data models are made and kept; default `.expunge`.
@@ -96,7 +105,7 @@ def forget(
     """
     start, named = perf_counter(), model
     model, card = as_module(model, problem, build)
-    problem = after_card(problem, card).forgetting(rows)
+    problem = after_card(problem, card).forgetting(rows, ids=ids)
     if not len(problem.forget):
         raise BadInput("there are no rows to forget", expected="at least one row", fix="name a row")
     runtime = chosen_workshop(runtime, seed, device)
@@ -170,6 +179,7 @@ def forget(
         ),
         problem=problem.name,
         run=run_facts(command, seed, perf_counter() - start),
+        people=people_facts(problem),
     )
     return Forgotten(unlearned, result.cost, problem.without(problem.forget), made)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge import store
 from expunge.audit.evidence.folder import manifest
 from expunge.audit.evidence.groups import MARGIN
-from expunge.audit.evidence.manifest import TEXTS, checksums
+from expunge.audit.evidence.manifest import PEOPLE, TEXTS, checksums
 from expunge.audit.evidence.validate import check_pictures, check_texts
 from expunge.data import Data, walk
 from expunge.data.fingerprints import fingerprints
@@ -75,7 +75,7 @@ class Panel:
         return problem.served(split)
 
     def answers(self, problem: Problem, models: Models) -> dict[str, Tensor]:
-        """By group answers, (members, rows, K), and as `<group>.margin` margins, (members, rows)."""
+        """By group answers (members, rows, K); as `<group>.margin` margins (members, rows)."""
         found = {}
         for group, rows in self.rows.items():
             data = self.data(problem, group)
@@ -132,6 +132,7 @@ def write_evidence(
     targets: Mapping[str, Tensor],
     pictures: Tensor | None = None,
     texts: Sequence[str] | None = None,
+    people: Sequence[str] | None = None,
 ) -> None:
     """Write an evidence folder with its manifest, block by block.
 
@@ -142,6 +143,7 @@ def write_evidence(
         targets: as `Panel.targets` gives them.
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows, one a row.
+        people: the forgotten rows' ids, as `published_ids` returns them.
     """
     files: dict[str, Mapping[str, Tensor]] = {"targets": targets}
     if pictures is not None:
@@ -153,9 +155,10 @@ def write_evidence(
                     append(block)
         for name, tensors in files.items():
             store.write_tensors(fresh / f"{name}.safetensors", tensors)
-        if texts is not None:
-            content = json.dumps({"forget": list(texts)}, indent=0, ensure_ascii=False)
-            store.write_bytes(fresh / TEXTS, content.encode())
+        for name, listed in ((TEXTS, texts), (PEOPLE, people)):
+            if listed is not None:
+                content = json.dumps({"forget": list(listed)}, indent=0, ensure_ascii=False)
+                store.write_bytes(fresh / name, content.encode())
 
 
 def _layout(blocks: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], int]:

@@ -29,11 +29,14 @@ def problem_facts(
         progress: show a bar where looking for copies takes a while.
         content: hashes of the train rows, where they are known; see `ModelCache.content`.
     """
+    count = problem.people()
     return {
         "name": problem.name,
         "kind": problem.task.kind,
         "rows": len(problem.present_rows),
         "forget_rows": len(problem.forget),
+        "persons": None if count is None else count.persons,
+        "persons_partly": None if count is None else count.partly,
         "forgotten_before": len(problem.train) - len(problem.present_rows),
         "judged_on": "validation" if problem.test is None else "test",
         "duplicates": duplicates(problem, progress, content).tolist(),

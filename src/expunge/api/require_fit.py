@@ -105,8 +105,8 @@ def _require_invisible_padding(problem: Problem, models: StorableModels) -> None
     differ = (alone - beside).abs().max().item()
     if differ > _rounding(models) * max(1.0, alone.abs().max().item()):
         raise BadInput(
-            f"padding changes the outputs of row {short.item()} by {differ:.2g}: read alone they "
-            f"are others than beside row {long.item()}, which is longer",
+            f"padding changes the outputs of {problem.row_name(short)} by {differ:.2g}: read alone "
+            f"they are others than beside {problem.row_name(long)}, which is longer",
             expected=f"a model that does not look where {MASK} is 0",
             fix=f"pass {MASK} to the model and let it act on it: in attention, in means and "
             "maxima over tokens, in the choice of the last token",

@@ -41,9 +41,11 @@ def verify(folder: Path | str) -> list[str]:
     evidence = read(path.parent / "evidence", kind, verify_manifest=True)
     told, found = declared["problem"], len(evidence.targets["forget_rows"])
     members = len(evidence.original["forget"])
+    persons = None if evidence.people is None else len(set(evidence.people))
+    counted = (("forget_rows", found), ("members", members), ("persons", persons))
     wrong = [
         f"problem.{name}: file says {told[name]}, evidence gives {seen}"
-        for name, seen in (("forget_rows", found), ("members", members))
+        for name, seen in counted
         if name in told and told[name] != seen
     ]
     return wrong + differences(old, document(evidence, declared))

@@ -53,7 +53,7 @@ def audit(
     else:
         asked, build = load_problem(problem)
         if rows is not None:
-            asked = asked.forgetting(load_rows(rows, asked))
+            asked = asked.forgetting(**load_rows(rows))
         command = shell_command(
             *("expunge", "audit", "--problem", problem, "--model", model, "--unlearned", unlearned),
             *(("--rows", rows) if rows else ()),

@@ -56,11 +56,11 @@ def forget(
     console = Console(highlight=False)
     asked, build = load_problem(problem)
     chosen = method_settings(context.args)
-    numbers = load_rows(rows, asked)
+    named = load_rows(rows)
     runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if estimate:
         module, card = as_module(model, asked, build)
-        question = after_card(asked, card).forgetting(numbers)
+        question = after_card(asked, card).forgetting(**named)
         found = price(
             question,
             module,
@@ -86,7 +86,7 @@ def forget(
     done = run(
         model,
         asked,
-        numbers,
+        **named,
         method=method,
         seed=seed,
         runtime=runtime,
@@ -106,10 +106,19 @@ def forget(
         f"{len(done.card.forgotten)} rows forgotten with {done.card.method} "
         f"({done.card.claim}); {len(done.card.gone())} rows gone in all."
     )
+    if done.card.people is not None:
+        console.print(_persons(done.card.people))
     units = done.card.cost["row_units"]
     rows_read = "Cost in rows not known" if units is None else f"Cost {units:,} row units"
     console.print(f"{rows_read}, {done.cost.seconds:.2f} s{share}.")
     console.print(f"Wrote {path} and its card. Judge it with `expunge audit`.", soft_wrap=True)
+
+
+def _persons(people: dict[str, Any]) -> str:
+    """Whose rows they were, and how many of these persons keep others."""
+    count, partly = people["persons"], people["partly"]
+    kept = f"; {partly} of them {'has' if partly == 1 else 'have'} rows that stay" if partly else ""
+    return f"These are rows of {count} {'person' if count == 1 else 'persons'}{kept}."
 
 
 def _print_estimate(console: Any, found: Any) -> None:

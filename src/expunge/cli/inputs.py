@@ -58,11 +58,14 @@ def load_problem(named: str) -> tuple[Any, Any]:
     return problem, vars(module).get("build")
 
 
-def load_rows(path: Path, problem: Any) -> Any:
-    """Row numbers from a text or CSV file: one number a line, or a column `row` or `id`.
+def load_rows(path: Path) -> dict[str, Any]:
+    """Rows or ids from a text or CSV file: one row number a line, or a column `row` or `id`.
+
+    Returns:
+        {"rows": row numbers, int64} or {"ids": texts}, as `Problem.forgetting` takes them.
 
     Raises:
-        BadInput: no such file, an entry that is no row number, ids that the problem does not know.
+        BadInput: no such file, or an entry that is no row number.
     """
     import torch
 
@@ -80,7 +83,7 @@ def load_rows(path: Path, problem: Any) -> Any:
     header = [cell.strip().lower() for cell in lines[0]]
     if "id" in header:
         column = header.index("id")
-        return problem.rows_of([_cell(path, k, lines, column) for k in range(1, len(lines))])
+        return {"ids": [_cell(path, k, lines, column) for k in range(1, len(lines))]}
     named = "row" in header
     if not named and any(len([c for c in line if c.strip()]) > 1 for line in lines):
         raise BadInput(
@@ -95,7 +98,7 @@ def load_rows(path: Path, problem: Any) -> Any:
         if not cell.removeprefix("-").isdecimal() or len(cell) > 18:
             raise _bad_line(path, k, lines)
         numbers.append(int(cell))
-    return torch.tensor(numbers, dtype=torch.int64)
+    return {"rows": torch.tensor(numbers, dtype=torch.int64)}
 
 
 def _cell(path: Path, k: int, lines: list[list[str]], column: int) -> str:

@@ -44,7 +44,6 @@ def train(
     from retraining; training with SDPenalty in the recipe lowers it. Killed, the same command goes
     on where it was.
     """
-    import torch
     from rich.console import Console
 
     from expunge.api.provenance import shell_command
@@ -61,8 +60,7 @@ def train(
     asked, _ = load_problem(problem)
     rows = None
     if record is not None:
-        rows = torch.arange(len(asked.train)) if record == "all" else load_rows(Path(record), asked)
-        rows = rows[asked.present_mask[rows]] if record == "all" else rows
+        rows = asked.present_rows if record == "all" else asked.named(**load_rows(Path(record)))
     command = shell_command(
         *("expunge", "train", "--problem", problem, "--out", out, "--member", member),
         *("--seed", seed, "--store", store, "--device", device),

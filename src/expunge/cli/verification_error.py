@@ -64,7 +64,7 @@ def verification_error(
         *("--store", store, "--device", device),
     )
     found = measure(
-        asked.forgetting(load_rows(rows, asked)),
+        asked.forgetting(**load_rows(rows)),
         runtime=placed(store, device, jobs, backend, address, gpus_per_task, seed=seed),
         members=members,
         measurements=measurements,

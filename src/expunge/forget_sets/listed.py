@@ -16,8 +16,8 @@ def listed(problem: Problem, path: str) -> Tensor:
     """The rows of a .npy file, int64, sorted.
 
     Args:
-        problem: where it has ids, the file holds ids (CIFAR-10: official numbers), otherwise the
-            numbers of train rows.
+        problem: where it has ids, the file holds ids (CIFAR-10: official numbers), each for all
+            rows of that person; otherwise the numbers of train rows.
         path: of the file.
 
     Raises:
@@ -25,19 +25,21 @@ def listed(problem: Problem, path: str) -> Tensor:
             row or is not present.
     """
     numbers = _read(Path(path))
-    ids = range(len(problem.train)) if problem.ids is None else problem.ids
-    known, present = {str(one): row for row, one in enumerate(ids)}, problem.present_mask
-    missing = [n for n in numbers if str(n) not in known or not present[known[str(n)]]]
+    ids = list(range(len(problem.train)) if problem.ids is None else problem.ids)
+    known: dict[str, list[int]] = {}  # the rows present of each person
+    for row in problem.present_rows.tolist():
+        known.setdefault(str(ids[row]), []).append(row)
+    missing = [n for n in numbers if str(n) not in known]
     if missing:
         raise BadInput(
             f"{path} lists row {missing[0]}, which is no train row of {problem.name} "
             f"({len(missing)} of {len(numbers)} are not)",
-            expected=f"some of its {int(present.sum())} train rows, "
+            expected=f"some of its {len(problem.present_rows)} train rows, "
             + ("counted from 0" if problem.ids is None else "by their ids"),
             fix="check that the file belongs to this data; of CIFAR-10, say which published sets "
             "shall be train rows: options = { published = [5] }",
         )
-    return torch.tensor(sorted(known[str(n)] for n in numbers), dtype=torch.int64)
+    return torch.tensor(sorted(row for n in numbers for row in known[str(n)]))
 
 
 def _read(path: Path) -> list[int]:

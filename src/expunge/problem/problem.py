@@ -1,6 +1,5 @@
 """Problem: task, data, rows present, rows to forget, and how the model was trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from expunge.data import Data
 from expunge.errors import BadInput
 from expunge.problem.penalised import penalised
+from expunge.problem.people import People, PeopleCount
 from expunge.problem.served import Served
 from expunge.problem.task import Task
 from expunge.problem.training import Trainer, Training
@@ -34,7 +34,7 @@ class Problem:
     recipe: Training | Trainer | None = None
     present: Tensor | None = None  # (n,) bool; None: all rows
     forget: Tensor = field(default_factory=_none)  # int64, sorted
-    ids: Sequence[Any] | None = None  # a record id for each train row, if rows have them
+    ids: Any = None  # one a train row, if rows have them; all rows of an id are one person
     name: str = "a user's problem"
 
     def __post_init__(self) -> None:
@@ -54,11 +54,12 @@ class Problem:
                 expected=f"a bool mask of shape ({n},)",
                 fix="mask = torch.ones(n, dtype=torch.bool); mask[gone] = False",
             )
-        distinct = None if self.ids is None else len({str(known) for known in self.ids})
-        if self.ids is not None and (len(self.ids) != n or distinct != n):
+        if self.ids is not None and not isinstance(self.ids, People):
+            object.__setattr__(self, "ids", People(self.ids))  # checked here and never again
+        if self.ids is not None and len(self.ids) != n:
             raise BadInput(
-                f"{len(self.ids)} ids, {distinct} of them distinct as text, for {n} rows",
-                expected="one id for each train row, all different",
+                f"{len(self.ids)} ids for {n} rows",
+                expected="one id for each train row; all rows of an id are one person",
                 fix="correct the ids, or leave them out and use row numbers",
             )
 
@@ -129,16 +130,17 @@ class Problem:
         named = {"train": self.train, "validation": self.validation}
         return named if self.test is None else {**named, "test": self.test}
 
-    def forgetting(self, rows: Any) -> "Problem":
-        """The same problem with these rows to forget.
+    def forgetting(self, rows: Any = None, *, ids: Any = None) -> "Problem":
+        """The same problem with these rows, or with the rows of these persons, to forget.
 
         Args:
             rows: as `named` takes them; none at all is allowed here, so that laws can be tested.
+            ids: as `named` takes them, instead of rows.
 
         Raises:
             BadInput: see `named`; all rows forgotten.
         """
-        found = self.named(rows)
+        found = self.named(rows, ids=ids)
         if len(found) == int(self.present_mask.sum()):
             raise BadInput(
                 f"all {len(found)} rows are to be forgotten",
@@ -147,15 +149,33 @@ class Problem:
             )
         return replace(self, forget=found)
 
-    def named(self, rows: Any) -> Tensor:
+    def named(self, rows: Any = None, *, ids: Any = None) -> Tensor:
         """Numbers of rows present, int64, sorted, however they were named.
 
         Args:
             rows: row numbers (any sequence or integer tensor), or a bool mask of shape (n,).
+            ids: record ids instead: all rows of these persons that are still present.
 
         Raises:
-            BadInput: a row out of range, given twice or already forgotten.
+            BadInput: a row out of range, given twice or already forgotten; an id that is unknown,
+                given twice, or of which all rows are already forgotten; both rows and ids, or none.
         """
+        if (rows is None) == (ids is None):
+            raise BadInput(
+                "neither rows nor ids" if rows is None else "rows and ids",
+                expected="one of them: row numbers or a bool mask, or record ids",
+                fix="pass rows=[3, 17] or ids=['p3', 'p17']",
+            )
+        return self._checked_rows(rows) if ids is None else self._present_rows_of(ids)
+
+    def _present_rows_of(self, ids: Any) -> Tensor:
+        people, mask = self._people(ids), self.present_mask
+        persons = people.persons_of(ids)
+        people.refuse_gone(persons, mask)
+        found = people.rows_of(persons)
+        return found[mask[found]].sort().values
+
+    def _checked_rows(self, rows: Any) -> Tensor:
         n = len(self.train)
         try:
             given = torch.as_tensor(rows)
@@ -163,7 +183,7 @@ class Problem:
             raise BadInput(
                 f"rows of type {type(rows).__name__} ({error})",
                 expected="whole numbers in one list, or a bool mask",
-                fix="pass row numbers such as [3, 17]; record ids go through problem.rows_of",
+                fix="pass row numbers such as [3, 17]; record ids go into ids=[...]",
             ) from error
         if given.dtype == torch.bool:
             if tuple(given.shape) != (n,):
@@ -190,14 +210,14 @@ class Problem:
         sorted_rows, counts = given.unique(return_counts=True)
         if (counts > 1).any():
             raise BadInput(
-                f"row {sorted_rows[counts > 1][0].item()} is given more than once",
+                f"{self.row_name(sorted_rows[counts > 1][0])} is given more than once",
                 expected="each row once",
                 fix="drop the repeats, after checking that no other row was meant",
             )
         gone = sorted_rows[~self.present_mask[sorted_rows]]
         if len(gone):
             raise BadInput(
-                f"row {gone[0].item()} was already forgotten ({len(gone)} such)",
+                f"{self.row_name(gone[0])} was already forgotten ({len(gone)} such)",
                 expected="rows that the model was trained on",
                 fix="leave these rows out; the model's card lists what is gone",
             )
@@ -209,24 +229,29 @@ class Problem:
         mask[rows] = False
         return replace(self, present=mask, forget=_none())
 
-    def rows_of(self, ids: Sequence[Any]) -> Tensor:
-        """The row numbers of these record ids, int64, in their order.
+    def rows_of(self, ids: Any) -> Tensor:
+        """All rows of these record ids, present or not, int64, in the order of the ids.
 
         Raises:
-            BadInput: the problem has no ids, or one is unknown.
+            BadInput: the problem has no ids; an id is unknown or given twice.
         """
+        people = self._people(ids)
+        return people.rows_of(people.persons_of(ids))
+
+    def people(self) -> PeopleCount | None:
+        """How many records of how many persons are to be forgotten; None if rows have no ids."""
+        return None if self.ids is None else self.ids.counted(self.forget, self.retain)
+
+    def row_name(self, row: Any) -> str:
+        """A row for messages: `row 17`, or `row 17 (id 'p17')` if rows have ids."""
+        known = "" if self.ids is None else f" (id {self.ids.text(int(row))!r})"
+        return f"row {int(row)}{known}"
+
+    def _people(self, ids: Any) -> People:
         if self.ids is None:
             raise BadInput(
                 f"{len(ids)} record ids, but the problem has none",
                 expected="row numbers, or a Problem with ids=",
                 fix="pass Problem(..., ids=[...]) with the id of each train row",
             )
-        numbers = {str(known): row for row, known in enumerate(self.ids)}
-        unknown = [given for given in ids if str(given) not in numbers]
-        if unknown:
-            raise BadInput(
-                f"record id '{unknown[0]}' is unknown ({len(unknown)} such)",
-                expected=f"ids such as '{self.ids[0]}'",
-                fix="check the spelling, or whether the record was in the training data at all",
-            )
-        return torch.tensor([numbers[str(given)] for given in ids], dtype=torch.int64)
+        return self.ids

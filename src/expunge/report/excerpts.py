@@ -17,7 +17,7 @@ class Excerpt:
     """The text of one row, not escaped.
 
     Attributes:
-        caption: the row's number, in words.
+        caption: the row's number and id, in words.
         detail: its label or value, and its score.
         start: the text, or its beginning with an ellipsis.
         whole: the text up to WHOLE characters; "" where `start` is all of it.

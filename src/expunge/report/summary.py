@@ -83,6 +83,8 @@ def asked(document: Document) -> list[str]:
     if problem.get("forget_rows") is not None:
         of = f" of the {problem['rows']:,} examples" if problem.get("rows") else " examples"
         said.append(f"{problem['forget_rows']:,}{of} that the model had learned from were named.")
+    if problem.get("persons") is not None:
+        said.append(_persons(problem["persons"], problem.get("persons_partly") or 0))
     if problem.get("forgotten_before"):
         said.append(
             f"{problem['forgotten_before']:,} others had been removed by earlier requests; this "
@@ -159,6 +161,19 @@ def duplicates(document: Document) -> str:
     rows = document["problem"].get("duplicates") or []
     named = ", ".join(str(row) for row in rows[:MOST_NAMED])
     return named + (f" and {len(rows) - MOST_NAMED:,} more" if len(rows) > MOST_NAMED else "")
+
+
+def _persons(persons: int, partly: int) -> str:
+    """Whose examples were named, and how many of them have other examples that were kept."""
+    of = "1 person" if persons == 1 else f"{persons:,} persons"
+    if not partly:
+        return f"They belong to {of}."
+    who = "That person has" if persons == 1 else f"{partly:,} of them {_has(partly)}"
+    return f"They belong to {of}. {who} other examples, which were kept."
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _sentence(verdict: str, entries: list[Entry]) -> str:

@@ -1,6 +1,7 @@
 """Which forgotten rows a method left furthest from the retrained models, and what to call them."""
 
 from dataclasses import dataclass
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.words import number, title
 
+LONGEST_ID = 24  # characters of an id that a title has room for
+HASHED = "hmac-sha256:"  # begins an id that is a keyed hash
 SHOWN = 4  # rows of a method that the page shows one by one
 
 
@@ -86,7 +89,7 @@ class Worst:
 
     Attributes:
         place: among the forgotten rows.
-        caption: its number, in words.
+        caption: its number and, if rows have ids, its id, in words.
         detail: its label or value, and its score.
     """
 
@@ -123,5 +126,21 @@ def _named(evidence: Evidence, place: int, score: float, metric: str) -> Worst:
             f"{word} {target:.3g}  ·  " if isinstance(target, float) else f"{word} {target}  ·  "
         )
     unit = f"{title('klom')} {number(score)}" if metric == "klom" else f"{number(score)} sd away"
+    return Worst(place, row_title(evidence, place), shown + unit)
+
+
+def row_title(evidence: Evidence, place: int) -> str:
+    """`Row 17`, or `Row 17, id p17` if the evidence holds ids; long ids are cut.
+
+    Args:
+        evidence: with the numbers of the forgotten rows, and perhaps their ids.
+        place: among the forgotten rows.
+    """
     caption = f"Row {int(evidence.targets['forget_rows'][place])}"
-    return Worst(place, caption, shown + unit)
+    if evidence.people is None:
+        return caption
+    known = evidence.people[place]
+    word = "id hash" if known.startswith(HASHED) else "id"
+    known = "".join(" " if category(c)[0] in "CZ" else c for c in known.removeprefix(HASHED))
+    cut = f"{known[: LONGEST_ID - 1]}…" if len(known) > LONGEST_ID else known
+    return f"{caption}, {word} {cut}"

@@ -24,6 +24,9 @@ def test_numbers_are_rows_or_ids_where_there_are_any(problem, path):
     assert listed(problem, path).tolist() == [3, 12, 40]
     named = replace(problem, ids=[f"{60 - row}" for row in range(60)])
     assert listed(named, path).tolist() == [20, 48, 57]
+    persons = replace(problem, ids=[row % 50 for row in range(60)])
+    assert listed(persons, path).tolist() == [3, 12, 40, 53]
+    assert listed(persons.without([3]), path).tolist() == [12, 40, 53]
 
 
 def test_a_row_that_is_not_there_is_named(problem, path):

@@ -105,7 +105,7 @@ def test_present_is_a_mask(present, problem):
         replace(problem, present=present)
 
 
-# ---- record ids
+# ---- record ids; more of them in test_people.py
 
 
 def test_ids_stand_for_rows():
@@ -114,30 +114,6 @@ def test_ids_stand_for_rows():
     assert problem.forgetting(problem.rows_of(["p7", "p0"])).forget.tolist() == [0, 7]
     numbered = replace(tiny(), ids=[1000 + k for k in range(ROWS)])
     assert numbered.rows_of(["1003", 1004]).tolist() == [3, 4]  # as a CSV file has them
-
-
-@pytest.mark.parametrize(
-    ("ids", "match"),
-    [
-        (["a"] * ROWS, "60 ids, 1 of them distinct.*for 60 rows"),
-        (["a", "b"], "2 ids, 2 of them distinct.*for 60 rows"),
-        (
-            [*range(ROWS - 1), "0"],
-            "60 ids, 59 of them distinct",
-        ),  # "0" and 0 are the same word in a file
-    ],
-)
-def test_ids_are_one_a_row(ids, match):
-    with pytest.raises(BadInput, match=match):
-        replace(tiny(), ids=ids)
-
-
-def test_unknown_ids_are_refused():
-    problem = replace(tiny(), ids=[f"p{k}" for k in range(ROWS)])
-    with pytest.raises(BadInput, match=r"record id 'q1' is unknown \(2 such\).*'p0'"):
-        problem.rows_of(["p1", "q1", "q2"])
-    with pytest.raises(BadInput, match=r"1 record ids, but the problem has none.*ids="):
-        tiny().rows_of(["p1"])
 
 
 def test_rows_may_be_named_without_being_forgotten(problem):

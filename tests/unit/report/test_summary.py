@@ -106,3 +106,21 @@ def test_all_grades_of_the_design_are_explained():
         made = document(("dmm",))
         made["methods"]["dmm"]["claim"] = grade
         assert "not known" not in summary.claims(made)[0].meaning
+
+
+PERSONS = {
+    (None, None): "",
+    (1, 0): "They belong to 1 person.",
+    (12, None): "They belong to 12 persons.",
+    (1, 1): "They belong to 1 person. That person has other examples, which were kept.",
+    (12, 1): "12 persons. 1 of them has other examples, which were kept.",
+    (1200, 40): "1,200 persons. 40 of them have other examples, which were kept.",
+}
+
+
+@pytest.mark.parametrize(("counts", "said"), PERSONS.items(), ids=str)
+def test_the_request_names_the_number_of_persons(counts, said):
+    made = document(persons=counts[0], persons_partly=counts[1])
+    text = " ".join(summary.asked(made))
+    assert said in text
+    assert ("person" in text) == bool(said)

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from expunge.errors import BadInput
-from expunge.report.worst import Margins, forget_margins, row_scores
+from expunge.report.excerpts import excerpts
+from expunge.report.figure import distributions
+from expunge.report.worst import Margins, forget_margins, row_scores, row_title
 
-from .documents import evidence
+from .documents import document, evidence
 
 
 def test_an_unknown_method_is_refused():
@@ -24,3 +28,23 @@ def test_a_shifted_row_scores_highest(metric):
 def test_oracles_that_agree_give_no_nan():
     ones = torch.ones(3, 2).double()
     assert row_scores(Margins(ones, ones, ones), "distance").tolist() == [0.0, 0.0]
+
+
+TITLES = {
+    "p7": "Row 100, id p7",
+    "<b>&$": "Row 100, id <b>&$",
+    "a\nb\x1bc": "Row 100, id a b c",
+    "customer-of-1987-from-Dresden": "Row 100, id customer-of-1987-from-D…",
+    "hmac-sha256:" + "0123456789abcdef" * 4: "Row 100, id hash 0123456789abcdef0123456…",
+}
+
+
+@pytest.mark.parametrize(("known", "title"), TITLES.items(), ids=repr)
+def test_a_row_is_named_by_its_id_where_there_is_one(known, title):
+    made, plain = document(("dmm",)), evidence(("dmm",), members=60, rows=2)
+    assert row_title(plain, 0) == "Row 100"
+    named = replace(plain, people=[known, "other"], texts=["a text", "another"])
+    assert row_title(named, 0) == title
+    assert title in {row.caption for row in excerpts(made, named, "dmm")}
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert escaped in distributions(made, named, "dmm")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array
 from expunge.audit.evidence.groups import GROUPS, MARGIN, MARGINS
-from expunge.audit.evidence.manifest import TEXTS, array_files, checksums, file_sha256
+from expunge.audit.evidence.manifest import PEOPLE, TEXTS, array_files, checksums, file_sha256
 from expunge.audit.evidence.manifest import manifest as manifest
 from expunge.audit.evidence.tensor_file import filed, require_same, stamp
 from expunge.audit.evidence.validate import check_models, check_pictures, check_targets, check_texts
@@ -51,6 +51,8 @@ class Evidence:
         pictures: {"forget": uint8 (rows, H, W) or (rows, H, W, 3)}, or None.
         kind: of the task: "classification", "regression" or any other word.
         texts: the forgotten rows in words, one a row, or None.
+        people: ids of the forgotten rows or their keyed hashes, one a row, or None; rows of one id
+            are of one person.
     """
 
     original: Outputs
@@ -61,6 +63,7 @@ class Evidence:
     pictures: dict[str, Tensor] | None
     kind: str
     texts: list[str] | None = None
+    people: list[str] | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -113,6 +116,10 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     if (folder / TEXTS).is_file():
         texts = _texts(folder / TEXTS, promised)
         check_texts(texts, files["targets"])
+    people = None
+    if (folder / PEOPLE).is_file():
+        people = _texts(folder / PEOPLE, promised)
+        check_texts(people, files["targets"], "id")
     groups = {
         name: {key: file[key] for key in (*GROUPS, *MARGINS) if key in file}
         for name, file in models.items()
@@ -126,6 +133,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         pictures=files.get("pictures"),
         kind=kind,
         texts=texts,
+        people=people,
     )
 
 

@@ -10,6 +10,7 @@ from expunge.errors import BadInput
 SCHEMA = "expunge.evidence/1"
 NAME = "manifest.json"
 TEXTS = "texts.json"
+PEOPLE = "people.json"
 
 
 def array_files(folder: Path) -> list[str]:
@@ -18,15 +19,16 @@ def array_files(folder: Path) -> list[str]:
 
 
 def evidence_files(folder: Path) -> list[str]:
-    """Names of all files that are evidence: arrays, and texts where there are any."""
-    return sorted([*array_files(folder), *([TEXTS] if (folder / TEXTS).is_file() else [])])
+    """Names of all files that are evidence: arrays, and texts and ids where there are any."""
+    lists = [name for name in (TEXTS, PEOPLE) if (folder / name).is_file()]
+    return sorted([*array_files(folder), *lists])
 
 
 def manifest(folder: Path) -> dict[str, Any]:
     """The content that `manifest.json` should have for the evidence now in a folder.
 
     Args:
-        folder: where the `.safetensors` files lie, and perhaps `texts.json`.
+        folder: where the `.safetensors` files lie, and perhaps `texts.json` and `people.json`.
 
     Returns:
         {"schema": ..., "files": {name: sha256 in hexadecimal}}.

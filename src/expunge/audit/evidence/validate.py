@@ -140,31 +140,32 @@ def check_pictures(pictures: Tensors, targets: Tensors) -> None:
         )
 
 
-def check_texts(texts: Any, targets: Tensors) -> None:
-    """Check the texts of the forgotten rows.
+def check_texts(texts: Any, targets: Tensors, word: str = "text") -> None:
+    """Check the texts, or the ids, of the forgotten rows.
 
     Args:
-        texts: what stands for the forgotten rows in texts.json.
+        texts: what stands for the forgotten rows in texts.json or people.json.
         targets: targets that `check_targets` accepts.
+        word: what each of them is, for errors.
 
     Raises:
         BadInput: no list of texts, another number of them than of forgotten rows, or one that
             cannot be written as UTF-8.
     """
     rows = len(targets["forget_rows"])
-    fix = "pass one text a forgotten row, in the order of their numbers, or none at all"
+    fix = f"pass one {word} a forgotten row, in the order of their numbers, or none at all"
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise BadInput("texts that are no list of strings", expected=f"{rows} strings", fix=fix)
+        raise BadInput(f"{word}s that are no list of strings", expected=f"{rows} strings", fix=fix)
     if len(texts) != rows:
         raise BadInput(
-            f"{len(texts)} texts for {rows} forgotten rows", expected=f"{rows} texts", fix=fix
+            f"{len(texts)} {word}s for {rows} forgotten rows", expected=f"{rows} {word}s", fix=fix
         )
     for place, text in enumerate(texts):
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise BadInput(
-                f"text {place} cannot be written as UTF-8 ({error.reason})",
+                f"{word} {place} cannot be written as UTF-8 ({error.reason})",
                 expected="whole characters",
                 fix='read the text again with the right encoding, or errors="replace"',
             ) from error

@@ -13,7 +13,7 @@ from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.figure.canvas import AFTER, BEFORE, ORACLE, look, panel_title, svg
 from expunge.report.words import number
-from expunge.report.worst import SHOWN, Margins, forget_margins, worst_rows
+from expunge.report.worst import SHOWN, Margins, forget_margins, row_title, worst_rows
 
 FEWEST_FOR_CURVE = 8  # models; fewer are drawn one by one
 GRID = 160  # points of a curve
@@ -139,7 +139,7 @@ def _label(evidence: Evidence, found: Margins, method: str, worst: list[int]) ->
     for row in worst:
         before, after, oracle = (number(float(values.mean())) for values in found.of(row))
         parts.append(
-            f"row {int(evidence.targets['forget_rows'][row])}: mean margin before {before}, "
+            f"{row_title(evidence, row).replace('Row', 'row', 1)}: mean margin before {before}, "
             f"after {after}, retrained {oracle}"
         )
     return f"Margins of the rows furthest from retrained models, {method}. {'; '.join(parts)}."

@@ -218,8 +218,42 @@ def test_texts_that_the_manifest_does_not_name_or_that_are_gone_are_found(tmp_pa
         read(tmp_path, "classification", verify_manifest=True)
 
 
+IDS = ["p1", "p1", "p2", "p3", "p3", "p3", "Jürgen", "8"]
+
+
+def test_ids_are_read_as_written_and_the_manifest_covers_them(tmp_path):
+    write(tmp_path, files(), sealed=False)
+    (tmp_path / "people.json").write_text(json.dumps({"forget": IDS}), encoding="utf-8")
+    assert read(tmp_path, "classification", verify_manifest=False).people == IDS
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest(tmp_path)))
+    assert read(tmp_path, "classification", verify_manifest=True).people == IDS
+    spoil(tmp_path / "people.json")
+    with pytest.raises(BadInput, match=r"people.json has another SHA-256"):
+        read(tmp_path, "classification", verify_manifest=True)
+    (tmp_path / "people.json").unlink()
+    with pytest.raises(BadInput, match=r"people.json of manifest.json not in"):
+        read(tmp_path, "classification", verify_manifest=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("[]", "people.json cannot be understood"),
+        ('{"forget": ["a"]}', "1 ids for 8 forgotten rows. Expected: 8 ids"),
+        ('{"forget": [1, 2, 3, 4, 5, 6, 7, 8]}', "ids that are no list of strings"),
+    ],
+)
+def test_ids_are_strings_one_a_forgotten_row(tmp_path, content, match):
+    write(tmp_path, files(), sealed=False)
+    (tmp_path / "people.json").write_text(content)
+    with pytest.raises(BadInput, match=match):
+        read(tmp_path, "classification", verify_manifest=False)
+
+
 def test_without_texts_there_are_none(tmp_path):
-    assert read(write(tmp_path, files()), "classification", verify_manifest=True).texts is None
+    given = read(write(tmp_path, files()), "classification", verify_manifest=True)
+    assert given.texts is None
+    assert given.people is None
 
 
 @pytest.mark.parametrize(
