@@ -15,7 +15,7 @@ from expunge.report import document as doc
 from expunge.report.document import Document
 from expunge.report.words import number, title
 
-LONGEST_ID = 24  # characters of an id that a title has room for
+LONGEST_ID, LONGEST_HASH = 20, 13  # characters that a title has room for
 HASHED = "hmac-sha256:"  # begins an id that is a keyed hash
 SHOWN = 4  # rows of a method that the page shows one by one
 
@@ -140,7 +140,8 @@ def row_title(evidence: Evidence, place: int) -> str:
     if evidence.people is None:
         return caption
     known = evidence.people[place]
-    word = "id hash" if known.startswith(HASHED) else "id"
+    hashed = known.startswith(HASHED)
+    word, longest = ("id hash", LONGEST_HASH) if hashed else ("id", LONGEST_ID)
     known = "".join(" " if category(c)[0] in "CZ" else c for c in known.removeprefix(HASHED))
-    cut = f"{known[: LONGEST_ID - 1]}…" if len(known) > LONGEST_ID else known
+    cut = f"{known[: longest - 1]}…" if len(known) > longest else known
     return f"{caption}, {word} {cut}"
