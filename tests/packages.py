@@ -38,7 +38,7 @@ from typing import ClassVar
 
 from expunge.engine.batches import epochs
 from expunge.methods import Claim, MethodInputs
-from expunge.methods.setting import check, setting
+from expunge.registry import check, setting
 from expunge.methods.finetune import descent_cost, finetune, passes, penalty_of
 from expunge.rng import Draws
 

@@ -34,8 +34,6 @@ from .methods import method as method
 from .methods.finetune import finetune as finetune
 from .methods.method import largest_change as largest_change
 from .methods.method import unchanged as unchanged
-from .methods.setting import check as check
-from .methods.setting import setting as setting
 from .problem import Classification as Classification
 from .problem import Problem as Problem
 from .problem import Recipe as Recipe
@@ -44,5 +42,7 @@ from .problem import Task as Task
 from .problem import TextClassification as TextClassification
 from .problem import Trainer as Trainer
 from .problem.sd_penalty import SDPenalty as SDPenalty
+from .registry import check as check
+from .registry import setting as setting
 from .rng import Draws as Draws
 from .store import Store as Store

@@ -28,10 +28,10 @@ class MethodHelp(TyperCommand):
             return
         from rich.console import Console
 
-        from expunge.methods import kind_of
+        from expunge.methods import METHODS
         from expunge.methods.describe import about
 
-        chosen = about(kind_of(named))
+        chosen = about(METHODS.named(named))
         super().format_help(ctx, formatter)
         explain(Console(highlight=False), chosen)
 

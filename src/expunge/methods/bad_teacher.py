@@ -20,9 +20,9 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune, passes
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 from expunge.training.from_recipe import untrained
 

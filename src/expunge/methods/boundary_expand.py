@@ -21,9 +21,9 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
 from expunge.methods.method import Claim, MethodInputs, Result, largest_change, unchanged
-from expunge.methods.setting import setting
 from expunge.problem import Classification, Problem, Task
 from expunge.problem.penalised import penalised
+from expunge.registry import setting
 from expunge.rng import seeded
 from expunge.training.from_recipe import training_loss
 

@@ -23,8 +23,8 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.rng import Draws
 
 

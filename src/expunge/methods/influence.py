@@ -31,8 +31,8 @@ from expunge.errors import BadInput
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.finetune import penalty_of
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 

@@ -21,9 +21,9 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune
 from expunge.methods.method import MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.problem.recipe import linear
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 LOSSES = ("outputs", "distribution", "margin")

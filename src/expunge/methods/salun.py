@@ -18,8 +18,8 @@ from expunge.methods.finetune import mask_of
 from expunge.methods.masked import salient
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.random_label import RandomLabel
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 
 
 @dataclass(frozen=True)

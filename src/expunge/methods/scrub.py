@@ -29,9 +29,9 @@ from expunge.errors import BadInput
 from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import Hook, descent_cost, passes
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.rng import Draws
 
 

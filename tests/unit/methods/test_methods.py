@@ -87,6 +87,6 @@ def test_the_protocol_is_what_every_method_offers():
     for kind in METHODS.values():
         assert callable(kind().price)
         parameters = inspect.signature(kind.__call__).parameters
-        assert list(parameters) == ["self", "problem", "models", "given", "seed"]
-        assert parameters["given"].default == MethodInputs()
+        assert list(parameters) == ["self", "problem", "models", "inputs", "seed"]
+        assert parameters["inputs"].default == MethodInputs()
         assert parameters["seed"].kind is inspect.Parameter.KEYWORD_ONLY
