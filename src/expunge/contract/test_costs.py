@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from expunge.contract.cases import given, originals, run, short
+from expunge.contract.cases import inputs, originals, run, short
 from expunge.contract.counting import Counting
 from expunge.contract.laws import law
 from expunge.contract.problems import ROWS, batchnorm, tiny
@@ -52,7 +52,7 @@ def test_the_price_is_what_is_paid(kind, sizes, build):
 @law("one forward a row read")
 def test_the_cost_is_what_the_data_gave_out(kind, problem):
     """Rows forward include a model's own targets; each member is charged for its own rows only."""
-    models, passed = originals(problem, 1), given(problem, kind, 1)
+    models, passed = originals(problem, 1), inputs(problem, kind, 1)
     counted = replace(problem, train=Counting(problem.train.inputs, problem.train.targets))
     cost = short(kind)(counted, models, passed, seed=0).cost
     assert cost.forward_rows == counted.train.read

@@ -15,7 +15,7 @@ from expunge.methods.fisher import FisherForgetting
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
-from expunge.methods.masked import Masked, masked
+from expunge.methods.masked import MASKS, Mask, Masked, masked
 from expunge.methods.method import Claim, Method, MethodInputs, Result
 from expunge.methods.oracle_matching import OracleMatching
 from expunge.methods.random_label import RandomLabel
@@ -55,7 +55,18 @@ METHODS: Registry[Method] = Registry(
     faults=validate_class,
 )
 
-__all__ = ["METHODS", "Claim", "MethodInputs", "Method", "Result", "masked", "method", "settings"]
+__all__ = [
+    "MASKS",
+    "METHODS",
+    "Claim",
+    "Mask",
+    "Method",
+    "MethodInputs",
+    "Result",
+    "masked",
+    "method",
+    "settings",
+]
 
 
 def method(name: str, **chosen: Any) -> Method:

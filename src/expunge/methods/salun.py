@@ -15,7 +15,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights, restore
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import mask_of
-from expunge.methods.masked import salient
+from expunge.methods.masked import Saliency, narrowed
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.random_label import RandomLabel
 from expunge.problem import Problem
@@ -49,7 +49,7 @@ class SalUn(RandomLabel):
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        both, cost = salient(problem, models, inputs, self.share)
+        both, cost = narrowed(problem, models, inputs, Saliency(self.share))
 
         def kept(before: Ensemble) -> Callable[[int, Ensemble], None]:
             # the published leak is of the saliency mask; the caller's holds in any case

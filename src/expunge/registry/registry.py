@@ -83,7 +83,7 @@ class Registry(Mapping[str, type[T]]):
 
         Raises:
             BadInput: an unknown name or setting, with the nearest known one; a setting that is
-                chosen twice, or a value that is not allowed.
+                chosen twice, or has no default and is not chosen; a value that is not allowed.
         """
         name, _, rest = text.partition(":")
         known = {setting.name: setting for setting in self.settings(name)}
@@ -102,6 +102,14 @@ class Registry(Mapping[str, type[T]]):
                     fix=f"leave out {key} = {value} or the other",
                 )
             found[key] = known[key].read(value, whose)
+        needed = [s.name for s in known.values() if s.default is REQUIRED]
+        for key in needed:
+            if key not in found:
+                raise BadInput(
+                    f"{whose} without {key}",
+                    expected=f"the settings {', '.join(needed)}",
+                    fix=f"add {key}=; {explained(name)}",
+                )
         return name, found
 
     def make(self, text: str, chosen: Mapping[str, Any] = {}, inputs: Mapping[str, Any] = {}) -> T:
@@ -111,20 +119,8 @@ class Registry(Mapping[str, type[T]]):
             text: see `read`.
             chosen: see `read`.
             inputs: what the class is given beside its settings.
-
-        Raises:
-            BadInput: see `read`; a setting that has no default is not chosen.
         """
         name, found = self.read(text, chosen)
-        known = self.settings(name)
-        needed = [s for s in known if s.default is REQUIRED]
-        for setting in needed:
-            if setting.name not in found:
-                raise BadInput(
-                    f"{self.noun} {name} without {setting.name}",
-                    expected=f"the settings {', '.join(s.name for s in needed)}",
-                    fix=f"add {setting.name}=; {explained(name)}",
-                )
         return self[name](**inputs, **found)
 
     def text(self, made: T) -> str:

@@ -54,9 +54,10 @@ class Setting:
     def expected(self) -> str:
         """The values that are allowed, in words, with the setting's name."""
         values = {bool: "true or false", str: self.allowed or "a word"}.get(self.kind, self.allowed)
-        whole = ", a whole number" if self.kind is int else ""
+        if self.kind is int:
+            values = f"{values}, a whole number".removeprefix("finite, ")
         none = ", or none" if self.optional else ""
-        return f"{'' if self.choices else f'{self.name} '}{values}{whole}{none}"
+        return f"{'' if self.choices else f'{self.name} '}{values}{none}"
 
     def allows(self, value: Any) -> bool:
         """Whether a value has the setting's type and is in its range."""
