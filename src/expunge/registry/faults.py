@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from expunge.errors import BadInput
 from expunge.registry.setting import REQUIRED, Setting, described, others
 
-KINDS = (int, float, str, bool)
+KINDS = (int, float, str, bool, tuple)
 
 
 class Fault(NamedTuple):

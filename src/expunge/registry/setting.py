@@ -22,7 +22,7 @@ class Setting:
     """One setting of a class, as declared."""
 
     name: str
-    kind: type  # int, float, str or bool
+    kind: type  # int, float, str, bool; or tuple, of whole numbers
     default: Any
     what: str
     unit: str = ""  # e.g. "epochs"; "" for a pure number, a word or yes and no
@@ -44,7 +44,7 @@ class Setting:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.kind not in (int, float):
-            return ""
+            return "whole numbers" if self.kind is tuple else ""
         if self.least is not None and self.most is not None:
             return f"from {self.least:g} to {self.most:g}"
         bounds = (("of at least", self.least), ("above", self.above), ("of at most", self.most))
@@ -63,6 +63,8 @@ class Setting:
         """Whether a value has the setting's type and is in its range."""
         if value is None:
             return self.optional
+        if self.kind is tuple:
+            return isinstance(value, tuple) and all(type(number) is int for number in value)
         if self.kind is bool or isinstance(value, bool):
             return self.kind is bool and isinstance(value, bool)
         if self.kind is str:
@@ -100,6 +102,8 @@ class Setting:
     def _converted(self, given: Any) -> Any:
         if self.optional and isinstance(given, str) and given.lower() == "none":
             return None
+        if self.kind is tuple:
+            return _numbers(given)
         if self.kind is bool:
             return WORDS.get(given.lower(), given) if isinstance(given, str) else given
         if self.kind is str or isinstance(given, bool) or not isinstance(given, (str, Real)):
@@ -124,7 +128,9 @@ def setting(
     above: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field with its meaning; its annotation is its type: int, float, str, bool, or None too.
+    """A field with its meaning; its annotation is its type.
+
+    A type is int, float, str, bool or tuple[int, ...], each with or without None.
 
     Args:
         default: REQUIRED where there is none.
@@ -176,8 +182,16 @@ def explained(whose: str) -> str:
 def _setting(declared: Field, hint: Any) -> Setting:
     kinds = [k for k in get_args(hint) if k is not NoneType] if _is_union(hint) else [hint]
     kind = kinds[0] if len(kinds) == 1 else hint
+    kind = tuple if kind == tuple[int, ...] else kind
     meaning = declared.metadata[_KEY]
     return Setting(declared.name, kind, declared.default, **meaning, optional=_is_union(hint))
+
+
+def _numbers(given: Any) -> Any:
+    """A list as a tuple, or text such as "5+7"."""
+    if isinstance(given, str):
+        return tuple(int(word) if word.isdecimal() else word for word in given.split("+"))
+    return tuple(given) if isinstance(given, list | tuple) else given
 
 
 def _is_union(hint: Any) -> bool:
