@@ -138,22 +138,21 @@ class ForgetSet(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class _OfClass:
-    label: int | None = setting(None, "rows of this class alone")
-
+@dataclass(frozen=True)
+class _Checked:
     def __post_init__(self) -> None:
         check(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Random(_OfClass):
+@dataclass(frozen=True)
+class Random(_Checked):
     """Rows drawn at random: so many, or a share of the candidates."""
 
     name: ClassVar[str] = "random"
 
-    count: int | None = setting(None, "rows", unit="rows")
+    count: int | None = setting(None, "how many", unit="rows")
     share: float | None = setting(None, "share of the candidates")
+    label: int | None = setting(None, "only rows of this class")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,31 +173,29 @@ class Random(_OfClass):
 
 
 @dataclass(frozen=True)
-class WholeClass:
+class WholeClass(_Checked):
     """All rows of a class."""
 
     name: ClassVar[str] = "class"
 
     label: int = setting(REQUIRED, "the class")
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def __call__(self, source: Source) -> Tensor:
         """See `ForgetSet`."""
         return source.candidates(self.label)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Principal(_OfClass):
+@dataclass(frozen=True)
+class Principal(_Checked):
     """Rows at an end of a principal component."""
 
     name: ClassVar[str] = "principal"
 
-    count: int = setting(REQUIRED, "rows", unit="rows")
+    count: int = setting(REQUIRED, "how many", unit="rows")
     component: int = setting(0, "which component; 0 is the first")
     end: str = setting("top", "which end", choices=("top", "bottom", "both"))
     of: str = setting("inputs", "components of what", choices=("inputs", "attribution"))
+    label: int | None = setting(None, "only rows of this class")
 
     @property
     def needs_margins(self) -> bool:
@@ -217,28 +214,30 @@ class Principal(_OfClass):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Nearest(_OfClass):
+@dataclass(frozen=True)
+class Nearest(_Checked):
     """The rows nearest to one row."""
 
     name: ClassVar[str] = "nearest"
 
     row: int = setting(REQUIRED, "number of that row")
-    count: int = setting(REQUIRED, "rows", unit="rows")
+    count: int = setting(REQUIRED, "how many", unit="rows")
+    label: int | None = setting(None, "only rows of this class")
 
     def __call__(self, source: Source) -> Tensor:
         """See `ForgetSet`."""
         return nearest(source.features(), self.row, self.count, source.candidates(self.label))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Memorised(_OfClass):
+@dataclass(frozen=True)
+class Memorised(_Checked):
     """The rows that half-data models memorise most."""
 
     name: ClassVar[str] = "memorised"
     needs_margins: ClassVar[bool] = True
 
-    count: int = setting(REQUIRED, "rows", unit="rows")
+    count: int = setting(REQUIRED, "how many", unit="rows")
+    label: int | None = setting(None, "only rows of this class")
 
     def __call__(self, source: Source) -> Tensor:
         """See `ForgetSet`."""
@@ -247,15 +246,12 @@ class Memorised(_OfClass):
 
 
 @dataclass(frozen=True)
-class File:
+class File(_Checked):
     """The rows that a file lists, see `listed`."""
 
     name: ClassVar[str] = "file"
 
     path: str = setting(REQUIRED, "a .npy file")
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def __call__(self, source: Source) -> Tensor:
         """See `ForgetSet`."""

@@ -35,6 +35,9 @@ class BadTeacher:
     source: ClassVar[str] = "Chundawat et al. 2023, arXiv 2205.08096"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "one forward a row read": "two teachers answer on the very batch of the student",
+    }
     forwards: ClassVar[int] = 3  # of each batch that is read: two teachers answer on it, too
 
     epochs: int = setting(

@@ -46,6 +46,10 @@ class Influence:
     )
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+    }
 
     alpha: float = setting(
         1.0, "length of the step; 1 is what theory says", typical="0.1 to 20", least=0

@@ -27,6 +27,9 @@ class L1Sparse(RetainLoss):
     source: ClassVar[str] = "Jia et al. 2023, arXiv 2304.04934"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "forgotten rows are read": "the forgotten rows only fade",
+    }
 
     gamma: float = setting(
         1e-4, "weight of |theta|_1 in the first epoch", typical="1e-6 to 5e-4", least=0

@@ -34,6 +34,10 @@ class Matching:
     """A method that matches targets on forgotten and retained rows; a subclass says which."""
 
     name: ClassVar[str]
+    closer: ClassVar[tuple[float, dict[str, Any]]] = (
+        0.05,
+        {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
+    )
 
     steps: int = setting(160, "steps of Adam", unit="steps", typical="40 to 800", least=1)
     lr: float = setting(

@@ -22,6 +22,12 @@ class Retrain:
     source: ClassVar[str] = "Cao and Yang 2015"
     claim: ClassVar[Claim] = Claim.EXACT
     needs: ClassVar[frozenset[str]] = frozenset({"recipe"})
+    exempt: ClassVar[dict[str, str]] = {
+        "forgotten rows are read": "it is the definition of forgetting",
+        "identity without rows": "trains from a fresh seed, whatever is forgotten",
+        "mask": "starts from other weights, so there is nothing to keep",
+        "start": "does not read the weights it is given",
+    }
 
     def __call__(
         self,

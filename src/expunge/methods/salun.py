@@ -9,7 +9,7 @@ the rest. Cost: that of random-label, and 3 x |F| row units for the mask.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights, restore
@@ -30,6 +30,7 @@ class SalUn(RandomLabel):
     source: ClassVar[str] = "Fan et al. 2024, arXiv 2310.12508"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    short: ClassVar[dict[str, Any]] = {"share": 0.9}
 
     share: float = setting(
         0.5, "share of the weights that may move", typical="0.1 to 0.9", least=1e-9, most=1

@@ -43,6 +43,10 @@ class SCRUB(JointLoss):
     source: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "one forward a row read": "the original answers on the very batch of the student",
+    }
+    short: ClassVar[dict[str, Any]] = {"ascent_epochs": 1}
     forwards: ClassVar[int] = 2  # of each batch that is read: the original answers on it, too
 
     ascent_epochs: int = setting(

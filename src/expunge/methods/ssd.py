@@ -9,7 +9,7 @@ so. Cost: 3 x (|F| + |S|) row units, or fewer with `samples`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -32,6 +32,13 @@ class SSD:
     source: ClassVar[str] = "Foster et al. 2024, arXiv 2308.07707"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "mask": "moves the few weights that it selects: tests/unit/methods/test_edits.py",
+    }
+    # untrained models have hardly a weight that matters ten times more
+    short: ClassVar[dict[str, Any]] = {"alpha": 1.0}
 
     alpha: float = setting(
         10.0, "how many times more a weight must matter to be dampened", typical="5 to 50", least=0

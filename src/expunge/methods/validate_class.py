@@ -43,6 +43,8 @@ def validate_class(kind: Any) -> list[Fault]:
         found.append(Fault(f"its needs are {shown(needs)}", wanted))
     elif "recording" in needs and "history" not in needs:
         found.append(Fault("it needs a recording without its history", "add 'history' to needs"))
+    if (closer := getattr(kind, "closer", None)) is not None and not _is_closer(closer):
+        found.append(Fault(f"its closer is {shown(closer)}", "write (0.5, {settings})"))
     if not _words(exempt := getattr(kind, "exempt", {})):
         found.append(Fault(f"its exempt is {shown(exempt)}", 'write {"law": "the reason why"}'))
     found += [
@@ -56,6 +58,10 @@ def _words(exempt: Any) -> bool:
     return isinstance(exempt, dict) and all(
         isinstance(word, str) and word.strip() for pair in exempt.items() for word in pair
     )
+
+
+def _is_closer(closer: Any) -> bool:
+    return isinstance(closer, tuple) and [type(part) for part in closer] == [float, dict]
 
 
 def _one_of(claims: type[Claim]) -> str:

@@ -4,7 +4,7 @@ From this follow flags, help, pages, `expunge methods --json` and the refusal of
 frozen dataclass can have settings: methods, attributions, masks, forget sets, metrics, problems.
 """
 
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -156,7 +156,7 @@ def setting(
 
 def described(kind: Any) -> list[Setting]:
     """The settings of a class, or of an instance, in the order of its fields."""
-    declared = [f for f in fields(kind) if _KEY in f.metadata]
+    declared = [f for f in fields(kind) if _KEY in f.metadata] if is_dataclass(kind) else []
     hints = get_type_hints(kind if isinstance(kind, type) else type(kind)) if declared else {}
     return [_setting(f, hints[f.name]) for f in declared]
 
