@@ -162,7 +162,9 @@ class Fewer(Checked):
         whole = PROBLEMS.make("digits")(data)
         few = type(whole.train)(whole.train.inputs[: self.rows], whole.train.targets[: self.rows])
         recipe = replace(whole.recipe, epochs=1)
-        return Problem(whole.task, few, None, whole.test, recipe=recipe, name="fewer digits")
+        return Problem(
+            whole.task, few, whole.validation, whole.test, recipe=recipe, name="fewer digits"
+        )
 
 
 @dataclass(eq=False)

@@ -77,7 +77,7 @@ def needs(chosen: Any) -> str:
 
 
 def settings_table(settings: Any, flags: bool = True) -> Any:
-    """A table of flag or name, default, meaning with unit, and typical range."""
+    """A table of flag or name, default, unit, meaning and typical range."""
     from rich.markup import escape
     from rich.table import Table
 
