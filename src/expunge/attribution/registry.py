@@ -44,6 +44,7 @@ ATTRIBUTIONS = _Attributions(
     "attribution",
     *(Linearised, Influence, EKFAC, Trak, Datamodels, Difference, Ridge, Lasso, Combined),
     faults=_faults,
+    also=", or a file of `expunge attribute`",
 )
 
 

@@ -7,8 +7,8 @@ import torch
 
 from expunge.contract.cases import (
     exemptions,
-    given,
     has,
+    inputs,
     originals,
     run,
     same_bits,
@@ -82,7 +82,7 @@ def test_nothing_passed_in_is_changed(kind, group):
     models = originals(problem, group=group)
     models.template.train()
     models.template[1].eval()  # flags of submodules are the user's, too
-    passed = given(problem, kind, mask={"0.bias": torch.zeros(8, dtype=torch.bool)})
+    passed = inputs(problem, kind, mask={"0.bias": torch.zeros(8, dtype=torch.bool)})
     teachers = passed.teachers
     data = [problem.train.inputs, problem.train.targets, problem.forget, problem.validation.inputs]
     state = [weights(models), weights(teachers) if teachers else {}, [t.clone() for t in data]]
@@ -168,7 +168,7 @@ def test_forgotten_rows_are_not_read(kind, problem):
 
 @law("forgotten rows are read")
 def test_a_row_that_is_read_must_be_finite(kind, problem):
-    models, passed = originals(problem), given(problem, kind)
+    models, passed = originals(problem), inputs(problem, kind)
     broken = with_nan(problem, problem.forget)
     with pytest.raises(
         BadInput, match=r"rows that are read hold NaN or infinity, first row (3|7|11|19|30|58)\."
@@ -202,7 +202,7 @@ def test_masked_weights_keep_their_bits(kind, group):
         for k, (n, p) in enumerate(models.template.named_parameters())
         if n != "3.bias"  # no entry: it may move
     }
-    passed = replace(given(problem, kind), mask=mask)
+    passed = replace(inputs(problem, kind), mask=mask)
     result = short(kind)(problem, models, passed, seed=0)
     before, after = weights(models), weights(result.models)
     for n, may_move in mask.items():

@@ -23,14 +23,19 @@ class Registry(Mapping[str, type[T]]):
             "expunge.forget_sets", as name = "package.module:Class".
         own: our classes; each has a `name`.
         faults: everything that keeps a class of another package from being used.
+        also: what users may write instead of a name, for messages.
     """
 
     def __init__(
-        self, noun: str, *own: type[T], faults: Callable[[Any], list[Fault]] = lambda kind: []
+        self,
+        noun: str,
+        *own: type[T],
+        faults: Callable[[Any], list[Fault]] = lambda kind: [],
+        also: str = "",
     ) -> None:
         self.noun, self.group = noun, f"expunge.{noun.replace(' ', '_')}s"
         self.own: dict[str, type[T]] = {kind.name: kind for kind in own}  # type: ignore[attr-defined]
-        self._faults = faults
+        self._faults, self._also = faults, also
         self._offers: dict[str, list[EntryPoint]] | None = None
         self._loaded: dict[str, type[T] | BadInput] = {}
 
@@ -65,7 +70,7 @@ class Registry(Mapping[str, type[T]]):
         if name not in self:
             raise BadInput(
                 f"unknown {self.noun} '{name}'{nearest(name, self)}",
-                expected=f"one of {', '.join(self)}",
+                expected=f"one of {', '.join(self)}{self._also}",
                 fix=f"correct the name; `expunge explain '{self.noun}'` describes each",
             )
         return self[name]

@@ -77,6 +77,7 @@ PROBLEMS: Registry[ZooProblem] = Registry(
     _entry("cifar100-small", "25 classes of CIFAR-100, a small network.", cifar100),
     _entry("imdb", "IMDB reviews, a bag of words.", imdb),
     faults=lambda kind: class_faults(kind, {"__call__": "def __call__(self, data=None)"}),
+    also=", or FILE.py:NAME",
 )
 
 
