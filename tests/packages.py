@@ -36,11 +36,9 @@ Source: ourselves. Differs: nothing. Cost: 3 x epochs x |R| row units.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine.batches import epochs
-from expunge.methods import Claim, MethodInputs
-from expunge.methods.setting import check, setting
-from expunge.methods.finetune import descent_cost, finetune, passes, penalty_of
-from expunge.rng import Draws
+from expunge import (
+    Claim, Draws, MethodInputs, check, descent_cost, epochs, finetune, passes, penalty_of, setting
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +77,133 @@ class Mine:
 '''
 
 
+# An attribution, a mask, a forget set, a problem and a task, from public names alone.
+OTHERS = '''
+"""Strangers of every other kind."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from expunge import (
+    PROBLEMS, REQUIRED, Change, Cost, Ensemble, HalfDataModels, Problem, Regression, check, setting
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    def __post_init__(self):
+        check(self)
+
+
+@dataclass(frozen=True)
+class Constant(Checked):
+    """The same change of every output."""
+
+    name: ClassVar[str] = "constant"
+
+    problem: Problem
+    models: Ensemble
+    size: float = setting(0.5, "the change", least=0)
+
+    def without(self, forget, rows, split="train"):
+        return self.changes(forget, {split: rows})[split]
+
+    def changes(self, forget, asked):
+        shape = len(self.models), 1, self.problem.task.classes
+        parts = {split: torch.full((len(rows), 1), self.size) for split, rows in asked.items()}
+        means = {split: part[None].expand(shape[0], -1, shape[2]) for split, part in parts.items()}
+        return {split: Change(mean, torch.zeros_like(mean)) for split, mean in means.items()}
+
+    def price(self, rows):
+        return Cost(rows)
+
+
+@dataclass(frozen=True)
+class Biases(Checked):
+    """Only biases move."""
+
+    name: ClassVar[str] = "biases"
+    source: ClassVar[str] = "Ourselves 2026"
+
+    also: str = setting("", "parameters that move too")
+
+    def __call__(self, problem, models):
+        named = models.template.named_parameters()
+        may = {n: torch.full(p.shape, "bias" in n or n == self.also) for n, p in named}
+        return may, Cost()
+
+    def price(self, problem):
+        return Cost()
+
+
+@dataclass(frozen=True)
+class Every(Checked):
+    """Every so manieth row."""
+
+    name: ClassVar[str] = "every"
+
+    step: int = setting(REQUIRED, "rows from one to the next", least=1)
+
+    def __call__(self, source):
+        return source.candidates()[:: self.step]
+
+
+@dataclass(frozen=True)
+class Fewer(Checked):
+    """The digits, fewer of them."""
+
+    name: ClassVar[str] = "fewer-digits"
+
+    rows: int = setting(100, "train rows", least=10)
+
+    def __call__(self, data=None):
+        whole = PROBLEMS.make("digits")(data)
+        few = type(whole.train)(whole.train.inputs[: self.rows], whole.train.targets[: self.rows])
+        recipe = replace(whole.recipe, epochs=1)
+        return Problem(
+            whole.task, few, whole.validation, whole.test, recipe=recipe, name="fewer digits"
+        )
+
+
+@dataclass(eq=False)
+class Scaled(Regression):
+    """Regression in other units."""
+
+    name: ClassVar[str] = "scaled"
+
+    scale: float = setting(1.0, "the unit", above=0)
+'''
+OFFERS = {
+    "expunge.attributions": {"constant": "others:Constant"},
+    "expunge.masks": {"biases": "others:Biases"},
+    "expunge.forget_sets": {"every": "others:Every"},
+    "expunge.problems": {"fewer-digits": "others:Fewer"},
+    "expunge.tasks": {"scaled": "others:Scaled"},
+}
+
+
 def package(
-    folder: Path, offers: dict[str, str], code: str = METHOD, name: str = "strange"
+    folder: Path,
+    offers: dict[str, str] | dict[str, dict[str, str]],
+    code: str = METHOD,
+    name: str = "strange",
 ) -> Path:
-    """Write a package of one module, `code`, that offers methods by entry points; its folder."""
+    """Write a package of one module, `code`, that offers entry points; its folder.
+
+    `offers` maps names to places, of methods, or groups to such mappings.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.py").write_text(code)
     facts = folder / f"{name}-1.0.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [f"{method} = {place}\n" for method, place in offers.items()]
-    (facts / "entry_points.txt").write_text("[expunge.methods]\n" + "".join(lines))
+    groups = offers if dict in map(type, offers.values()) else {"expunge.methods": offers}
+    lines = []
+    for group, entries in groups.items():
+        lines += [f"[{group}]", *(f"{entry} = {place}" for entry, place in entries.items())]
+    (facts / "entry_points.txt").write_text("\n".join(lines))
     return folder
 
 

@@ -180,7 +180,7 @@ def test_estimate_spends_nothing_and_recommends(folder):
 REFUSED = [
     (("--rows", "rows.csv", "--method", "fine-tun"), "did you mean 'fine-tune'?"),
     (("--rows", "rows.csv", "--method", "fine-tune", "--lrr", "1"), "did you mean 'lr'?"),
-    (("--rows", "rows.csv", "--method", "fine-tune", "--lr", "fast"), "a value of type float"),
+    (("--rows", "rows.csv", "--method", "fine-tune", "--lr", "fast"), "Expected: lr of at least 0"),
     (("--rows", "rows.csv", "--method", "dm-direct", "--half-models", "20"), "leaves the weights"),
     (
         (

@@ -14,7 +14,7 @@ from expunge.cli.method_pages import COMMAND, INDEX, page, pages, write_pages
 from expunge.contract.cases import exemptions
 from expunge.methods import METHODS
 from expunge.methods.describe import about
-from expunge.methods.setting import described
+from expunge.registry import described
 from tests.packages import commands
 
 PAGES = Path(__file__).parents[2] / "docs" / "methods"

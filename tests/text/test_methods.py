@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from expunge.api.predictions import Predictions
-from expunge.attribution.registry import OWN
+from expunge.attribution.registry import ATTRIBUTIONS, from_halves
 from expunge.contract.cases import gap, history, originals, run, short
 from expunge.engine.shifted import Shifted
 from expunge.errors import BadInput
@@ -49,7 +49,7 @@ def test_a_method_forgets_rows_that_a_data_set_pads(name):
 
 
 @pytest.mark.parametrize("build", [Mean, Recurrent, Encoder])
-@pytest.mark.parametrize("named", OWN)
+@pytest.mark.parametrize("named", [name for name in ATTRIBUTIONS if not from_halves(name)])
 def test_a_change_is_predicted_from_the_model_itself(named, build):
     problem = texts(build)
     predicted = Predictions(problem, None, 0).of(short(METHODS["dmm"], attribution=named))

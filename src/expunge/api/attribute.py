@@ -6,7 +6,7 @@ from expunge import store
 from expunge.api.require_fit import require_recipe_fit
 from expunge.attribution.file import write
 from expunge.attribution.fit import Fit, fit
-from expunge.attribution.registry import from_halves, parse
+from expunge.attribution.registry import from_halves
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime
 from expunge.problem import Problem
@@ -37,8 +37,8 @@ def attribute(
     """
     if not from_halves(kind):
         raise BadInput(
-            f"attribution '{parse(kind)[0]}' has nothing to fit: it reads the model itself at each "
-            "request",
+            f"attribution '{kind.partition(':')[0]}' has nothing to fit: it reads the model itself "
+            "at each request",
             expected="a kind that is made from half-data models, such as datamodels",
             fix=f"use it at once: expunge forget --method dmm --attribution {kind}",
         )

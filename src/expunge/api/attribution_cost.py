@@ -4,7 +4,13 @@ from typing import Any
 
 from expunge.api.needs import attribution_name
 from expunge.api.provenance import shared_facts
-from expunge.attribution.registry import MODELS, from_halves, from_models, parse, price
+from expunge.attribution.registry import (
+    ATTRIBUTIONS,
+    MODELS,
+    from_halves,
+    from_models,
+    price,
+)
 from expunge.engine.cost import Cost
 from expunge.errors import BadInput
 from expunge.methods import Method
@@ -34,7 +40,7 @@ def shared_cost(problem: Problem, method: Method, half_models: int, one: Cost | 
         solved = price(named, problem, _asked(method, problem)).row_units
     if not from_halves(named):
         return shared_facts(f"{named} attribution of this forget set", solved, own, problem, False)
-    half_models = min(half_models, parse(named)[1].get(MODELS) or half_models)
+    half_models = min(half_models, ATTRIBUTIONS.read(named)[1].get(MODELS) or half_models)
     units = half_models * (half_units(problem) if one is None else one.row_units)
     return shared_facts(f"{half_models:,} half-data models", units + solved, own, problem, True)
 

@@ -11,8 +11,8 @@ from torch import nn
 from expunge.api.attribution_cost import shared_cost
 from expunge.api.history_file import untold
 from expunge.api.needs import HALF_MODELS, needs_halves
+from expunge.attribution.combined import Combined
 from expunge.attribution.fit import find
-from expunge.attribution.registry import COMBINED
 from expunge.engine.batches import endless
 from expunge.engine.cost import Cost
 from expunge.engine.descend import descend
@@ -94,7 +94,7 @@ def estimate(
     named = {} if method is None else {method.name: method}
     priced = [named.get(name) or kind() for name, kind in METHODS.items()]
     if reused:
-        priced.append(method_named("dmm", attribution=COMBINED))
+        priced.append(method_named("dmm", attribution=Combined.name))
     why = [untold(history, one) if history else "" for one in priced]
     prices = tuple(
         _price(one, problem, half_models, rate, reused, lacks)

@@ -50,7 +50,7 @@ def evaluate(
 
     Args:
         problem: with a recipe; rows that it forgets play no part.
-        kinds: attributions by name, see `attribution.kinds`.
+        kinds: attributions by name, see `expunge explain attribution`.
         out: folder of evaluation.json and, for each kind, two figures.
         runtime: store, seed, processes, device.
         num_sets: sets left out, at least 10.

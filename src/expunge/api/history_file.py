@@ -132,7 +132,7 @@ def _is_recipe(problem: Problem, runtime: Runtime, does: Tensor, facts: dict[str
 
 def needs_recording(method: Method) -> bool:
     """Whether a method adds up what was written down while the model was trained."""
-    return method.name == "amnesiac"
+    return "recording" in method.needs
 
 
 def untold(folder: Path, method: Method) -> str:

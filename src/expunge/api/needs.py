@@ -7,7 +7,7 @@ from pathlib import Path
 from expunge.attribution.damping import recipe_of
 from expunge.attribution.file import read
 from expunge.attribution.fit import Fit, find, require_models_for
-from expunge.attribution.registry import KINDS, damped, from_halves
+from expunge.attribution.registry import ATTRIBUTIONS, damped, from_halves
 from expunge.methods import Method, settings
 from expunge.problem import Problem
 from expunge.training.from_recipe import require_training
@@ -82,7 +82,7 @@ def from_file(method: Method, cache: ModelCache) -> tuple[Method, Fit | None]:
     named = attribution_name(method)
     path = Path(named)
     looks = path.exists() or path.suffix == ".zip" or path.name != named
-    if not named or named.partition(":")[0] in KINDS or not looks:
+    if not named or named.partition(":")[0] in ATTRIBUTIONS or not looks:
         return method, None
     found, kind = read(path, cache)
     return replace(method, attribution=kind), found  # type: ignore[type-var]

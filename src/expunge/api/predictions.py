@@ -12,14 +12,11 @@ from expunge.api.needs import attribution_name
 from expunge.attribution.datamodels import Datamodels
 from expunge.attribution.fit import Fit
 from expunge.attribution.registry import (
-    COMBINED,
-    DATAMODELS,
+    ATTRIBUTIONS,
     MODELS,
     VERSION,
     attributor,
     from_halves,
-    parse,
-    settings_of,
     whole_table,
 )
 from expunge.attribution.split_half import SplitHalf
@@ -38,7 +35,7 @@ class Prediction:
 
     Attributes:
         problem: with the rows to forget.
-        named: as `kinds.parse` takes it.
+        named: as `ATTRIBUTIONS.read` takes it.
         fitted: half-data models, where it is made from them.
         seed: of its draws.
         table: the change of every row, where it is the same for all models.
@@ -87,8 +84,9 @@ class Prediction:
             parts = {name: part.mean.float() for name, part in self.table.splits.items()}
             return store.digest(parts)
         halves = self.fitted and store.digest({"rows": self.fitted.halves.rows})
-        kind, chosen = parse(self.named)
-        whole = {**settings_of(kind), **chosen, "version": VERSION}
+        kind, chosen = ATTRIBUTIONS.read(self.named)
+        defaults = {s.name: s.default for s in ATTRIBUTIONS.settings(kind)}
+        whole = {**defaults, **chosen, "version": VERSION}
         return f"{kind} {whole} {halves or ''} {self.seed}"
 
 
@@ -100,7 +98,7 @@ class Predictions:
     fitted: Fit | None
     seed: int
     _made: dict[str, Prediction] = field(default_factory=dict, repr=False)
-    _measured: dict[int, SplitHalf] = field(default_factory=dict, repr=False)
+    _measured: dict[tuple[int, int], SplitHalf] = field(default_factory=dict, repr=False)
 
     def of(self, method: Method) -> Prediction | None:
         """What is predicted for this method; None where it needs no prediction."""
@@ -114,7 +112,7 @@ class Predictions:
             return Prediction(self.problem, named, None, self.seed)
         assert self.fitted is not None, "made before: Needs"
         if not whole_table(named):
-            measured = self._repeats(named) if parse(named)[0] == COMBINED else None
+            measured = self._repeats(named)
             return Prediction(self.problem, named, self.fitted, self.seed, measured=measured)
         found: Any = attributor(named, self.problem, None, self.fitted.halves, self.seed)
         everything = {name: torch.arange(len(data)) for name, data in self.problem.splits.items()}
@@ -122,15 +120,16 @@ class Predictions:
         table = ChangeTable(found.changes(self.problem.forget, everything))
         return Prediction(self.problem, named, self.fitted, self.seed, table)
 
-    def _repeats(self, named: str) -> SplitHalf:
+    def _repeats(self, named: str) -> SplitHalf | None:
         """Once for all methods that ask as many half-data models."""
         assert self.fitted is not None, "made before: Needs"
-        count = parse(named)[1].get(MODELS, 0)
-        if count not in self._measured:
-            same = f"{DATAMODELS}:{MODELS}={count}"
-            found: Any = attributor(same, self.problem, None, self.fitted.halves, self.seed)
-            self._measured[count] = found.repeats(self.problem.forget)
-        return self._measured[count]
+        found = attributor(named, self.problem, None, self.fitted.halves, self.seed)
+        if not isinstance(found, Datamodels):
+            return None
+        asked = ATTRIBUTIONS.read(named)[1].get(MODELS, 0), found.shuffles
+        if asked not in self._measured:
+            self._measured[asked] = found.repeats(self.problem.forget)
+        return self._measured[asked]
 
 
 def _follow(found: Any, forget: Tensor) -> None:

@@ -6,12 +6,12 @@ from expunge.attribution.difference import Difference
 from expunge.attribution.half_data_models import HalfDataModels
 from expunge.attribution.lasso import Lasso
 from expunge.attribution.linearised import Linearised
-from expunge.attribution.registry import KINDS
+from expunge.attribution.registry import ATTRIBUTIONS
 from expunge.attribution.ridge import Ridge
 from expunge.attribution.trak import Trak
 
 __all__ = [
-    "KINDS",
+    "ATTRIBUTIONS",
     "Attribution",
     "Datamodels",
     "Difference",

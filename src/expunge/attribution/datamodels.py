@@ -31,8 +31,8 @@ is taken as large as chance allows, and with it, as far as D is not trusted, L's
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -42,7 +42,8 @@ from expunge.attribution.shrinkage import OTHERS, Shrinkage, shrinkage_factor, s
 from expunge.attribution.size_correction import Sizes
 from expunge.attribution.split_half import SplitHalf, forgotten, repeats
 from expunge.engine.shifted import Change
-from expunge.errors import BadInput
+from expunge.problem import Problem
+from expunge.registry import check, setting
 
 
 class BasePrediction(Protocol):
@@ -55,28 +56,32 @@ class BasePrediction(Protocol):
 
 @dataclass(frozen=True)
 class Datamodels:
-    """Predicts by the shrunken difference of means.
+    """Half-data models: difference of means, trusted as far as it repeats.
 
     Args:
         halves: half-data models.
-        around: another source of predictions of the same problem, or None.
-        shuffles: with which chance is measured; 0 trusts as if there were no chance.
-        size: r of all rows, above 0; None: as said above.
+        base: another source of predictions of the same problem, or None.
+        problem: trust is measured on the rows that are present in it; None: on all.
     """
+
+    name: ClassVar[str] = "datamodels"
 
     halves: HalfDataModels
     base: BasePrediction | None = None
-    shuffles: int = 16
-    size: float | None = None
+    shuffles: int = setting(
+        16, "shuffles that measure chance; 0 trusts as if there were none", least=0
+    )
+    size: float | None = setting(
+        None, "effect of all rows as a share of that of half of them; none: 1/2, 3/4", above=0
+    )
+    problem: Problem | None = field(default=None, kw_only=True)
     _found: list[SplitHalf] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.shuffles < 0 or (self.size is not None and not 0 < self.size < float("inf")):
-            raise BadInput(
-                f"datamodels with shuffles={self.shuffles} and size={self.size}",
-                expected="shuffles of at least 0, and a finite size above 0",
-                fix="leave both out for the defaults",
-            )
+        check(self)
+        if self.problem is not None and self.halves is not None:
+            present = self.halves.present & self.problem.present_mask
+            object.__setattr__(self, "halves", replace(self.halves, present=present))
 
     def without(self, forget: Tensor, rows: Tensor, split: str = "train") -> Change:
         """See `Attribution`."""

@@ -9,6 +9,7 @@ that of an output.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,7 +23,9 @@ MANY = 1000  # half-data models with which a number of them is compared
 
 @dataclass(frozen=True)
 class Difference:
-    """Predicts by difference of means alone."""
+    """Half-data models: difference of means as it is."""
+
+    name: ClassVar[str] = "difference"
 
     halves: HalfDataModels
 

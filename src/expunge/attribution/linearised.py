@@ -14,6 +14,7 @@ measured.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,52 +24,62 @@ from expunge.curvature.leave_out import LeaveOut
 from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.kernels import forward_derivative_needed
-from expunge.errors import BadInput
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
-CURVATURES = ("retained", "all")
 SERVED_BY = "use --attribution trak, or one made from half-data models, such as datamodels"
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinearisedSettings:
+    """The settings of linearised retraining."""
+
+    damped: ClassVar[bool] = True
+
+    damping: float | None = setting(
+        None,
+        "damping in units of the loss's curvature; none: as the recipe implies",
+        typical="0.001 to 0.1",
+        above=0,
+    )
+    samples: int = setting(
+        2000,
+        "retained rows on which curvature is measured, at most half of them",
+        unit="rows",
+        typical="500 to 2000",
+        least=1,
+    )
+    # more fit the sampled rows' curvature better than that of the others, and predict worse
+    iterations: int = setting(
+        2, "iterations of conjugate gradients; 0 is EK-FAC alone", typical="0 to 5", least=0
+    )
+    rounds: int = setting(
+        1, "Newton steps; 2 linearises once more at the first step's end", typical="1 to 2", least=1
+    )
+    curvature: str = setting(
+        "retained",
+        "whose curvature: of retained rows, or of all rows as in influence functions",
+        choices=("retained", "all"),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 @dataclass(frozen=True)
-class Linearised(WeightStepAttribution):
-    """Predicts, for each of some trained models, its own change.
+class Linearised(WeightStepAttribution, LinearisedSettings):
+    """Retraining linearised at the model's own weights; no other model is trained.
+
+    Each of some trained models gets its own prediction.
 
     Args:
         problem: data, recipe and the rows that are present; the rows it forgets play no part.
         models: trained on the present rows.
         seed: of the sample and the random outputs.
-        damping: in units of the loss's curvature; None: from the recipe.
-        samples: retained rows on which curvature is measured, at most half of them.
-        iterations: of conjugate gradients; 0 is EK-FAC alone. More fit the sampled rows' curvature
-            better than that of the others, and predict worse (docs/attribution.md).
-        rounds: of Newton; 2 linearises once more where the first led.
-        curvature: "retained" rows', or that of "all" rows as influence functions have it.
     """
 
-    damping: float | None = None
-    samples: int = 2000
-    iterations: int = 2
-    rounds: int = 1
-    curvature: str = "retained"
-
-    def __post_init__(self) -> None:
-        wrong = (
-            (self.damping is not None and not 0 < self.damping < float("inf"))
-            or self.samples < 1
-            or self.iterations < 0
-            or self.rounds < 1
-            or self.curvature not in CURVATURES
-        )
-        if wrong:
-            raise BadInput(
-                f"linearised with damping={self.damping}, samples={self.samples}, "
-                f"iterations={self.iterations}, rounds={self.rounds}, curvature={self.curvature}",
-                expected="a finite damping above 0, samples and rounds of at least 1, iterations "
-                f"of at least 0, curvature one of {', '.join(CURVATURES)}",
-                fix="correct the setting",
-            )
+    name: ClassVar[str] = "linearised"
 
     def steps(self, forget: Tensor) -> list[Weights]:
         """See `WeightStepAttribution`.
@@ -121,3 +132,21 @@ class Linearised(WeightStepAttribution):
     @cached_property
     def _travel(self) -> Travel:
         return travel(self.problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Influence(Linearised):
+    """Linearised retraining with the curvature of all rows, as in influence functions."""
+
+    name: ClassVar[str] = "influence"
+
+    curvature: str = setting("all", "whose curvature", choices=("retained", "all"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EKFAC(Linearised):
+    """Linearised retraining with the curvature solved by EK-FAC alone."""
+
+    name: ClassVar[str] = "ek-fac"
+
+    iterations: int = setting(0, "iterations of conjugate gradients", least=0)

@@ -10,6 +10,7 @@ fewer models than rows a set's effect is shrunk many times, in direction it may 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,9 @@ COLUMNS = 4096  # rows whose memberships are float64 at a time
 
 @dataclass(frozen=True)
 class Ridge:
-    """Predicts by ridge regression on memberships."""
+    """Half-data models: ridge regression on the rows trained on."""
+
+    name: ClassVar[str] = "ridge"
 
     halves: HalfDataModels
 

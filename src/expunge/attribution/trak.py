@@ -29,13 +29,14 @@ row asked about.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from expunge.attribution.margin_features import MarginFeatures
 from expunge.attribution.weight_step import WeightStepAttribution, prediction_cost
 from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
-from expunge.errors import BadInput
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe's l2 is more
@@ -43,32 +44,36 @@ SHARE = 1e-3  # of the trace of A / rows: the default damping, unless the recipe
 
 @dataclass(frozen=True)
 class Trak(WeightStepAttribution):
-    """Predicts by TRAK, for each of some trained models, its own change.
+    """TRAK: one Newton step on randomly projected gradients of margins.
+
+    Each of some trained models gets its own prediction.
 
     Args:
         problem: task, data and the rows present; those it forgets play no part.
         models: trained on the present rows.
         seed: of the projections.
-        dimension: k, features a row; all weights, unprojected, where there are fewer.
-        damping: in units of the loss's curvature, as the recipe's l2. None: 1e-3 of the trace of
-            A / rows, or that l2 if it is more.
-        weighted: A has the curvature of the loss; otherwise 1, as in the paper.
-        retained: A is of the retained rows; otherwise of all, as in the paper.
     """
 
-    dimension: int = 2048
-    damping: float | None = None
-    weighted: bool = True
-    retained: bool = True
+    name: ClassVar[str] = "trak"
+
+    dimension: int = setting(
+        2048,
+        "features a row; all weights, unprojected, where there are fewer",
+        typical="512 to 8192",
+        least=1,
+    )
+    damping: float | None = setting(
+        None,
+        "damping in units of the loss's curvature; none: 1e-3 of its mean over features, or the "
+        "recipe's l2 if that is more",
+        typical="0.0001 to 0.1",
+        least=0,
+    )
+    weighted: bool = setting(True, "curvature of the loss; false: 1, as in the paper")
+    retained: bool = setting(True, "curvature of the retained rows; false: of all, as in the paper")
 
     def __post_init__(self) -> None:
-        wrong = self.damping is not None and not 0 <= self.damping < float("inf")
-        if self.dimension < 1 or wrong:
-            raise BadInput(
-                f"TRAK with dimension={self.dimension} and damping={self.damping}",
-                expected="a dimension of at least 1, and a finite damping of at least 0",
-                fix="leave both out for the defaults",
-            )
+        check(self)
 
     @cached_property
     def fitted(self) -> dict[int, MarginFeatures]:

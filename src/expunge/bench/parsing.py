@@ -9,7 +9,7 @@ from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.bench.config import RULES, SECOND, Config, Contestant, ForgetSet, Stopping, Tuning
 from expunge.bench.metrics import METRICS
 from expunge.errors import BadInput, nearest
-from expunge.forget_sets import KINDS
+from expunge.forget_sets import FORGET_SETS
 
 FIGURES = ("frontier", "shares", "spread")
 TYPES = {
@@ -76,8 +76,8 @@ def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
     for key in ("name", "kind"):
         if key not in entry:
             raise BadInput(f"{given} without `{key}`", expected="name and kind", fix="add it")
-    _check_words([entry["kind"]], KINDS, f"kind of {given}")
     rest = {k: v for k, v in entry.items() if k not in ("name", "kind")}
+    FORGET_SETS.make(entry["kind"], rest)
     return ForgetSet(entry["name"], entry["kind"], rest)
 
 

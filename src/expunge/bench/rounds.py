@@ -19,7 +19,7 @@ from expunge.engine.answers import answers
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.fanout.runtime import Runtime
-from expunge.forget_sets import build
+from expunge.forget_sets import FORGET_SETS, build
 from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
 from expunge.rng import Draws
@@ -151,7 +151,8 @@ def rounds(
     """
     made, known = [], None
     for forget_set in config.forget:
-        needs = forget_set.kind == "memorised" or forget_set.settings.get("of") == "attribution"
+        chosen = FORGET_SETS.make(forget_set.kind, forget_set.settings)
+        needs = getattr(chosen, "needs_margins", False)
         if needs and known is None:
             known = halves(ModelCache(base, runtime), config.half_models)
         for seed in seeds:
@@ -170,6 +171,6 @@ def rounds(
 def _settings(forget_set: ForgetSet) -> dict[str, Any]:
     """As `build` takes them: the path of a file is one below the data folder, unless absolute."""
     path = forget_set.settings.get("path")
-    if forget_set.kind != "file" or not isinstance(path, str) or Path(path).is_absolute():
+    if not isinstance(path, str) or Path(path).is_absolute():
         return forget_set.settings
     return {**forget_set.settings, "path": str(data_file(None, path, "the rows to forget"))}

@@ -11,6 +11,7 @@ from expunge.cli.audit import audit
 from expunge.cli.bench import bench
 from expunge.cli.check_method import check_method
 from expunge.cli.demo import demo
+from expunge.cli.explain import explain
 from expunge.cli.forget import forget
 from expunge.cli.method_help import MethodHelp
 from expunge.cli.methods import methods
@@ -40,6 +41,7 @@ app.command()(bench)
 app.command()(verify)
 app.add_typer(store, name="store")
 app.command()(methods)
+app.command()(explain)
 app.command()(check_method)
 
 

@@ -9,7 +9,7 @@ from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def attribute(
-    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
+    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem, or a known name."),
     kind: str = typer.Option(
         "combined",
         help="What predicts. From half-data models: combined, datamodels, difference, ridge, "

@@ -8,7 +8,7 @@ from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 
 def audit(
-    problem: str = typer.Option(None, help="FILE.py:NAME of an expunge.Problem."),
+    problem: str = typer.Option(None, help="FILE.py:NAME of an expunge.Problem, or a known name."),
     model: Path = typer.Option(None, help="The original weights, before forgetting."),
     unlearned: Path = typer.Option(None, help="The weights to judge."),
     rows: Path = typer.Option(None, help="The forgotten rows, where the card does not say them."),

@@ -46,7 +46,6 @@ def bench(
     from expunge.bench.scored import load
     from expunge.cli.inputs import load_problem
     from expunge.errors import BadInput
-    from expunge.zoo.problems import problem
 
     start, console = perf_counter(), Console(highlight=False)
     if only_draw:
@@ -57,10 +56,7 @@ def bench(
         )
     else:
         asked = read(config)
-        if ".py" in asked.problem:
-            base, _ = load_problem(asked.problem)
-        else:
-            base = problem(asked.problem, data, **asked.options)
+        base, _ = load_problem(asked.problem, data, asked.options)
         runtime = placed(
             store or out / "store", device, jobs, backend, address, gpus_per_task, group=group
         )

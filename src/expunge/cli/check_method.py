@@ -99,11 +99,11 @@ def load_method(named: str) -> Any:
         BadInput: no such module, or nothing of this name in it; an unknown name.
     """
     from expunge.errors import BadInput, nearest
-    from expunge.methods import kind_of
+    from expunge.methods import METHODS
 
     module, colon, name = named.partition(":")
     if not colon:
-        return kind_of(named)
+        return METHODS.named(named)
     sys.path.insert(0, str(Path.cwd()))  # as when Python is started here
     try:
         loaded = import_module(module)
@@ -128,7 +128,7 @@ def unknown_laws(kind: Any) -> list[Any]:
     """What is wrong with the laws that a class says it is exempt from."""
     from expunge.contract.laws import LAWS
     from expunge.errors import nearest
-    from expunge.methods.validate_class import Fault
+    from expunge.registry import Fault
 
     return [
         Fault(f"its exempt names no law: '{law}'{nearest(law, LAWS)}", f"of {', '.join(LAWS)}")

@@ -10,7 +10,7 @@ from expunge.cli.where import Address, Backend, GpusPerTask, Jobs, placed
 
 def forget(
     context: typer.Context,
-    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem."),
+    problem: str = typer.Option(..., help="FILE.py:NAME of an expunge.Problem, or a known name."),
     model: Path = typer.Option(..., help="Trained weights, .safetensors or .pt (a state dict)."),
     rows: Path = typer.Option(..., help="Text or CSV: row numbers, or a column `row` or `id`."),
     method: str = typer.Option(

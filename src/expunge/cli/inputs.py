@@ -3,16 +3,25 @@
 import csv
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import BadInput, nearest
 
 
-def load_problem(named: str) -> tuple[Any, Any]:
-    """The problem of `FILE.py:name`, and the file's `build` function if it has one.
+def load_problem(
+    named: str, data: Path | None = None, options: Mapping[str, Any] = {}
+) -> tuple[Any, Any]:
+    """The problem of `FILE.py:NAME`, and the file's `build` function if it has one.
 
-    The name is a Problem, or a function without arguments that returns one.
+    NAME is a Problem, or a function without arguments that returns one. Problems of the zoo and of
+    other packages go by their name.
+
+    Args:
+        named: e.g. "mine.py:problem", or "fashion:rows=500".
+        data: the data folder for a problem that goes by its name.
+        options: more settings of such a problem.
 
     Raises:
         BadInput: no such file or name, or something else than a Problem.
@@ -20,7 +29,10 @@ def load_problem(named: str) -> tuple[Any, Any]:
     import cloudpickle
 
     from expunge.problem import Problem
+    from expunge.zoo.problems import PROBLEMS
 
+    if ".py" not in named and not Path(named).exists():
+        return PROBLEMS.make(named, options)(data), None
     # from the right, and only before a name: a Windows path has a colon of its own
     file, colon, name = named.rpartition(":")
     if not colon or not name.isidentifier():

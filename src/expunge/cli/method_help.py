@@ -28,10 +28,10 @@ class MethodHelp(TyperCommand):
             return
         from rich.console import Console
 
-        from expunge.methods import kind_of
+        from expunge.methods import METHODS
         from expunge.methods.describe import about
 
-        chosen = about(kind_of(named))
+        chosen = about(METHODS.named(named))
         super().format_help(ctx, formatter)
         explain(Console(highlight=False), chosen)
 
@@ -49,7 +49,7 @@ def explain(console: Any, chosen: Any) -> None:
         facts.add_row(heading, text)
     console.print(Padding(facts, (0, 0, 1, 2)))
     if chosen.settings:
-        console.print(Padding(settings_table(chosen), (0, 0, 1, 2)))
+        console.print(Padding(settings_table(chosen.settings), (0, 0, 1, 2)))
     else:
         console.print("  It has no settings.\n")
 
@@ -76,8 +76,8 @@ def needs(chosen: Any) -> str:
     return ", ".join(NEEDS[need] for need in chosen.needs) or "nothing but the model and its data"
 
 
-def settings_table(chosen: Any) -> Any:
-    """A table of flag, default, meaning with unit, and typical range."""
+def settings_table(settings: Any, flags: bool = True) -> Any:
+    """A table of flag or name, default, unit, meaning and typical range."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -87,12 +87,20 @@ def settings_table(chosen: Any) -> Any:
     table.add_column("unit", no_wrap=True)
     table.add_column("meaning", ratio=3)
     table.add_column("typical", ratio=2)
-    for s in chosen.settings:
+    for s in settings:
         typical = s.typical or (", ".join(s.choices) if s.choices else "")
-        table.add_row(s.flag, shown(s.default), s.unit, escape(s.what), typical)
+        table.add_row(
+            s.flag if flags else s.name, shown(s.default), s.unit, escape(s.what), typical
+        )
     return table
 
 
 def shown(value: Any) -> str:
     """A default as the command line takes it."""
-    return str(value).lower() if isinstance(value, bool) else f"{value}"
+    from expunge.registry import REQUIRED
+
+    if value is REQUIRED:
+        return "required"
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "none"
+    return str(value).lower() if value is None or isinstance(value, bool) else f"{value}"

@@ -43,7 +43,7 @@ def methods(
         console.print(f"    needs     {needs(chosen)}")
         console.print(f"    source    {chosen.source}", markup=False)
         if chosen.settings:
-            console.print(Padding(settings_table(chosen), (0, 0, 0, 4)))
+            console.print(Padding(settings_table(chosen.settings), (0, 0, 0, 4)))
         console.print()
     console.print("`expunge forget --method NAME --help` says more about one.")
 

@@ -1,6 +1,8 @@
-"""The one table of the contract: a method not named here must obey every law.
+"""Short runs of any method on small problems.
 
-`EXEMPT` says which law a method need not obey, with the reason. Needs are read from the method.
+A method declares as `exempt` the laws that it need not obey, with the reasons; as `short` the
+settings of a short run; and as `closer`, if it claims so, which share of the distance to the
+retrained optimum of a convex problem it leaves at most, and with which settings.
 """
 
 from collections.abc import Iterator
@@ -22,62 +24,6 @@ from expunge.problem import Problem, Recipe
 from expunge.rng import seeded
 from expunge.training.unrolled.history import History
 
-EXEMPT: dict[str, dict[str, str]] = {
-    "retrain": {
-        "forgotten rows are read": "it is the definition of forgetting",
-        "identity without rows": "trains from a fresh seed, whatever is forgotten",
-        "mask": "starts from other weights, so there is nothing to keep",
-        "start": "does not read the weights it is given",
-    },
-    "dm-direct": {
-        "change": "its claim is that only outputs are corrected",
-        "seed": "draws nothing",
-        "mask": "moves nothing",
-        "module": "returns shifted outputs, not weights",
-        "forgotten rows are read": "reads no row before it is asked for outputs",
-        "buffers": "moves nothing",
-    },
-    "fine-tune": {"forgotten rows are read": "the forgotten rows only fade"},
-    "l1-sparse": {"forgotten rows are read": "the forgotten rows only fade"},
-    "influence": {
-        "seed": "draws rows only where there are more than it reads",
-        "buffers": "an edit of weights; statistics of batch norm stay",
-    },
-    "fisher": {
-        "direction": "its noise has none",
-        "buffers": "an edit of weights; statistics of batch norm stay",
-        "one forward a row read": "labels are read apart, to find classes that are forgotten whole",
-    },
-    "boundary-shrink": {
-        "one forward a row read": "its labels take two forward passes of the same batch"
-    },
-    "ssd": {
-        "seed": "draws rows only where there are more than it reads",
-        "buffers": "an edit of weights; statistics of batch norm stay",
-        "mask": "moves the few weights that it selects: tests/unit/methods/test_edits.py",
-    },
-    "single-gradient": {
-        "seed": "draws nothing",
-        "buffers": "an edit of weights; statistics of batch norm stay",
-        "direction": "undoes steps of a training, which the models of that law do not have",
-    },
-    "amnesiac": {
-        "seed": "draws nothing",
-        "buffers": "an edit of weights; statistics of batch norm stay",
-        "forgotten rows are read": "reads what was recorded, and no row",
-        "one forward a row read": "what is recorded in production is found by training again here",
-        "direction": "undoes steps of a training, which the models of that law do not have",
-    },
-    "scrub": {"one forward a row read": "the original answers on the very batch of the student"},
-    "bad-teacher": {
-        "one forward a row read": "two teachers answer on the very batch of the student"
-    },
-}
-CLOSER = {  # what claims to come closer to the retrained optimum of a convex problem, and how far
-    "oracle-matching": 0.05,
-    "dmm": 0.05,
-    "fine-tune": 0.9,
-}
 SHORT = {  # of every method that has such a setting
     "epochs": 2,
     "steps": 6,
@@ -86,25 +32,17 @@ SHORT = {  # of every method that has such a setting
     "retain_batch_size": 8,
     "lr": 0.02,
 }
-OWN = {  # batches of fewer than the forgotten rows, so that order counts
-    "gradient-ascent": {"batch_size": 4},
-    "boundary-shrink": {"batch_size": 4},
-    "boundary-expand": {"batch_size": 4},
-    "scrub": {"ascent_epochs": 1},
-    "salun": {"share": 0.9},
-    "ssd": {"alpha": 1.0},  # untrained models have hardly a weight that matters ten times more
-}
 
 
 def exemptions(kind: type[Method]) -> dict[str, str]:
     """The laws that a method need not obey, with the reasons."""
-    return {**EXEMPT.get(kind.name, {}), **getattr(kind, "exempt", {})}
+    return getattr(kind, "exempt", {})
 
 
 def short(kind: type[Method], **settings: Any) -> Any:
     """The method at settings that run in a few hundredths of a second."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    chosen = {**SHORT, **OWN.get(kind.name, {}), **getattr(kind, "short", {}), **settings}
+    chosen = {**SHORT, **getattr(kind, "short", {}), **settings}
     return kind(**{k: v for k, v in chosen.items() if k in known})
 
 

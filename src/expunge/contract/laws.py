@@ -91,6 +91,10 @@ LAWS = {
         "What claims to be exact reaches the retrained optimum of convex problems, to 1e-8.",
         "claim less: Claim.APPROXIMATE",
     ),
+    "closer": Law(
+        "From the optimum of a convex problem, it comes as near the retrained one as it claims.",
+        "claim less: `closer = (share of the distance that is left at most, settings)`",
+    ),
     "direction": Law(
         "From the optimum of logistic regression, the loss of the forgotten rows rises.",
         "see that forget and retain are not swapped, and the sign of the step",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from expunge.contract.cases import CLOSER, short
+from expunge.contract.cases import short
 from expunge.contract.laws import law
 from expunge.contract.problems import (
     at,
@@ -17,17 +17,11 @@ from expunge.contract.problems import (
 )
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change
-from expunge.methods import MethodInputs, method
+from expunge.methods import METHODS, MethodInputs, method
 from expunge.methods.method import Claim
 from expunge.training.from_recipe import train
 
 PROBLEMS = {"ridge": (ridge, ridge_optimum), "logistic": (logistic, logistic_optimum)}
-SETTINGS = {  # descent on full batches, long enough to come near
-    "fine-tune": {"epochs": 20, "lr": 0.05, "batch_size": 1000},
-    "oracle-matching": {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
-    "dmm": {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
-}
-
 
 WHOLE = {  # batches of all rows, so that no chance decides the direction
     "epochs": 5,
@@ -85,17 +79,18 @@ def test_the_loss_of_the_forgotten_rows_rises(kind):
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
-@pytest.mark.parametrize("name", CLOSER)
-def test_approximate_methods_move_closer(name, case):
+@law("closer", of=lambda kind: hasattr(kind, "closer"))
+def test_methods_move_as_much_closer_as_they_claim(kind, case):
     """From the optimum on all rows; a predicted change is the exact one, a teacher trained."""
     build, optimum = PROBLEMS[case]
     problem = build()
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
     inputs = MethodInputs(between(problem, start, goal), train(problem, "teacher", [0], seed=0)[0])
-    result = method(name, **SETTINGS[name])(problem, start, inputs, seed=0)
+    most, chosen = kind.closer
+    result = kind(**chosen)(problem, start, inputs, seed=0)
     left = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
-    assert left < CLOSER[name]
+    assert left < most
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
@@ -106,7 +101,7 @@ def test_a_wrong_prediction_leads_dmm_astray(case):
     full, kept = (optimum(problem, rows) for rows in (problem.present_rows, problem.retain))
     start, goal = at(full, problem.recipe.build), at(kept, problem.recipe.build)
     backwards = MethodInputs(between(problem, goal, start))
-    result = method("dmm", **SETTINGS["dmm"])(problem, start, backwards, seed=0)
+    result = method("dmm", **METHODS["dmm"].closer[1])(problem, start, backwards, seed=0)
     ratio = (only_weights(result.models)[0] - kept).norm() / (full - kept).norm()
     assert 1.9 < ratio < 2.1
 

@@ -1,42 +1,28 @@
-"""build(): a forget set by the name of its kind and its settings, as a configuration file has them.
+"""build(): a forget set by name and settings, as a configuration file has them.
 
-=========  =====================================================================================
-kind       settings; `label=` restricts every kind but the last to the rows of one class
-=========  =====================================================================================
-random     count=, or share= of the candidates
-class      label=
-principal  count=, component=0, end="top" ("bottom", "both"), of="inputs" ("attribution")
-nearest    row=, count=
-memorised  count=
-file       path= of a .npy file; see `listed`
-=========  =====================================================================================
+`expunge explain 'forget set'` describes the names and their settings.
 
 Rows are alike by their inputs: numbers as they are, texts (mappings of token ids) by the words they
 share; see `words.py`.
 """
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from expunge.data import TensorData, walk
 from expunge.errors import BadInput
-from expunge.errors import nearest as nearest_name
 from expunge.forget_sets.chance import random_rows, random_share
 from expunge.forget_sets.likeness import nearest, principal_end, whole_class
 from expunge.forget_sets.listed import listed
 from expunge.forget_sets.memorised import attribution_matrix, most_memorised, self_influence
 from expunge.forget_sets.words import has_words, word_features
 from expunge.problem import Problem
+from expunge.registry import REQUIRED, Registry, check, class_faults, setting
 from expunge.rng import Draws
 
-WHOLE_NUMBERS = ("count", "label", "component", "row")
-OF = ("inputs", "attribution")
 HalfDataModels = tuple[Tensor, Tensor]
 
 
@@ -52,7 +38,7 @@ def build(
     """A forget set of the rows that are present.
 
     Args:
-        kind: one of KINDS.
+        kind: of FORGET_SETS.
         problem: its train data; what it forgets already plays no part.
         seed: of the draws of "random"; the other kinds are fixed by the data.
         features: (n, ...) numbers of all train rows by which they are alike, default the inputs,
@@ -60,28 +46,20 @@ def build(
         margins_of_halves: for "memorised" and for principal components of attribution: bool
             (models, n), the rows that each half-data model was trained on, and their margins on
             the train rows, (models, n).
-        settings: see the table above.
+        settings: see `expunge explain KIND`.
 
     Returns:
         Row numbers, int64, sorted; `problem.forgetting` takes them.
 
     Raises:
-        BadInput: an unknown kind or setting, with the nearest known one; a setting that is missing
-            or unusable; features or margins that are needed and were not given.
+        BadInput: see `Registry.read`; features or margins that are needed and were not given.
     """
-    if kind not in KINDS:
-        raise BadInput(
-            f"unknown kind of forget set '{kind}'{nearest_name(kind, KINDS)}",
-            expected=f"one of {', '.join(KINDS)}",
-            fix="correct the kind",
-        )
-    _require_settings(kind, settings)
     draws = Draws((seed, "forget set", kind))
-    return KINDS[kind](_Source(problem, draws, features, margins_of_halves), **settings)
+    return FORGET_SETS.make(kind, settings)(Source(problem, draws, features, margins_of_halves))
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """What a forget set can be made from, read when it is asked for."""
 
     problem: Problem
@@ -147,99 +125,141 @@ class _Source:
         return targets
 
 
-def _random(
-    source: _Source,
-    *,
-    count: int | None = None,
-    share: float | None = None,
-    label: int | None = None,
-) -> Tensor:
-    candidates = source.candidates(label)
-    if count is not None and share is None:
-        return random_rows(candidates, count, source.draws)
-    if share is not None and count is None:
-        return random_share(candidates, share, source.draws)
-    raise BadInput(
-        f"count={count} and share={share}",
-        expected="one of the two",
-        fix="give count= a number of rows, or share= e.g. 0.1",
-    )
+class ForgetSet(Protocol):
+    """One way to choose the rows to forget; a frozen dataclass of settings.
+
+    One that reads `Source.margins` says so: `needs_margins = True`.
+    """
+
+    name: ClassVar[str]
+
+    def __call__(self, source: Source) -> Tensor:
+        """Row numbers among those that are present, int64, sorted."""
+        ...
 
 
-def _class(source: _Source, *, label: int) -> Tensor:
-    return source.candidates(label)
+@dataclass(frozen=True)
+class _Checked:
+    def __post_init__(self) -> None:
+        check(self)
 
 
-def _principal(
-    source: _Source,
-    *,
-    count: int,
-    component: int = 0,
-    end: str = "top",
-    of: str = "inputs",
-    label: int | None = None,
-) -> Tensor:
-    if of not in OF:
-        raise BadInput(
-            f"principal components of '{of}'{nearest_name(of, OF)}",
-            expected=f"one of {', '.join(OF)}",
-            fix="choose one",
-        )
-    candidates = source.candidates(label)
-    if of == "inputs":
-        features = source.features()
-    else:
-        features = attribution_matrix(*source.margins("principal components of attribution"))
-    return principal_end(features, candidates, count, component=component, end=end)
+@dataclass(frozen=True)
+class Random(_Checked):
+    """Rows drawn at random: so many, or a share of the candidates."""
 
+    name: ClassVar[str] = "random"
 
-def _nearest(source: _Source, *, row: int, count: int, label: int | None = None) -> Tensor:
-    return nearest(source.features(), row, count, source.candidates(label))
+    count: int | None = setting(None, "how many", unit="rows")
+    share: float | None = setting(None, "share of the candidates")
+    label: int | None = setting(None, "only rows of this class")
 
-
-def _memorised(source: _Source, *, count: int, label: int | None = None) -> Tensor:
-    scores = self_influence(*source.margins("the most memorised rows"))
-    return most_memorised(scores, count, source.candidates(label))
-
-
-def _file(source: _Source, *, path: str) -> Tensor:
-    return listed(source.problem, path)
-
-
-KINDS: dict[str, Callable[..., Tensor]] = {
-    "random": _random,
-    "class": _class,
-    "principal": _principal,
-    "nearest": _nearest,
-    "memorised": _memorised,
-    "file": _file,
-}
-
-
-def _require_settings(kind: str, settings: dict[str, Any]) -> None:
-    known = dict(inspect.signature(KINDS[kind]).parameters)
-    del known["source"]
-    for name, value in settings.items():
-        if name not in known:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.count is None) == (self.share is None):
             raise BadInput(
-                f"forget sets of kind '{kind}' have no setting '{name}'{nearest_name(name, known)}",
-                expected=f"one of {', '.join(known)}",
-                fix="correct the setting, or leave it out",
+                f"count={self.count} and share={self.share}",
+                expected="one of the two",
+                fix="give count= a number of rows, or share= e.g. 0.1",
             )
-        whole, number = name in WHOLE_NUMBERS, name == "share"
-        wanted = Integral if whole else Real if number else str
-        optional = known[name].default is None and value is None
-        if not optional and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise BadInput(
-                f"{name} = {value!r} for a forget set of kind '{kind}'",
-                expected="a whole number" if whole else "a number" if number else "a text",
-                fix="correct the setting",
-            )
-    required = [name for name, field in known.items() if field.default is field.empty]
-    missing = [name for name in required if name not in settings]
-    if missing:
-        raise BadInput(
-            f"a forget set of kind '{kind}' without {missing[0]}",
-            expected=f"the settings {', '.join(required)}",
-            fix=f"add {missing[0]}=",
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        candidates = source.candidates(self.label)
+        if self.share is not None:
+            return random_share(candidates, self.share, source.draws)
+        assert self.count is not None
+        return random_rows(candidates, self.count, source.draws)
+
+
+@dataclass(frozen=True)
+class WholeClass(_Checked):
+    """All rows of a class."""
+
+    name: ClassVar[str] = "class"
+
+    label: int = setting(REQUIRED, "the class")
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        return source.candidates(self.label)
+
+
+@dataclass(frozen=True)
+class Principal(_Checked):
+    """Rows at an end of a principal component."""
+
+    name: ClassVar[str] = "principal"
+
+    count: int = setting(REQUIRED, "how many", unit="rows")
+    component: int = setting(0, "which component; 0 is the first")
+    end: str = setting("top", "which end", choices=("top", "bottom", "both"))
+    of: str = setting("inputs", "components of what", choices=("inputs", "attribution"))
+    label: int | None = setting(None, "only rows of this class")
+
+    @property
+    def needs_margins(self) -> bool:
+        """Only components of attribution do."""
+        return self.of == "attribution"
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        if self.needs_margins:
+            features = attribution_matrix(*source.margins("principal components of attribution"))
+        else:
+            features = source.features()
+        candidates = source.candidates(self.label)
+        return principal_end(
+            features, candidates, self.count, component=self.component, end=self.end
         )
+
+
+@dataclass(frozen=True)
+class Nearest(_Checked):
+    """The rows nearest to one row."""
+
+    name: ClassVar[str] = "nearest"
+
+    row: int = setting(REQUIRED, "number of that row")
+    count: int = setting(REQUIRED, "how many", unit="rows")
+    label: int | None = setting(None, "only rows of this class")
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        return nearest(source.features(), self.row, self.count, source.candidates(self.label))
+
+
+@dataclass(frozen=True)
+class Memorised(_Checked):
+    """The rows that half-data models memorise most."""
+
+    name: ClassVar[str] = "memorised"
+    needs_margins: ClassVar[bool] = True
+
+    count: int = setting(REQUIRED, "how many", unit="rows")
+    label: int | None = setting(None, "only rows of this class")
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        scores = self_influence(*source.margins("the most memorised rows"))
+        return most_memorised(scores, self.count, source.candidates(self.label))
+
+
+@dataclass(frozen=True)
+class File(_Checked):
+    """The rows that a file lists, see `listed`."""
+
+    name: ClassVar[str] = "file"
+
+    path: str = setting(REQUIRED, "a .npy file")
+
+    def __call__(self, source: Source) -> Tensor:
+        """See `ForgetSet`."""
+        return listed(source.problem, self.path)
+
+
+FORGET_SETS: Registry[ForgetSet] = Registry(
+    "forget set",
+    *(Random, WholeClass, Principal, Nearest, Memorised, File),
+    faults=lambda kind: class_faults(kind, {"__call__": "def __call__(self, source)"}),
+)

@@ -21,8 +21,8 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 
@@ -33,7 +33,14 @@ class Amnesiac:
     name: ClassVar[str] = "amnesiac"
     source: ClassVar[str] = "Graves et al. 2021, arXiv 2010.10981"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
-    needs: ClassVar[frozenset[str]] = frozenset({"history"})
+    needs: ClassVar[frozenset[str]] = frozenset({"history", "recording"})
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws nothing",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "forgotten rows are read": "reads what was recorded, and no row",
+        "one forward a row read": "what is recorded in production is found by training again here",
+        "direction": "undoes steps of a training, which the models of that law do not have",
+    }
 
     alpha: float = setting(
         1.0, "share of the updates that is taken back; published: 1", typical="0.1 to 1", least=0

@@ -16,8 +16,8 @@ from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.descent import JointLoss
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.training.from_recipe import training_loss
 
 

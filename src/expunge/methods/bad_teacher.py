@@ -20,9 +20,9 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune, passes
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 from expunge.training.from_recipe import untrained
 
@@ -35,6 +35,9 @@ class BadTeacher:
     source: ClassVar[str] = "Chundawat et al. 2023, arXiv 2205.08096"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "one forward a row read": "two teachers answer on the very batch of the student",
+    }
     forwards: ClassVar[int] = 3  # of each batch that is read: two teachers answer on it, too
 
     epochs: int = setting(

@@ -21,9 +21,9 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
 from expunge.methods.method import Claim, MethodInputs, Result, largest_change, unchanged
-from expunge.methods.setting import setting
 from expunge.problem import Classification, Problem, Task
 from expunge.problem.penalised import penalised
+from expunge.registry import setting
 from expunge.rng import seeded
 from expunge.training.from_recipe import training_loss
 
@@ -55,6 +55,8 @@ class BoundaryExpand(ForgetLoss):
     source: ClassVar[str] = "Chen et al. 2023, arXiv 2303.11570"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    # fewer than the forgotten rows, so that their order counts
+    short: ClassVar[dict[str, Any]] = {"batch_size": 4}
 
     epochs: int = setting(
         10, "passes over the forgotten rows", unit="epochs", typical="1 to 10", least=1

@@ -23,8 +23,8 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.rng import Draws
 
 
@@ -36,6 +36,11 @@ class BoundaryShrink(ForgetLoss):
     source: ClassVar[str] = "Chen et al. 2023, arXiv 2303.11570"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "one forward a row read": "its labels take two forward passes of the same batch",
+    }
+    # fewer than the forgotten rows, so that their order counts
+    short: ClassVar[dict[str, Any]] = {"batch_size": 4}
 
     epochs: int = setting(
         10, "passes over the forgotten rows", unit="epochs", typical="1 to 10", least=1

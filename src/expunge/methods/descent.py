@@ -15,8 +15,8 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune, passes, penalty_of
 from expunge.methods.method import MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 Objective = Callable[..., Tensor]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.methods.method import Method
-from expunge.methods.setting import Setting, described
 from expunge.methods.validate_class import NEEDS
+from expunge.registry import Setting, described
 
 
 @dataclass(frozen=True)

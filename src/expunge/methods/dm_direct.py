@@ -23,6 +23,14 @@ class DMDirect(Predicted):
     name: ClassVar[str] = "dm-direct"
     source: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     claim: ClassVar[Claim] = Claim.OUTPUTS_ONLY
+    exempt: ClassVar[dict[str, str]] = {
+        "change": "its claim is that only outputs are corrected",
+        "seed": "draws nothing",
+        "mask": "moves nothing",
+        "module": "returns shifted outputs, not weights",
+        "forgotten rows are read": "reads no row before it is asked for outputs",
+        "buffers": "moves nothing",
+    }
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ clipping are left out. Cost: 3 x epochs x |R| row units.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.descent import RetainLoss
@@ -27,6 +27,13 @@ class FineTune(RetainLoss):
     )
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "forgotten rows are read": "the forgotten rows only fade",
+    }
+    closer: ClassVar[tuple[float, dict[str, Any]]] = (
+        0.9,
+        {"epochs": 20, "lr": 0.05, "batch_size": 1000},
+    )
 
     def __call__(
         self,

@@ -25,8 +25,8 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 LARGEST, LARGEST_LAST = 1e3, 1e2  # of 1 / information
@@ -41,6 +41,11 @@ class FisherForgetting:
     source: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "direction": "its noise has none",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "one forward a row read": "labels are read apart, to find classes that are forgotten whole",
+    }
 
     alpha: float = setting(
         1e-6, "variance of the noise, relative to 1 / information", typical="1e-8 to 1e-5", least=0

@@ -29,6 +29,8 @@ class GradientAscent(ForgetLoss):
     )
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    # fewer than the forgotten rows, so that their order counts
+    short: ClassVar[dict[str, Any]] = {"batch_size": 4}
 
     def __call__(
         self,

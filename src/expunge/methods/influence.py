@@ -31,8 +31,8 @@ from expunge.errors import BadInput
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.finetune import penalty_of
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 
@@ -46,6 +46,10 @@ class Influence:
     )
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+    }
 
     alpha: float = setting(
         1.0, "length of the step; 1 is what theory says", typical="0.1 to 20", least=0

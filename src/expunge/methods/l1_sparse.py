@@ -14,8 +14,8 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import RetainLoss
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.training.from_recipe import training_loss
 
 
@@ -27,6 +27,9 @@ class L1Sparse(RetainLoss):
     source: ClassVar[str] = "Jia et al. 2023, arXiv 2304.04934"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "forgotten rows are read": "the forgotten rows only fade",
+    }
 
     gamma: float = setting(
         1e-4, "weight of |theta|_1 in the first epoch", typical="1e-6 to 5e-4", least=0

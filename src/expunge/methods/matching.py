@@ -21,9 +21,9 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune
 from expunge.methods.method import MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
 from expunge.problem.recipe import linear
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 LOSSES = ("outputs", "distribution", "margin")
@@ -34,6 +34,10 @@ class Matching:
     """A method that matches targets on forgotten and retained rows; a subclass says which."""
 
     name: ClassVar[str]
+    closer: ClassVar[tuple[float, dict[str, Any]]] = (
+        0.05,
+        {"steps": 150, "lr": 0.05, "forget_batch_size": 6, "retain_batch_size": 80},
+    )
 
     steps: int = setting(160, "steps of Adam", unit="steps", typical="40 to 800", least=1)
     lr: float = setting(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.methods.setting import setting
+from expunge.registry import setting
 
 
 @dataclass(frozen=True)

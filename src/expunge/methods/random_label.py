@@ -23,8 +23,8 @@ from expunge.errors import BadInput
 from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import descent_cost, passes
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.rng import Draws
 from expunge.training.from_recipe import training_loss
 

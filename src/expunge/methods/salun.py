@@ -9,17 +9,17 @@ the rest. Cost: that of random-label, and 3 x |F| row units for the mask.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights, restore
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import mask_of
-from expunge.methods.masked import salient
+from expunge.methods.masked import Saliency, narrowed
 from expunge.methods.method import Claim, MethodInputs, Result, unchanged
 from expunge.methods.random_label import RandomLabel
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SalUn(RandomLabel):
     source: ClassVar[str] = "Fan et al. 2024, arXiv 2310.12508"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    short: ClassVar[dict[str, Any]] = {"share": 0.9}
 
     share: float = setting(
         0.5, "share of the weights that may move", typical="0.1 to 0.9", least=1e-9, most=1
@@ -49,7 +50,7 @@ class SalUn(RandomLabel):
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):
             return unchanged(models, "there were no rows to forget")
-        both, cost = salient(problem, models, inputs, self.share)
+        both, cost = narrowed(problem, models, inputs, Saliency(self.share))
 
         def kept(before: Ensemble) -> Callable[[int, Ensemble], None]:
             # the published leak is of the saliency mask; the caller's holds in any case

@@ -16,8 +16,8 @@ import torch
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.method import Claim, MethodInputs, Result
 from expunge.methods.random_label import RandomLabel
-from expunge.methods.setting import setting
 from expunge.problem import Problem
+from expunge.registry import setting
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from expunge.errors import BadInput
 from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import Hook, descent_cost, passes
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import setting
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
+from expunge.registry import setting
 from expunge.rng import Draws
 
 
@@ -43,6 +43,10 @@ class SCRUB(JointLoss):
     source: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "one forward a row read": "the original answers on the very batch of the student",
+    }
+    short: ClassVar[dict[str, Any]] = {"ascent_epochs": 1}
     forwards: ClassVar[int] = 2  # of each batch that is read: the original answers on it, too
 
     ascent_epochs: int = setting(

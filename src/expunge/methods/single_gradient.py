@@ -19,8 +19,8 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 
@@ -32,6 +32,11 @@ class SingleGradient:
     source: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset({"history"})
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws nothing",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "direction": "undoes steps of a training, which the models of that law do not have",
+    }
 
     alpha: float = setting(
         1.0, "length of the step; 1 is what theory says", typical="0.1 to 2", least=0

@@ -9,7 +9,7 @@ so. Cost: 3 x (|F| + |S|) row units, or fewer with `samples`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,8 +19,8 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.method import Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.problem import Problem
+from expunge.registry import check, setting
 from expunge.rng import Draws
 
 
@@ -32,6 +32,13 @@ class SSD:
     source: ClassVar[str] = "Foster et al. 2024, arXiv 2308.07707"
     claim: ClassVar[Claim] = Claim.APPROXIMATE
     needs: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[dict[str, str]] = {
+        "seed": "draws rows only where there are more than it reads",
+        "buffers": "an edit of weights; statistics of batch norm stay",
+        "mask": "moves the few weights that it selects: tests/unit/methods/test_edits.py",
+    }
+    # untrained models have hardly a weight that matters ten times more
+    short: ClassVar[dict[str, Any]] = {"alpha": 1.0}
 
     alpha: float = setting(
         10.0, "how many times more a weight must matter to be dampened", typical="5 to 50", least=0

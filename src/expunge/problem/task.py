@@ -3,7 +3,8 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor
 from expunge.audit.evidence.margin import classification_margin, regression_margin
 from expunge.data import Batch
 from expunge.errors import BadInput
+from expunge.registry import REQUIRED, check, setting
 from expunge.rng import Draws
 
 
@@ -75,17 +77,17 @@ class Task(ABC):
         """Raise BadInput where outputs (B, C) do not fit the task or the targets."""
 
 
+@dataclass(eq=False)  # not frozen: a user's subclass may have attributes of its own
 class Classification(Task):
     """Outputs are logits (B, C), targets class numbers int64 (B,) in [0, C)."""
 
+    name: ClassVar[str] = "classification"
     kind = "classification"
 
-    def __init__(self, classes: int) -> None:
-        if classes < 2:
-            raise BadInput(
-                f"{classes} classes", expected="at least 2", fix="use Regression for one number"
-            )
-        self.classes = classes
+    classes: int = setting(REQUIRED, "number of classes; `regression` is for one number", least=2)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
         """The logits, (B, C).
@@ -142,12 +144,15 @@ class Classification(Task):
             )
 
 
+@dataclass(eq=False)
 class TextClassification(Classification):
     """Classification by a model that takes its inputs by name, as models of transformers do.
 
     Inputs are a mapping such as {"input_ids", "attention_mask"} of (B, length) each, passed as
     `model(**inputs)`. The model answers with logits (B, C), or with an object that has `.logits`.
     """
+
+    name: ClassVar[str] = "text-classification"
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:
         """The logits, (B, C).
@@ -192,9 +197,11 @@ def _misfit(model: Any, inputs: Mapping[str, Any]) -> str:
     return ""
 
 
+@dataclass(eq=False)
 class Regression(Task):
     """Outputs are one value a row (B, 1), targets values (B,)."""
 
+    name: ClassVar[str] = "regression"
     kind = "regression"
 
     def outputs(self, model: Any, batch: Batch) -> Tensor:

@@ -1,68 +1,95 @@
-"""The table of benchmark problems: a new one is a function and a line here."""
+"""The problems of the zoo by name: a new one is a function and an entry here."""
 
-import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from expunge.errors import BadInput, nearest
 from expunge.problem import Problem, Recipe
 from expunge.problem.sd_penalty import SDPenalty
+from expunge.registry import Registry, check, class_faults, described, setting
 from expunge.zoo.cifar10 import cifar10
 from expunge.zoo.cifar100 import cifar100
 from expunge.zoo.digits import digits
 from expunge.zoo.fashion import fashion
 from expunge.zoo.imdb import imdb
 
-PROBLEMS: dict[str, Callable[..., Problem]] = {
-    "digits": digits,
-    "fashion": partial(fashion, "conv"),
-    "fashion-mlp": partial(fashion, "mlp"),
-    "cifar10": partial(cifar10, "resnet18"),
-    "cifar10-resnet9": partial(cifar10, "resnet9"),
-    "cifar10-small": partial(cifar10, "small"),
-    "cifar100-small": cifar100,
-    "imdb": imdb,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class ZooProblem:
+    """A problem, and how it may be changed; its settings are arguments of `load`."""
+
+    name: ClassVar[str]
+    load: ClassVar[Callable[..., Problem]]
+
+    gamma: float = setting(0.0, "SD penalty in the paper's scaling; 0: none", least=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def __call__(self, data: Path | str | None = None) -> Problem:
+        """The problem, without rows to forget.
+
+        Args:
+            data: the data folder; None: the one that EXPUNGE_DATA names.
+        """
+        chosen = {s.name: getattr(self, s.name) for s in described(self) if s.name != "gamma"}
+        made = type(self).load(data=data, **chosen)
+        if not self.gamma:
+            return made
+        assert isinstance(made.recipe, Recipe)  # every problem of the zoo has one
+        recipe = replace(made.recipe, penalty=SDPenalty(self.gamma))
+        return replace(made, recipe=recipe, name=f"{made.name}, SD penalty {self.gamma:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized(ZooProblem):
+    """A problem that may be made smaller."""
+
+    rows: int | None = setting(None, "train rows for a trial; none: all", unit="rows")
+    epochs: int | None = setting(None, "other than the model's own", unit="epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR10(Sized):
+    """CIFAR-10 with published forget sets."""
+
+    precision: str = setting("fp32", "of the training", choices=("fp32", "bf16"))
+    keep: tuple[int, ...] = setting((), "official numbers of rows that are train rows")
+    published: tuple[int, ...] = setting((), "published forget sets whose rows are train rows")
+
+
+def _entry(
+    name: str, what: str, load: Callable[..., Problem], base: type[ZooProblem] = Sized
+) -> type[ZooProblem]:
+    return type(name, (base,), {"name": name, "__doc__": what, "load": staticmethod(load)})
+
+
+PROBLEMS: Registry[ZooProblem] = Registry(
+    "problem",
+    _entry("digits", "Hand-written digits, a perceptron.", lambda data: digits(), ZooProblem),
+    _entry("fashion", "Fashion-MNIST, a convolutional network.", partial(fashion, "conv")),
+    _entry("fashion-mlp", "Fashion-MNIST, a perceptron.", partial(fashion, "mlp")),
+    _entry("cifar10", "CIFAR-10, ResNet-18.", partial(cifar10, "resnet18"), CIFAR10),
+    _entry("cifar10-resnet9", "CIFAR-10, ResNet-9.", partial(cifar10, "resnet9"), CIFAR10),
+    _entry("cifar10-small", "CIFAR-10, a small network.", partial(cifar10, "small"), CIFAR10),
+    _entry("cifar100-small", "25 classes of CIFAR-100, a small network.", cifar100),
+    _entry("imdb", "IMDB reviews, a bag of words.", imdb),
+    faults=lambda kind: class_faults(kind, {"__call__": "def __call__(self, data=None)"}),
+    also=", or FILE.py:NAME",
+)
 
 
 def problem(name: str, data: Path | str | None = None, **options: Any) -> Problem:
     """The problem of this name, without rows to forget.
 
     Args:
-        name: one of PROBLEMS.
+        name: of PROBLEMS; see `Registry.read` for settings in it.
         data: the data folder, default the one that EXPUNGE_DATA names; digits needs none.
-        options: of the problem's function, e.g. rows=500 for a trial; and of every problem
-            `gamma`, that of an SD penalty in the paper's scaling, 0 = none.
+        options: settings of the problem, e.g. rows=500 for a trial.
 
     Raises:
-        BadInput: an unknown name or option, with the nearest known one; a gamma below zero or not
-            finite; whatever the function raises.
+        BadInput: see `Registry.read`; whatever the problem raises.
     """
-    if name not in PROBLEMS:
-        raise BadInput(
-            f"unknown problem '{name}'{nearest(name, PROBLEMS)}",
-            expected=f"one of {', '.join(PROBLEMS)}",
-            fix="correct the name",
-        )
-    known = set(inspect.signature(PROBLEMS[name]).parameters)
-    penalty = SDPenalty(options.pop("gamma", 0.0))
-    others = sorted(known - {"data"} | {"gamma"})
-    for option in options:
-        if option not in others:
-            raise BadInput(
-                f"{name} has no option '{option}'{nearest(option, others)}",
-                expected=f"one of {', '.join(others)}",
-                fix="correct the option, or leave it out",
-            )
-    made = PROBLEMS[name](**({"data": data} if "data" in known else {}), **options)
-    return _penalised(made, penalty) if penalty.gamma else made
-
-
-def _penalised(made: Problem, penalty: SDPenalty) -> Problem:
-    """The problem trained with this penalty, which its name says."""
-    assert isinstance(made.recipe, Recipe)  # every problem of the table has one
-    recipe = replace(made.recipe, penalty=penalty)
-    return replace(made, recipe=recipe, name=f"{made.name}, SD penalty {penalty.gamma:g}")
+    return PROBLEMS.make(name, options)(data)

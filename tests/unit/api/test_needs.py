@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.api.needs import Needs, attribution_name, from_file
 from expunge.attribution.fit import fit
-from expunge.attribution.registry import KINDS, whole_table
+from expunge.attribution.registry import ATTRIBUTIONS, whole_table
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.methods import METHODS
@@ -53,7 +53,11 @@ def test_models_to_be_trained_by_role(runtime):
 
 
 def test_the_change_of_all_rows_is_made_at_once_where_it_is_one_for_all_models_and_cheap():
-    assert {kind for kind in KINDS if whole_table(kind)} == {"datamodels", "difference", "ridge"}
+    assert {kind for kind in ATTRIBUTIONS if whole_table(kind)} == {
+        "datamodels",
+        "difference",
+        "ridge",
+    }
 
 
 # ---- what the problem must have

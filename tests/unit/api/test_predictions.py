@@ -10,13 +10,14 @@ from expunge.api.predictions import Predictions
 from expunge.attribution import HalfDataModels
 from expunge.attribution.fit import Fit
 from expunge.attribution.half_data_models import ROWS
-from expunge.attribution.registry import attributor
+from expunge.attribution.registry import ATTRIBUTIONS, attributor
 from expunge.contract.problems import CLASSES, Fused, generator, mlp, tiny, with_nan
 from expunge.curvature.leave_out import LeaveOut
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import METHODS
+from expunge.registry import Setting
 from expunge.rng import seeded
 
 MODELS = 40
@@ -149,7 +150,8 @@ def test_whatever_decides_a_prediction_is_in_its_digest(monkeypatch):
 
 def test_a_default_that_changes_is_in_the_digest(monkeypatch):
     before = made("linearised").digest
-    monkeypatch.setattr(predictions, "settings_of", lambda kind: {"samples": 5})
+    few = [Setting("samples", int, 5, "rows")]
+    monkeypatch.setattr(ATTRIBUTIONS, "settings", lambda kind: few)
     assert made("linearised").digest != before
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from expunge.attribution import HalfDataModels, Linearised
+from expunge.attribution import HalfDataModels, Linearised, combined
 from expunge.attribution import registry as kinds
 from expunge.attribution import split_half as repeats
 from expunge.attribution.half_data_models import ROWS
@@ -99,7 +99,7 @@ def test_the_price_of_combined_counts_what_trust_is_measured_on(
     named, settings, probed, monkeypatch
 ):
     """The forgotten rows, and of the 54 others that are present as many as are probed."""
-    monkeypatch.setattr(kinds, "PROBED", probed)
+    monkeypatch.setattr(combined, "PROBED", probed)
     monkeypatch.setattr(repeats, "PROBED", probed)
     problem = tiny64().without(torch.tensor([0, 59])).forgetting(FORGET)
     data = Counting(problem.train.inputs, problem.train.targets)

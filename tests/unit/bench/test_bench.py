@@ -166,7 +166,7 @@ WRONG = {
         "more than 10 oracles",
     ),
     "nothing to watch": ({**CONTENT, "stopping": {"methods": ["ssd"]}}, r"methods of \[stopping\]"),
-    "a mask": ({**CONTENT, "method": [{"name": "ssd", "mask": "half"}]}, "mask 'half'"),
+    "a mask": ({**CONTENT, "method": [{"name": "ssd", "mask": "half"}]}, "unknown mask 'half'"),
 }
 
 

@@ -10,7 +10,7 @@ from expunge.contract.problems import generator, ridge, tiny
 from expunge.data import DatasetData
 from expunge.errors import BadInput
 from expunge.forget_sets import (
-    KINDS,
+    FORGET_SETS,
     attribution_matrix,
     build,
     most_memorised,
@@ -55,7 +55,7 @@ def test_every_kind_gives_sorted_rows_that_can_be_forgotten(kind, problem, margi
 
 
 def test_the_table_of_settings_is_whole():
-    assert list(KINDS) == list(SETTINGS)
+    assert list(FORGET_SETS) == list(SETTINGS)
 
 
 def test_only_the_seed_decides_what_is_random(problem, margins):
@@ -153,14 +153,14 @@ def test_unknown_kinds_and_settings_and_the_nearest(problem):
         build("random", problem, seed=0, cout=3)
     with pytest.raises(BadInput, match="no setting 'source'"):
         build("random", problem, seed=0, source=3)
-    with pytest.raises(BadInput, match=r"components of 'input' \(did you mean 'inputs'"):
+    with pytest.raises(BadInput, match=r"of = 'input' \(did you mean 'inputs'"):
         build("principal", problem, seed=0, count=3, of="input")
 
 
 def test_settings_that_are_missing(problem):
     for kind, setting in (("class", "label"), ("principal", "count"), ("nearest", "row")):
         settings = {k: v for k, v in SETTINGS[kind].items() if k != setting}
-        with pytest.raises(BadInput, match=f"'{kind}' without {setting}.*Fix: add {setting}="):
+        with pytest.raises(BadInput, match=f"{kind} without {setting}.*Fix: add {setting}="):
             build(kind, problem, seed=0, **settings)
     for both in ({}, {"count": 3, "share": 0.1}):
         with pytest.raises(BadInput, match="count=.* and share=.* Expected: one of the two"):
@@ -170,12 +170,12 @@ def test_settings_that_are_missing(problem):
 @pytest.mark.parametrize(
     ("kind", "changed", "match"),
     [
-        ("random", {"count": "7"}, "count = '7' .* Expected: a whole number"),
-        ("random", {"count": 7.0}, r"count = 7\.0 .* Expected: a whole number"),
-        ("random", {"count": True}, "count = True .* Expected: a whole number"),
-        ("random", {"count": None, "share": "half"}, "share = 'half' .* Expected: a number"),
-        ("nearest", {"row": None}, "row = None .* Expected: a whole number"),
-        ("principal", {"end": 1}, "end = 1 .* Expected: a text"),
+        ("random", {"count": "few"}, "count = 'few'. Expected: count a whole number, or none"),
+        ("random", {"count": 7.5}, r"count = 7\.5. Expected: count a whole number"),
+        ("random", {"count": True}, "count = True. Expected: count a whole number"),
+        ("random", {"count": None, "share": "half"}, "share = 'half'. Expected: share finite"),
+        ("nearest", {"row": None}, "row = None. Expected: row a whole number"),
+        ("principal", {"end": 1}, "end = 1. Expected: one of top, bottom, both"),
     ],
 )
 def test_settings_of_another_type(kind, changed, match, problem):

@@ -11,8 +11,8 @@ from expunge.api.forget import forget
 from expunge.cli.forget import forget as command
 from expunge.engine.cost import Cost
 from expunge.methods import METHODS, Claim, MethodInputs, Result
-from expunge.methods.setting import check, setting
 from expunge.methods.validate_class import RESERVED, validate_class
+from expunge.registry import check, setting
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,27 @@ MISSING = {
     "claim": (changed(claim="approximate"), "its claim is 'approx", r"Claim\.EXACT"),
     "needs": (changed(needs=frozenset({"luck"})), "its needs are .*luck", "recipe, change, teach"),
     "needs as a list": (changed(needs=["recipe"]), "its needs are", r"frozenset\(\)"),
-    "call": (changed(__call__=None), "its __call__ is not", r"write def __call__\(self, problem"),
+    "call": (
+        changed(__call__=None),
+        "its __call__ is not",
+        r"write def __call__\(self, problem",
+    ),
     "another call": (changed(__call__=other_call), "its __call__ is not", "inputs="),
-    "seed by place": (changed(__call__=positional_seed), "its __call__ is not", r"\*, seed"),
+    "seed by place": (
+        changed(__call__=positional_seed),
+        "its __call__ is not",
+        r"\*, seed",
+    ),
     "given required": (
         changed(__call__=required_given),
         "its __call__ is not",
         r"inputs=MethodInputs\(\)",
     ),
-    "price": (changed(price=None), "its price is not", r"write def price\(self, problem\)"),
+    "price": (
+        changed(price=None),
+        "its price is not",
+        r"write def price\(self, problem\)",
+    ),
     "exempt": (changed(exempt={"mask": ""}), "its exempt is", "the reason why"),
     "short": (changed(short={"steps": 1}), "its short is", "its own settings"),
     "short refused": (changed(short={"lr": -1.0}), "refuses its own `short`", "correct"),

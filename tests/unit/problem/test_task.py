@@ -176,7 +176,7 @@ def test_what_fits_is_accepted(precision):
 
 @pytest.mark.parametrize("classes", [1, 0, -3])
 def test_one_class_is_none(classes):
-    with pytest.raises(BadInput, match=f"{classes} classes.*use Regression for one number"):
+    with pytest.raises(BadInput, match=f"classes = {classes}. Expected: classes of at least 2"):
         Classification(classes)
 
 

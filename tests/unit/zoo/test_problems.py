@@ -53,7 +53,7 @@ def test_every_problem_can_have_an_sd_penalty(name, tmp_path):
 
 
 def test_a_gamma_that_is_none():
-    with pytest.raises(BadInput, match="gamma -1"):
+    with pytest.raises(BadInput, match="problem digits with gamma = -1"):
         problem("digits", gamma=-1)
 
 
@@ -67,9 +67,9 @@ def test_an_unknown_problem_and_the_nearest():
 
 
 def test_options_that_a_problem_does_not_have(tmp_path):
-    with pytest.raises(BadInput, match=r"cifar10 has no option 'row' \(did you mean 'rows'"):
+    with pytest.raises(BadInput, match=r"cifar10 has no setting 'row' \(did you mean 'rows'"):
         problem("cifar10", tmp_path, row=500)
-    with pytest.raises(BadInput, match="digits has no option 'rows'.*one of gamma"):
+    with pytest.raises(BadInput, match="digits has no setting 'rows'.*one of gamma"):
         problem("digits", rows=500)
-    with pytest.raises(BadInput, match="fashion-mlp has no option 'model'"):  # the name says it
+    with pytest.raises(BadInput, match="fashion-mlp has no setting 'model'"):  # the name says it
         problem("fashion-mlp", tmp_path, model="conv")

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from expunge.errors import BadInput
 from expunge.methods import METHODS
-from expunge.methods.setting import check, described, setting
+from expunge.registry import Setting, check, described, setting
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def test_a_word_that_is_no_choice_is_refused_with_the_nearest():
 
 
 def test_the_refusal_says_where_the_settings_are_explained():
-    with pytest.raises(BadInput, match=r"Fix: .*`expunge forget --method sample --help`"):
+    with pytest.raises(BadInput, match=r"Fix: .*`expunge explain sample`"):
         Sample(epochs=-1)
 
 
@@ -81,10 +82,57 @@ def test_a_flag_has_hyphens():
     assert {"--forget-batch-size", "--lr"} <= flags
 
 
-def test_a_field_without_a_meaning_is_seen():
+def test_a_field_without_a_meaning_is_no_setting():
     @dataclass(frozen=True)
     class Plain:
         lr: float = 0.1
+        steps: int = setting(3, "steps")
 
-    (lr,) = described(Plain)
-    assert (lr.what, lr.default) == ("", 0.1)
+    assert [s.name for s in described(Plain)] == ["steps"]
+
+
+def test_none_and_open_ends_and_no_default():
+    @dataclass(frozen=True)
+    class Sample:
+        rows: int | None = setting(None, "rows", least=1)
+        share: float = setting(0.5, "share", above=0, most=1)
+
+        def __post_init__(self) -> None:
+            check(self)
+
+    rows, share = described(Sample)
+    assert (rows.kind, rows.optional, rows.allowed) == (int, True, "of at least 1")
+    assert share.allowed == "above 0, of at most 1"
+    assert Sample().rows is None
+    with pytest.raises(
+        BadInput, match="Sample with share = 0. Expected: share above 0, of at most"
+    ):
+        Sample(share=0)
+    with pytest.raises(BadInput, match="rows of at least 1, a whole number, or none"):
+        Sample(rows=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("7", 7), (7.0, 7), (np.int64(7), 7), ("none", None), (None, None), ("0007", 7)],
+)
+def test_a_whole_number_is_read_from_text(given, value):
+    found = Setting("rows", int, 1, "rows", optional=True).read(given, "sample")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("given", ["", "7.5", "seven", 7.5, True, float("nan"), "inf", b"7", [7]])
+def test_what_is_no_whole_number_is_refused(given):
+    with pytest.raises(BadInput, match="forget set random with rows = "):
+        Setting("rows", int, 1, "rows").read(given, "forget set random")
+
+
+def test_truth_is_read_from_text():
+    fast = Setting("fast", bool, False, "hurry")
+    assert [fast.read(t, "x") for t in ("true", "False", "1", "0", True)] == [
+        *(True, False, True, False, True)
+    ]
+    for wrong in ("yes", 1, "", None):
+        with pytest.raises(BadInput, match="Expected: fast true or false"):
+            fast.read(wrong, "x")

@@ -7,7 +7,8 @@ import pytest
 
 from expunge.errors import BadInput
 from expunge.methods import METHODS
-from expunge.methods.registry import Table
+from expunge.methods.validate_class import validate_class
+from expunge.registry import Registry
 from tests.packages import METHOD, commands, package
 
 
@@ -20,7 +21,7 @@ def found(tmp_path, monkeypatch):
             folder = package(tmp_path / str(k), wanted, code, name)
             monkeypatch.syspath_prepend(str(folder))
             monkeypatch.delitem(sys.modules, name, raising=False)
-        return Table(METHODS.own)
+        return Registry("method", *METHODS.own.values(), faults=validate_class)
 
     yield install
     for name in ("strange", "other"):
@@ -88,9 +89,9 @@ def test_what_is_broken_hides_nothing_else(found):
         assert [*table] == [*METHODS.own, "mine", "yours"]
 
 
-def test_the_cure_of_what_is_no_method_is_to_check_it(found):
+def test_every_fault_of_what_is_no_method_has_its_fix(found):
     table = found(("strange", {"mine": "strange:Mine"}, "class Mine: ..."))
-    with pytest.raises(BadInput, match=r"Run `expunge check-method strange:Mine`"):
+    with pytest.raises(BadInput, match=r"8 fault\(s\) in strange:Mine.*def price\(self, problem\)"):
         table["mine"]
 
 
