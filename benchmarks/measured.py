@@ -16,9 +16,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import result
 import torch
 
+from benchmarks import result
 from expunge import store
 from expunge.store import Store
 
@@ -47,9 +47,9 @@ def where() -> list[str]:
     return [platform.node(), platform.python_version(), torch.__version__]
 
 
-def alone(script: str, part: str, folder: Path) -> dict[str, Any]:
-    """What a script's part prints as JSON in its last line."""
-    words = [sys.executable, script, "--part", part, "--folder", str(folder)]
+def alone(part: str, folder: Path) -> dict[str, Any]:
+    """What a part of the script that runs prints as JSON in its last line."""
+    words = [sys.executable, *result.script(), "--part", part, "--folder", str(folder)]
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     env = {**os.environ, **one}
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=env)

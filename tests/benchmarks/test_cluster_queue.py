@@ -1,4 +1,4 @@
-"""The formulae of benchmarks/cluster_queue.py against its simulation, and against plain cases."""
+"""The formulae of benchmarks/scale/cluster_queue.py against its simulation, and against plain cases."""
 
 import importlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The formulas and descents of benchmarks/convex.py against twins that are written another way."""
+"""The formulas and descents of benchmarks/convex/theorems.py against twins that are written another way."""
 
 import importlib
 import math

@@ -1,4 +1,4 @@
-"""The cost model of benchmarks/scale.py against real objects, and its page against its result."""
+"""The cost model of benchmarks/scale/run.py against real objects, and its page against its result."""
 
 import importlib
 import json
@@ -158,4 +158,4 @@ def test_the_page_holds_the_tables_of_the_result_file():
     content = json.loads((ROOT / "benchmarks/results/scale.json").read_text())
     names = [found[2] for found in tables.PLACE.finditer(page)]
     assert sorted(names) == sorted(tables.tables(content))
-    assert tables.filled(page, content) == page, "run benchmarks/scale.py --plot"
+    assert tables.filled(page, content) == page, "run benchmarks/scale/run.py --plot"
