@@ -14,7 +14,6 @@ Run: python -m benchmarks.attribution.datamodel_fitting (twenty minutes and 1.1 
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -43,19 +42,6 @@ QUICK = {"models": 60, "rows": 300, "tested": 100, "classes": 3, "forget": 10}
 QUICK |= {"group": 20, "sampled": 20, "few": 60, "many": 300, "lasso": 2, "times": 1}
 DIRECTIONS, NOISE = 8, 1.0
 CEILING, AGREE, FASTER = 1024, 1e-9, 0.1  # MiB, of the outputs' unit, of scikit-learn's time
-
-
-def main() -> None:
-    flags = measured.parts(result.parser("datamodel_fitting"))
-    if flags.part:
-        words = flags.part.split(":")
-        measured.tell(partial(PARTS[words[0]], flags.folder, *map(int, words[1:])))
-        return
-    size = QUICK if flags.quick else FULL
-    with tempfile.TemporaryDirectory() as folder:
-        once = partial(repeat, Path(folder), size)
-        runs = measured.repeated(flags.store, "datamodel-fitting", size, once)
-    result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
 
 
 def invent(folder: Path, size: dict[str, int]) -> None:
@@ -272,4 +258,4 @@ def of(runs: list[dict[str, Any]], *path: str) -> list[float]:
 PARTS = {f.__name__: f for f in (ridge, sklearn_ridge, lasso, sklearn_lasso)}
 
 if __name__ == "__main__":
-    main()
+    measured.main("datamodel_fitting", PARTS, (FULL, QUICK), repeat, claims)

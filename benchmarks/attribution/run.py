@@ -28,7 +28,6 @@ one core; --problem fashion-mlp; retrained models are kept, so that a killed run
 """
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,6 +36,7 @@ from benchmarks import result
 from benchmarks.attribution import figure, scores, timing
 from benchmarks.attribution.ask import Ask
 from benchmarks.attribution.sets import families
+from benchmarks.grid import shorter
 from expunge.api.left_out import LeftOut
 from expunge.attribution.fit import fit
 from expunge.fanout.runtime import Runtime
@@ -68,7 +68,7 @@ def measure(flags: Any) -> dict[str, Any]:
     named = families(asked, runtime.seed, sets)
     if flags.quick:
         named = {"alike 100": named["alike 100"]}
-        asked = replace(asked, recipe=replace(asked.recipe, epochs=3))
+        asked = shorter(asked)
     every = [own for group in named.values() for own in group]
     truth = LeftOut(asked, every, runtime, models, rows)
     fitted = fit(truth.base, half_models) if half_models else None

@@ -14,13 +14,9 @@ from dataclasses import replace
 from itertools import product
 
 from benchmarks import result
-from expunge.api.collect_outputs import OutputBlocks, collect_outputs, unlearn
-from expunge.api.panel import Panel
-from expunge.api.predictions import Predictions
-from expunge.attribution.fit import fit
-from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.evidence.margin import margins
-from expunge.audit.metrics.klom import hidden, klom
+from benchmarks.demo.judged import Judged
+from benchmarks.grid import shorter
+from expunge.api.collect_outputs import OutputBlocks
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime
 from expunge.methods import method, settings
@@ -49,27 +45,15 @@ def main() -> None:
     members, half_models, grids = (50, 60, SMALL) if flags.quick else (100, 1000, GRIDS)
     problem = demo_problem()
     if flags.quick:
-        problem = replace(problem, recipe=replace(problem.recipe, epochs=3))
+        problem = shorter(problem)
     runtime = Runtime(Store(flags.store), jobs=flags.jobs)
-    cache, panel = ModelCache(problem, runtime), Panel.of(problem)
-    roles = {"original": members, "oracle": members, "null": members}
-    cache.make({**roles, "subset": half_models})
-    predictions = Predictions(problem, fit(cache, half_models), runtime.seed)
-    seen = collect_outputs(cache, panel, roles)
-    targets = panel.targets(problem)
-    quiet = ModelCache(problem, replace(runtime, progress=False))
+    models = Judged(problem, runtime, members, half_models)
+    models.cache = ModelCache(problem, replace(runtime, progress=False))
 
     def scores(outputs: OutputBlocks) -> dict:
-        """KLoM p95 by group against each group of oracles; None where it cannot resolve."""
-        found = {}
-        for judge in ("oracle", "null"):
-            a = [margins(outputs.whole(g), targets[g], "classification") for g in GROUPS]
-            b = [margins(seen[judge].whole(g), targets[g], "classification") for g in GROUPS]
-            if any(hidden(x, y).double().mean() > 0.05 for x, y in zip(a, b, strict=True)):
-                return {}
-            values = [float(klom(x, y).quantile(0.95)) for x, y in zip(a, b, strict=True)]
-            found[judge] = dict(zip(GROUPS, values, strict=True)) | {"average_p95": sum(values) / 3}
-        return found
+        """KLoM by each group of oracles; nothing where outliers hide too many rows from one."""
+        found = {judge: models.score(outputs, judge) for judge in ("oracle", "null")}
+        return {} if any(one["hidden"] > 0.05 for one in found.values()) else found
 
     trials = []
     for name, grid in grids.items():
@@ -78,8 +62,7 @@ def main() -> None:
             entry = {"method": name, "settings": settings(chosen)}
             entry["relative"] = chosen.price(problem).row_units / retrain_units(problem)
             try:
-                outputs = unlearn(quiet, panel, {name: chosen}, members, predictions)[name].outputs
-                entry |= {"klom": scores(outputs)}
+                entry["klom"] = scores(models.unlearn({name: chosen})[name].outputs)
             except BadInput as error:
                 entry |= {"klom": {}, "failed": str(error)}
             trials.append(entry)
@@ -99,7 +82,7 @@ def main() -> None:
         best=best,
         trials=trials,
         trials_each=counts,
-        original=scores(seen["original"]),
+        original=scores(models.seen["original"]),
         members=members,
         half_models=half_models,
         seed=runtime.seed,

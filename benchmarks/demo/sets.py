@@ -8,23 +8,14 @@ most half the `average_p95` of gradient-ascent. Every set is listed, the demo's 
 Run: python -m benchmarks.demo.sets (about eight minutes on two cores beside the demo's models).
 """
 
-from dataclasses import replace
 from statistics import median
 
-import torch
-
 from benchmarks import result
-from expunge.api.collect_outputs import OutputBlocks, collect_outputs, unlearn
-from expunge.api.panel import Panel
-from expunge.api.predictions import Predictions
-from expunge.attribution.fit import fit
-from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.evidence.margin import margins
-from expunge.audit.metrics.klom import hidden, klom
+from benchmarks.demo.judged import Judged
+from benchmarks.grid import shorter
 from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import principal_end
 from expunge.store import Store
-from expunge.training.model_cache import ModelCache
 from expunge.zoo.demo import demo_methods
 from expunge.zoo.digits import digits
 
@@ -37,24 +28,18 @@ def main() -> None:
     ends = [(7, True)] if flags.quick else [(d, top) for d in range(10) for top in (True, False)]
     base = digits()
     if flags.quick:
-        base = replace(base, recipe=replace(base.recipe, epochs=3))
+        base = shorter(base)
     runtime = Runtime(Store(flags.store), jobs=flags.jobs, progress=False)
     methods = {name: demo_methods()[name] for name in METHODS}
     rows = []
     for digit, top in ends:
         candidates = (base.train.targets == digit).nonzero().squeeze(-1)
         problem = base.forgetting(principal_end(base.train.inputs, candidates, 30, top=top))
-        cache, panel = ModelCache(problem, runtime), Panel.of(problem)
-        roles = {"original": members, "oracle": members, "null": members}
-        cache.make({**roles, "subset": half_models})
-        predictions = Predictions(problem, fit(cache, half_models), runtime.seed)
-        seen = collect_outputs(cache, panel, roles)
-        done = unlearn(cache, panel, methods, members, predictions)
-        said = {"null": seen["null"], "original": seen["original"]}
-        said |= {name: found.outputs for name, found in done.items()}
-        targets = panel.targets(problem)
+        models = Judged(problem, runtime, members, half_models)
+        outputs = {role: models.seen[role] for role in ("null", "original")}
+        outputs |= {name: found.outputs for name, found in models.unlearn(methods).items()}
         entry = {"digit": digit, "end": "top" if top else "bottom"}
-        entry |= {name: score(outputs, seen["oracle"], targets) for name, outputs in said.items()}
+        entry |= {name: models.score(one) for name, one in outputs.items()}
         rows.append(entry)
         averages = {n: e["average_p95"] for n, e in entry.items() if isinstance(e, dict)}
         print(digit, entry["end"], {name: f"{value:.2f}" for name, value in averages.items()})
@@ -69,24 +54,6 @@ def main() -> None:
     ]
     facts = {"members": members, "half_models": half_models, "seed": 0, "quick": flags.quick}
     result.write(flags.out, claims, interval_is="smallest and largest set", sets=rows, **facts)
-
-
-def score(outputs: OutputBlocks, oracle: OutputBlocks, targets: dict) -> dict:
-    """KLoM p95 by group, their average, and whether outliers hide rows from it."""
-    pairs = [
-        tuple(
-            margins(side.whole(group), targets[group], "classification")
-            for side in (outputs, oracle)
-        )
-        for group in GROUPS
-    ]
-    values = [float(klom(u, o).quantile(0.95)) for u, o in pairs]
-    lost = max(float(hidden(u, o).to(torch.float64).mean()) for u, o in pairs)
-    return {
-        **dict(zip(GROUPS, values, strict=True)),
-        "average_p95": sum(values) / 3,
-        "hidden": lost,
-    }
 
 
 if __name__ == "__main__":

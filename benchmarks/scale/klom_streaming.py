@@ -10,8 +10,6 @@ Run: python -m benchmarks.scale.klom_streaming (seven minutes and 2 GB of disk; 
 """
 
 import json
-import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +32,11 @@ GROUP = 50
 CEILING = 1024  # MiB
 
 
-def main() -> None:
-    flags = measured.parts(result.parser("klom_streaming"))
-    if flags.part:
-        measured.tell(
-            partial({"streamed": streamed, "one_shot": one_shot}[flags.part], flags.folder)
-        )
-        return
-    size = QUICK if flags.quick else FULL
-    with tempfile.TemporaryDirectory() as folder:
-        both = partial(repeat, Path(folder), size)
-        runs = measured.repeated(flags.store, "klom-streaming", size, both)
-    result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
-
-
 def repeat(folder: Path, size: dict[str, int]) -> dict[str, Any]:
     """One run of both."""
     if not (folder / "size.json").exists():
         invent(folder, size)
-    return {part: measured.alone(part, folder) for part in ("streamed", "one_shot")}
+    return {part: measured.alone(part, folder) for part in PARTS}
 
 
 def invent(folder: Path, size: dict[str, int]) -> None:
@@ -115,5 +99,7 @@ def claims(runs: list[dict[str, Any]]) -> list[dict]:
     ]
 
 
+PARTS = {f.__name__: f for f in (streamed, one_shot)}
+
 if __name__ == "__main__":
-    main()
+    measured.main("klom_streaming", PARTS, (FULL, QUICK), repeat, claims)

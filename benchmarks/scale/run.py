@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import result
+from benchmarks import measured, result
 from benchmarks.scale import figure, short_run, tables
 from benchmarks.scale.carried import carried, queues
 from benchmarks.scale.cluster_queue import Queue, given_up_share, makespan, overhead, simulate
@@ -76,14 +76,13 @@ def claims(facts: dict[str, Any], waited: dict[str, dict[str, Any]]) -> list[dic
     found = [Check(**check) for check in facts["checks"]]
     made = []
     for kind in dict.fromkeys(check.kind for check in found):
-        logs = [abs(log(check.ratio)) for check in found if check.kind == kind]
-        what = f"times that seconds are off: {kind} ({len(logs)})"
-        made.append(result.claim(what, exp(fmean(logs)), NEAR, ends(logs)))
+        off = [max(check.ratio, 1 / check.ratio) for check in found if check.kind == kind]
+        what = f"times that seconds are off: {kind} ({len(off)})"
+        made.append(measured.claim(what, off, NEAR))
     for work in next(iter(facts["short"]["networks"].values()))["actual over predicted"]:
         name, ratios = largest(facts["short"], work)
-        logs = [log(ratio) for ratio in ratios]
         what = f"actual over predicted seconds in the short run: {work}, {name}"
-        made.append(result.claim(what, exp(fmean(logs)), NEAR, ends(logs)))
+        made.append(measured.claim(what, ratios, NEAR))
     for check in facts["short"]["bytes"]:
         off = exp(abs(log(Check(**check).ratio)))
         made.append(result.claim(f"times that bytes are off: {check['what']}", off, EXACT))
@@ -109,14 +108,6 @@ def largest(short: dict[str, Any], work: str) -> tuple[str, list[float]]:
         if work in one["actual over predicted"]
     ]
     return own[-1]
-
-
-def ends(logs: list[float]) -> list[float] | None:
-    """The 95 % interval of the mean of logarithms, back from them; None for a single number."""
-    if len(logs) < 2:
-        return None
-    _, low, high = result.interval(torch.tensor(logs, dtype=torch.float64))
-    return [exp(low), exp(high)]
 
 
 def queue(one: Queue, quick: bool) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import result
+from benchmarks.measured import claim as ratio_claim
 from expunge import fanout
 from expunge.data import TensorData
 from expunge.fanout.runtime import Runtime
@@ -249,11 +250,9 @@ def claimed(name: str, one: dict[str, Any]) -> list[dict]:
     for kind, limits in CASES[name].goals.items():
         best = min((f"{kind}, {n} threads" for n in (1, 2)), key=lambda way: sum(times[way]))
         ratios = [a / b for a, b in zip(times["ours"], times[best], strict=True)]
-        value, low, high = result.interval(torch.tensor(ratios).log())
-        ends = [float(v) for v in torch.tensor([low, high]).exp()]
         for limit in limits:
             what = f"time a model relative to {best}, {name}; 1 / {limit:g}"
-            claims.append(result.claim(what, float(torch.tensor(value).exp()), 1 / limit, ends))
+            claims.append(ratio_claim(what, ratios, 1 / limit))
     (a, da), (b, db) = one["accuracy"]["ours"], one["accuracy"]["baseline"]
     wide = 2 * (da**2 + db**2) ** 0.5
     what = f"difference in mean test accuracy, points, {name}; the target is two errors"

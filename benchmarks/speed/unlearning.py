@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import result
+from benchmarks import measured, result
 from expunge.api.collect_outputs import unlearn
 from expunge.api.panel import Panel
 from expunge.api.predictions import Predictions
@@ -105,11 +105,9 @@ def at_once(cache: ModelCache, chosen: Method, members: int) -> tuple[float, Ten
 
 def claimed(name: str, found: dict[str, list[float]]) -> dict[str, Any]:
     """The ratio of time a model."""
-    pairs = zip(found["ours"], found["alone"], strict=True)
-    value, low, high = result.interval(torch.tensor([a / b for a, b in pairs]).log())
-    ends = [float(v) for v in torch.tensor([low, high]).exp()]
+    ratios = [a / b for a, b in zip(found["ours"], found["alone"], strict=True)]
     what = f"time a model at once relative to one after another, {name}; two cores"
-    return result.claim(what, float(torch.tensor(value).exp()), LIMIT, ends)
+    return measured.claim(what, ratios, LIMIT)
 
 
 if __name__ == "__main__":
