@@ -3,7 +3,7 @@
 Models are retrained without sets of rows, 20 sets of each family (`sets.py`). From some
 of the trained models, one at a time, each attributor predicts the margins of the judged rows
 without each set. Ours: linearised, influence, ek-fac, trak, and two that need half-data models,
-whose training is told apart. Theirs: traker, dattri, kronfluence (`peers.py`).
+whose training is listed apart. Theirs: traker, dattri, kronfluence (`peers.py`).
 
 For each family: the linear datamodelling score (LDS), mean over the models that predict, and the
 ceiling that noise of the truth leaves it; for ten random rows that is next to nothing, as their
@@ -12,7 +12,7 @@ change (1 at best; of traker in no unit), and the root mean square error in unit
 own size (1: as good as predicting no change), both less the noise of the truth where that is known.
 Seconds are of the processor, one thread, for one model: for one set of 100 rows, and for all sets
 of all families. The first question, which imports and warms up, is not counted. The peers score
-single rows, so what more sets cost them is next to nothing; ours solve for each set anew.
+single rows, so what more sets cost them is next to nothing; ours solve once per set.
 
 Claims, for each of ours and its peer: the LDS of theirs less ours is at most 0 (intervals by a
 jackknife over sets, both scored on the same ones), on the families where the truth is more than

@@ -116,7 +116,7 @@ def table(content: Content, names: list[str], budgets: tuple[float, ...]) -> dic
 
 
 def judged(content: Content, name: str, label: str, settings: dict) -> Chosen | None:
-    """What the judging models say of one trial."""
+    """How one trial scores with the judging models."""
     for cell in content["cells"]:
         if (cell["forget_set"], cell["method"], cell["settings"]) == (name, label, settings):
             score = cell["scores"].get("KLoM")

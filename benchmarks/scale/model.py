@@ -144,7 +144,7 @@ def evidence_bytes(shape: Shape, forgotten: int, files: dict[str, int]) -> int:
 
 
 def margin_bytes(rows: int, members: int) -> int:
-    """Of one number a row, in the place of all outputs."""
+    """Of one number a row, instead of all outputs."""
     return FLOAT * rows * members
 
 

@@ -4,9 +4,9 @@ Two baselines train one model after another by plain PyTorch: (a) the practice o
 shuffling `DataLoader` over a `TensorDataset`, which it reads row by row; (b) the same with the data
 in memory, a permutation an epoch and batches by index. Each runs with one torch thread, with two,
 and as two processes at once with one thread each; ratios are against the best of the first two, the
-third is told beside it. This package trains the same recipe by `ModelCache.make`: groups of
+third is listed beside it. This package trains the same recipe by `ModelCache.make`: groups of
 members by vmap, a process a core, every model written to a store, the choice of the group's size
-(made once a recipe and machine) told apart. Processes are started before a clock is. All are
+(made once a recipe and machine) timed apart. Processes are started before a clock is. All are
 timed in turn, ROUNDS times; intervals are 95 %, by Student's t over the logarithms
 of the rounds' ratios.
 

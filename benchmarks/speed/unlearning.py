@@ -3,7 +3,7 @@
 Practice is to call a method on one model after another, here `method(problem, model)` in one
 process with one torch thread. This package runs the same method on the same originals in groups
 by vmap, a process a core (`unlearn`, as `compare` and `bench` do), every result written to a
-store. Both read what the unlearned models say on the same rows. Timed in turn, ROUNDS times;
+store. Both read what the unlearned models output on the same rows. Timed in turn, ROUNDS times;
 intervals are 95 %, by Student's t over the logarithms of the rounds' ratios.
 
 Claims: the time a model at once, relative to one after another, is below one half for each method:

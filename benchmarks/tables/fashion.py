@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def small(asked: dict) -> dict:
-    """Digits in the place of clothes, so that no data are needed."""
+    """Digits instead of clothes, so that no data are needed."""
     sets = [entry for entry in asked["forget"] if entry["kind"] != "class"]
     sets = [{**entry, "count": 20} if "count" in entry else entry for entry in sets]
     return grid.only(asked, PLAIN, problem="digits", seeds=[0, 1], forget=sets)
