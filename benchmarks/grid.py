@@ -1,15 +1,18 @@
-"""What benchmarks that are a config of `expunge bench` share: to run it, or draw it again."""
+"""What benchmarks that are a config of `expunge bench` share: to run it, or draw it again.
+
+Everything that is made lies in the store, also the middle of a training. So the same command goes
+on where the last one stopped, and `--minutes` cuts a long run into pieces that end on time.
+"""
 
 import argparse
-import sys
+import signal
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import result
-
+from benchmarks import result
 from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import cells_of
 from expunge.bench.drawn import draw
@@ -25,35 +28,66 @@ from expunge.zoo.problems import problem
 Content = dict[str, Any]
 
 
+def parser(name: result.Name) -> result.Parser:
+    """The flags of such a benchmark; see `result.parser`."""
+    made = result.parser(name, plots=True)
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--minutes", type=float, help="stop cleanly after so many; run it again")
+    return made
+
+
+def config(name: str) -> Content:
+    """configs/NAME.toml."""
+    return tomllib.loads((result.FOLDER / "configs" / f"{name}.toml").read_text())
+
+
 def content_of(
     flags: argparse.Namespace,
-    name: str,
-    small: Callable[[Content], Content],
-    shorter: Callable[[Problem], Problem] = lambda base: base,
+    asked: Content,
+    words: tuple[Any, ...] = (),
+    shorter: Callable[[Problem], Problem] | None = None,
 ) -> Content:
-    """bench.json of configs/NAME.toml, whose files lie beside the result file, in a folder.
+    """bench.json of a config, whose files lie beside the result file, in a folder.
 
     Args:
-        flags: of `result.arguments`; with `plot` only tables and figures are made again.
-        name: of the config.
-        small: with `quick`, the config that is run in its place.
-        shorter: with `quick`, the problem that is trained in its place.
+        flags: of `parser`; with `plot` only tables and figures are made again.
+        asked: the config.
+        words: follow the command that repeats this.
+        shorter: makes the problem that is trained from the config's.
     """
     folder: Path = flags.out.with_suffix("")
     if flags.plot:
         content = load(folder)
     else:
-        asked = tomllib.loads((result.FOLDER / "configs" / f"{name}.toml").read_text())
-        config = parse(small(asked) if flags.quick else asked, name)
-        base = problem(config.problem, **config.options)
-        runtime = Runtime(Store(flags.store), jobs=flags.jobs)
-        words = ["--problem", flags.problem] if "problem" in flags else []
-        command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
-        content = run(
-            config, shorter(base) if flags.quick else base, folder, runtime, command=command
-        )
+        if flags.minutes:
+            signal.signal(signal.SIGALRM, _stop)
+            signal.alarm(max(1, round(60 * flags.minutes)))
+        known = parse(asked)
+        base = problem(known.problem, **known.options)
+        base = shorter(base) if shorter else base
+        content = run(known, base, folder, runtime(flags), command=result.command(*words))
     draw(content, folder)
     return content
+
+
+def configured(
+    flags: argparse.Namespace, name: str, small: Callable[[Content], Content], *words: Any
+) -> Content:
+    """`content_of` configs/NAME.toml; with `quick` of the `small` one, and of `shorter`."""
+    asked = config(name)
+    if flags.quick:
+        return content_of(flags, small(asked), words, shorter)
+    return content_of(flags, asked, words)
+
+
+def runtime(flags: argparse.Namespace) -> Runtime:
+    """Where a benchmark runs: a piece that ends leaves no other processes behind."""
+    jobs = flags.jobs or (1 if flags.minutes else None)
+    return Runtime(Store(flags.store), device=flags.device, jobs=jobs)
+
+
+def _stop(*_: Any) -> None:
+    raise SystemExit("The minutes are over; what is done is kept. The same command goes on.")
 
 
 def only(asked: Content, methods: set[str], **changes: Any) -> Content:
@@ -79,20 +113,32 @@ def trained(content: Content, quick: bool) -> Problem:
     return shorter(base) if quick else base
 
 
+def names(content: Content) -> list[str]:
+    """The forget sets of a run."""
+    return [entry["name"] for entry in content["config"]["forget"]]
+
+
+def labels(content: Content) -> list[str]:
+    """The methods of a run."""
+    return [entry["label"] for entry in content["config"]["contestants"]]
+
+
 def attribution(
-    content: Content, forget_set: str, base: Problem, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """What the attribution of dmm costs one model, as audit.json has shared costs.
+    content: Content, forget_set: str, base: Problem, label: str, settings: dict[str, Any]
+) -> Any:
+    """What the attribution of a method costs one model, as audit.json has shared costs.
 
     Args:
         content: of the run.
         forget_set: its name.
         base: the problem that was run.
+        label: of the method.
         settings: of the trial, whose rows are predicted.
     """
     (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == forget_set]
-    one = method("dmm", **settings)
-    return shared_cost(base.forgetting(range(entry["forget_rows"])), one, 0, None)
+    (name,) = [e["name"] for e in content["config"]["contestants"] if e["label"] == label]
+    asked, one = base.forgetting(range(entry["forget_rows"])), method(name, **settings)
+    return shared_cost(asked, one, content["config"]["half_models"], None)
 
 
 def shorter(base: Problem) -> Problem:

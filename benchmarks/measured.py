@@ -11,26 +11,53 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import result
 import torch
 
+from benchmarks import result
 from expunge import store
 from expunge.store import Store
 
-
-def parts(flags: argparse.ArgumentParser) -> argparse.Namespace:
-    """The flags with which a script calls itself for one piece of work."""
-    flags.add_argument("--part", help=argparse.SUPPRESS)
-    flags.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    return flags.parse_args()
+Size = dict[str, int]
 
 
-def repeated(folder: Path, name: str, size: dict[str, int], work: Callable[[], Any]) -> list[Any]:
+def main(
+    name: str,
+    parts: dict[str, Callable[..., dict[str, Any]]],
+    sizes: tuple[Size, Size],
+    repeat: Callable[[Path, Size], Any],
+    claims: Callable[[list[Any]], list[dict]],
+) -> None:
+    """A benchmark in parts, for each of which the script calls itself.
+
+    Args:
+        name: of the result file.
+        parts: the pieces of work by name; they take a folder, and numbers that follow the name.
+        sizes: of the run, and with `quick`.
+        repeat: runs all parts once.
+        claims: of all repetitions.
+    """
+    parser = result.parser(name)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.part:
+        part, *numbers = flags.part.split(":")
+        tell(partial(parts[part], flags.folder, *map(int, numbers)))
+        return
+    size = sizes[flags.quick]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = repeated(flags.store, name, size, partial(repeat, Path(folder), size))
+    result.write(flags.out, claims(runs), size=size, runs=runs, threads=1)
+
+
+def repeated(folder: Path, name: str, size: Size, work: Callable[[], Any]) -> list[Any]:
     """What `work` gives, `size["times"]` times; each is kept, so that a killed run goes on."""
     kept, found = Store(folder), []
     for run in range(size["times"]):
@@ -47,9 +74,9 @@ def where() -> list[str]:
     return [platform.node(), platform.python_version(), torch.__version__]
 
 
-def alone(script: str, part: str, folder: Path) -> dict[str, Any]:
-    """What a script's part prints as JSON in its last line."""
-    words = [sys.executable, script, "--part", part, "--folder", str(folder)]
+def alone(part: str, folder: Path) -> dict[str, Any]:
+    """What a part of the script that runs prints as JSON in its last line."""
+    words = [sys.executable, *result.script(), "--part", part, "--folder", str(folder)]
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     env = {**os.environ, **one}
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=env)
@@ -73,7 +100,8 @@ def claim(name: str, values: list[float], target: float) -> dict:
     """A claim on a ratio: its geometric mean over repetitions, with its interval if several."""
     if len(values) == 1:
         return result.claim(name, values[0], target)
-    mean, *ends = torch.tensor(result.interval(torch.tensor(values).log())).exp().tolist()
+    logs = torch.tensor(values, dtype=torch.float64).log()
+    mean, *ends = torch.tensor(result.interval(logs), dtype=torch.float64).exp().tolist()
     return result.claim(name, mean, target, ends)
 
 

@@ -5,6 +5,9 @@ import json
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Callable
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +18,39 @@ import expunge
 from expunge import store
 
 FOLDER = Path(__file__).parent
+Name = str | Callable[[Any], str]  # of a result file; from the flags where they decide it
+Scored = tuple[float, float]  # a value and its standard error
 
 
 def arguments(
-    name: str, what: str, *, plots: bool = False, problems: tuple[str, ...] = ()
+    name: Name, *, plots: bool = False, problems: tuple[str, ...] = ()
 ) -> argparse.Namespace:
     """The flags that every benchmark takes; some draw, some have several problems."""
-    made = parser(name, what, plots=plots)
+    made = parser(name, plots=plots)
     if problems:
         made.add_argument("--problem", choices=problems, default=problems[0])
     return made.parse_args()
 
 
-def parser(name: str, what: str, *, plots: bool = False) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Of a benchmark's flags; `name` gives the result file that is the default."""
+
+    name: Callable[[Any], str]
+
+    def parse_args(self, *given: Any, **more: Any) -> Any:
+        """The flags."""
+        flags = super().parse_args(*given, **more)
+        flags.out = flags.out or FOLDER / "results" / f"{self.name(flags)}.json"
+        return flags
+
+
+def parser(name: Name, *, plots: bool = False) -> Parser:
     """The parser of `arguments`, for a benchmark that takes flags of its own."""
     layout = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog=name, description=what, formatter_class=layout)
-    made.add_argument("--out", type=Path, default=FOLDER / "results" / f"{name}.json")
+    what = sys.modules["__main__"].__doc__
+    made = Parser(prog=command(), description=what, formatter_class=layout)
+    made.name = name if callable(name) else lambda _: name
+    made.add_argument("--out", type=Path, help="the result file")
     made.add_argument("--store", type=Path, default=FOLDER / "results" / ".store")
     made.add_argument("--quick", action="store_true", help="ten seconds, proves nothing")
     made.add_argument("--jobs", type=int, default=None)
@@ -39,6 +58,18 @@ def parser(name: str, what: str, *, plots: bool = False) -> argparse.ArgumentPar
         again = "only make the tables and figures again"
         made.add_argument("--plot", action="store_true", help=again)
     return made
+
+
+def script() -> list[str]:
+    """What follows `python` in the command that runs this benchmark."""
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "run it from the repository's root: python -m benchmarks.AREA.NAME"
+    return ["-m", spec.name]
+
+
+def command(*words: object) -> str:
+    """The command that runs this benchmark, with these words."""
+    return " ".join(["python", *script(), *map(str, words)])
 
 
 def claim(
@@ -58,6 +89,22 @@ def claim(
         "target": target,
         "holds": high <= target if decided else None,
     }
+
+
+def near(name: str, value: float | None, target: float, se: float | None) -> dict:
+    """A claim whose interval is two standard errors each way."""
+    known = value is not None and se is not None
+    return claim(name, value, target, [value - 2 * se, value + 2 * se] if known else None)
+
+
+def difference(name: str, ours: Scored | None, theirs: Scored | None, target: float = 0.0) -> dict:
+    """A claim that ours less theirs is at most a target; each is a value with its standard error.
+
+    Where one of them was not measured, there is no value.
+    """
+    if ours is None or theirs is None:
+        return claim(name, None, target)
+    return near(name, ours[0] - theirs[0], target, hypot(ours[1], theirs[1]))
 
 
 def interval(values: torch.Tensor) -> tuple[float, float, float]:

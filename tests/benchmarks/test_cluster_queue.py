@@ -1,18 +1,14 @@
-"""The formulae of benchmarks/cluster_queue.py against its simulation, and against plain cases."""
+"""The formulae of benchmarks/scale/cluster_queue.py against its simulation and plain cases."""
 
-import importlib
 from dataclasses import replace
 from math import ceil, exp, inf
-from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 import pytest
 
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    queues = importlib.import_module("cluster_queue")
-Queue = queues.Queue
+from benchmarks.scale import cluster_queue as queues
+from benchmarks.scale.cluster_queue import Queue
 
 HOUR = 3600.0
 SPOT = Queue(32, 320, 4 * HOUR, between=24 * HOUR, restart=300.0)

@@ -1,28 +1,22 @@
-"""The formulas and descents of benchmarks/convex.py against twins that are written another way."""
+"""The formulas and descents of benchmarks/convex against twins that are written another way."""
 
-import importlib
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.convex import descent, runs
+from benchmarks.convex import ridge as ridges
 from expunge.rng import Draws
-
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    convex_ridge = importlib.import_module("convex_ridge")
-    convex_descent = importlib.import_module("convex_descent")
-    convex_runs = importlib.import_module("convex_runs")
 
 SEEDS = 3
 EXACT = 1e-12
 DESIGNS = {
-    "rare": convex_ridge.rare(SEEDS),
-    "rare alone": convex_ridge.rare(SEEDS, alone=True),
-    "isotropic": convex_ridge.isotropic(SEEDS),
-    "long": convex_ridge.isotropic(SEEDS, 3.0),
+    "rare": ridges.rare(SEEDS),
+    "rare alone": ridges.rare(SEEDS, alone=True),
+    "isotropic": ridges.isotropic(SEEDS),
+    "long": ridges.isotropic(SEEDS, 3.0),
 }
 
 
@@ -50,16 +44,16 @@ def error(found, full, star):
 
 def test_leave_set_out_is_exact(ridge):
     full, star = ends(ridge)
-    assert error(convex_ridge.leave_set_out(ridge, full), full, star) < EXACT
+    assert error(ridges.leave_set_out(ridge, full), full, star) < EXACT
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda ridge, full: 2 * full - convex_ridge.leave_set_out(ridge, full),
-        lambda ridge, full: convex_ridge.leave_set_out(replace(ridge, forget=ridge.retain), full),
-        lambda ridge, full: convex_ridge.leave_set_out(replace(ridge, l2=0.0), full),
-        convex_ridge.influence,
+        lambda ridge, full: 2 * full - ridges.leave_set_out(ridge, full),
+        lambda ridge, full: ridges.leave_set_out(replace(ridge, forget=ridge.retain), full),
+        lambda ridge, full: ridges.leave_set_out(replace(ridge, l2=0.0), full),
+        ridges.influence,
     ],
     ids=["sign", "forget and retain swapped", "no penalty", "Hessian of all rows"],
 )
@@ -83,8 +77,8 @@ def test_influence_is_short_by_the_leverage(ridge):
     def length(v):
         return torch.einsum("sd,sde,se->s", v, metric, v).sqrt()
 
-    short = length(convex_ridge.influence(ridge, full) - star) / length(full - star)
-    low, *_, high = convex_ridge.leverage(ridge).unbind(1)
+    short = length(ridges.influence(ridge, full) - star) / length(full - star)
+    low, *_, high = ridges.leverage(ridge).unbind(1)
     assert ((low - 1e-9 <= short) & (short <= high + 1e-9)).all()
     assert low.min() > 1e-3
 
@@ -129,7 +123,7 @@ def test_descents_are_those_of_their_losses(ridge, name, loss, curvature):
         (gradient,) = torch.autograd.grad(loss(ridge, theta, star), theta)
         theta = (theta - step * gradient).detach().requires_grad_()
     seen = torch.log10((theta - star).norm(dim=1) / (full - star).norm(dim=1)).mean()
-    found = convex_runs.by_batch(ridge, 20)[name]
+    found = runs.by_batch(ridge, 20)[name]
     assert found["mean"][found["steps"].index(20)] == pytest.approx(seen.item(), rel=1e-4, abs=1e-4)
 
 
@@ -148,7 +142,7 @@ def test_matching_on_fewer_rows_than_weights_keeps_what_they_do_not_see(ridge):
     first = full - star
     blind = first - torch.einsum("sde,se->sd", seen, first)
     stays = blind.norm(dim=1) / first.norm(dim=1)
-    (last,) = convex_runs.matched(ridge, rows, [5000])
+    (last,) = runs.matched(ridge, rows, [5000])
     assert torch.allclose(last, stays, rtol=1e-6)
     assert stays.min() > 0.005
 
@@ -177,10 +171,10 @@ def row_gradients(rows, theta):
 
 def test_at_the_optimum_rows_pull_with_sgd_and_rest_with_matching(ridge):
     _, star = ends(ridge)
-    sgd = row_gradients(convex_runs.retained_rows(ridge), star)
+    sgd = row_gradients(runs.retained_rows(ridge), star)
     assert sgd.mean(1).abs().max() < 1e-12
     assert sgd.abs().amax((1, 2)).min() > 1
-    matching = row_gradients(convex_runs.matching_rows(ridge), star)
+    matching = row_gradients(runs.matching_rows(ridge), star)
     assert matching.shape == ridge.x.shape
     assert matching.abs().max() < 1e-10
 
@@ -199,7 +193,7 @@ def small(l2, noise):
     x = Draws(("test", "x")).of(range(2)).normal((6, 2)).double()
     truth = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double()
     more = noise * Draws(("test", "noise")).of(range(2)).normal((6,)).double()
-    rows = convex_descent.Rows(x, torch.einsum("crd,cd->cr", x, truth) + more, l2)
+    rows = descent.Rows(x, torch.einsum("crd,cd->cr", x, truth) + more, l2)
     hessian = x.mT @ x / 6 + l2 * torch.eye(2).double()
     return rows, torch.linalg.solve(hessian, torch.einsum("crd,cr->cd", x, rows.targets) / 6)
 
@@ -233,13 +227,13 @@ def test_only_where_every_row_is_fitted_does_a_constant_step_converge():
 )
 def test_crossing_of_a_line(level, steps):
     errors = 0.5 ** torch.arange(1, 9, dtype=torch.float64)[:, None]
-    assert convex_descent.crossing(errors, level).item() == pytest.approx(steps)
+    assert descent.crossing(errors, level).item() == pytest.approx(steps)
 
 
 def test_runs_tell_the_methods_apart():
-    gap = convex_runs.gap(DESIGNS["rare"])
+    gap = runs.gap(DESIGNS["rare"])
     assert gap["ratio"]["high"] < 0.5
     assert gap["inverse"]["low"] > 2
-    found = convex_runs.by_row(DESIGNS["isotropic"], 2000)
+    found = runs.by_row(DESIGNS["isotropic"], 2000)
     assert found["matching"]["high"][-1] < -2
     assert found["SGD"]["low"][-1] > 0

@@ -1,13 +1,8 @@
 """What benchmarks of dmm against other methods choose: by tuning, within a budget."""
 
-import importlib
-from pathlib import Path
-
 import pytest
 
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    rivals = importlib.import_module("rivals")
+from benchmarks.matching import rivals
 
 NAME = "a set"
 

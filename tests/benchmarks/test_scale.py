@@ -1,12 +1,13 @@
-"""The cost model of benchmarks/scale.py against real objects, and its page against its result."""
+"""The cost model of benchmarks/scale/run.py against real objects; its page against its result."""
 
-import importlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.scale import carried, model, recorded, scenarios, tables
+from benchmarks.scale import run as scale
 from expunge.api.attribution_cost import shared_cost
 from expunge.attribution import registry as kinds
 from expunge.curvature.ekfac import ekfac
@@ -19,15 +20,6 @@ from expunge.zoo.digits import build, digits
 from expunge.zoo.resnet import resnet9
 
 ROOT = Path(__file__).parents[2]
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(ROOT / "benchmarks")
-    model, scenarios, carried, tables, recorded, scale = (
-        importlib.import_module(name)
-        for name in (
-            *("scale_model", "scale_scenarios", "scale_carried", "scale_tables"),
-            *("scale_recorded", "scale"),
-        )
-    )
 
 
 def test_a_counted_problem_has_the_prices_of_the_real_one():
@@ -158,4 +150,4 @@ def test_the_page_holds_the_tables_of_the_result_file():
     content = json.loads((ROOT / "benchmarks/results/scale.json").read_text())
     names = [found[2] for found in tables.PLACE.finditer(page)]
     assert sorted(names) == sorted(tables.tables(content))
-    assert tables.filled(page, content) == page, "run benchmarks/scale.py --plot"
+    assert tables.filled(page, content) == page, "run python -m benchmarks.scale.run --plot"

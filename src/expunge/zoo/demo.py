@@ -1,7 +1,7 @@
 """The demo: one unusual way of writing a seven, forgotten by eight methods at one setting each.
 
 Each method runs at its best setting of a grid with as many trials for each
-(`benchmarks/demo_grid.py`), at no more than a quarter of one retraining; those of the matching
+(`benchmarks/demo/grid.py`), at no more than a quarter of one retraining; those of the matching
 methods are their defaults.
 """
 
