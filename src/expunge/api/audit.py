@@ -114,9 +114,10 @@ def audit(
         ),
         "methods": {method: entry},
     }
+    blank = panel.untrained(cache)
     with exclusive(out):
         everything = {**outputs, **seen}
-        write_evidence(out / "evidence", everything, panel.targets(problem), pictures, texts)
+        write_evidence(out / "evidence", everything, panel.targets(problem), pictures, texts, blank)
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 

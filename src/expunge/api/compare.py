@@ -128,8 +128,9 @@ def compare(
             for name, method in methods.items()
         },
     }
+    blank = panel.untrained(cache)
     with exclusive(out):
-        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts)
+        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts, blank)
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 

@@ -26,6 +26,7 @@ from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.store.disk import writable
 from expunge.store.streaming_writer import streaming_writer
+from expunge.training.from_recipe import untrained
 from expunge.training.model_cache import ModelCache
 
 VERSION = 2  # of what `read` gives: the store keeps it under another name when it changes
@@ -74,7 +75,7 @@ class Panel:
         return apart.get(group, problem.train)
 
     def answers(self, problem: Problem, models: Models) -> dict[str, Tensor]:
-        """By group answers, (members, rows, K), and as `<group>.margin` margins, (members, rows)."""
+        """Answers, (members, rows, K), by group, and its margins as `<group>.margin`."""
         found = {}
         for group, rows in self.rows.items():
             data = self.data(problem, group)
@@ -122,7 +123,36 @@ class Panel:
             targets = [batch.targets for batch in batches]
             if all(isinstance(part, Tensor) for part in targets):
                 found[group] = torch.cat([part.cpu() for part in targets])
+        if problem.task.kind == "classification" and {"forget", "retain"} <= found.keys():
+            found["emptied"] = _emptied(problem, found["forget"], found["retain"])
         return found
+
+    def untrained(self, cache: ModelCache) -> Tensor | None:
+        """Answers of one untrained model on the forgotten rows; None where none can be made."""
+        problem, rows = cache.problem, self.rows["forget"]
+        try:
+            module = untrained(problem, cache.template, Draws((0, "untrained")).seeds()[0])
+        except BadInput:  # a Trainer whose layers cannot be drawn again
+            return None
+        models = Ensemble.of(module).to(cache.runtime.device)
+        outputs = models.outputs(problem.task, problem.train, rows)
+        return answers(problem.task, problem.train, rows, outputs)[0]
+
+
+def _emptied(problem: Problem, forget: Tensor, retain: Tensor) -> Tensor:
+    """Classes of forgotten rows of which nothing is retained, int64.
+
+    Args:
+        problem: a classification.
+        forget: classes of the forgotten rows.
+        retain: classes of some retained rows; the others are read only while a class is missing.
+    """
+    gone = forget.unique()
+    gone = gone[~torch.isin(gone, retain)]
+    batches = iter(problem.train.batches(walk(problem.retain)))
+    while len(gone) and (batch := next(batches, None)) is not None:
+        gone = gone[~torch.isin(gone, batch.targets.cpu())]
+    return gone
 
 
 def write_evidence(
@@ -131,6 +161,7 @@ def write_evidence(
     targets: Mapping[str, Tensor],
     pictures: Tensor | None = None,
     texts: Sequence[str] | None = None,
+    untrained: Tensor | None = None,
 ) -> None:
     """Write an evidence folder with its manifest, block by block.
 
@@ -141,10 +172,13 @@ def write_evidence(
         targets: as `Panel.targets` gives them.
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows, one a row.
+        untrained: answers of one untrained model on the forgotten rows, (1, rows, K).
     """
     files: dict[str, Mapping[str, Tensor]] = {"targets": targets}
     if pictures is not None:
         files["pictures"] = {"forget": pictures}
+    if untrained is not None:
+        files["untrained"] = {"forget": untrained}
     with swapped(folder) as fresh:
         for name, blocks in outputs.items():
             with streaming_writer(fresh / f"{name}.safetensors", *_layout(blocks)) as append:

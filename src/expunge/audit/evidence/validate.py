@@ -118,6 +118,28 @@ def check_targets(targets: Tensors, models: Arrays, kind: str) -> None:
         )
 
 
+def check_untrained(untrained: Arrays, models: Arrays) -> None:
+    """Check the outputs of one untrained model on the forgotten rows.
+
+    Args:
+        untrained: the tensors of untrained.safetensors.
+        models: the tensors of a file that `check_models` accepts.
+
+    Raises:
+        BadInput: no tensor "forget", another shape than (1, rows, C), or not finite.
+    """
+    _require("untrained", untrained, ("forget",))
+    values, rows = untrained["forget"], models["forget"].shape[1]
+    what = "forget in untrained.safetensors"
+    if len(values.shape) != 3 or tuple(values.shape[:2]) != (1, rows):
+        raise BadInput(
+            f"{what} has shape ({_csv(values.shape)})",
+            expected=f"(1, {rows}, C): one model on the forgotten rows",
+            fix="keep an axis of length 1 for the model, or leave the file out",
+        )
+    _check_finite(what, values)
+
+
 def check_pictures(pictures: Tensors, targets: Tensors) -> None:
     """Check the pictures of the forgotten rows.
 
