@@ -19,8 +19,8 @@ import result
 
 from expunge import store
 from expunge.bench.content import Content, gaps_of
-from expunge.bench.drawn import draw
-from expunge.bench.scored import load
+from expunge.bench.render import render
+from expunge.bench.rescore import load
 
 # Fan et al. 2024, arXiv 2310.12508, tables of random forgetting: UA, RA, TA, MIA, average gap
 PUBLISHED = {
@@ -68,7 +68,7 @@ def main() -> None:
         words = ["--share", flags.share, "--device", flags.device, "--precision", flags.precision]
         command = " ".join(["python benchmarks/cifar10_table.py", *words])
         content = pieces.content_of(flags, small(asked) if flags.rows else asked, command)
-    draw(content, folder)
+    render(content, folder)
     ours = rows_of(content)
     text = beside(ours, PUBLISHED[flags.share])
     store.write_bytes(folder / "beside.md", text.encode())
@@ -109,7 +109,7 @@ def small(asked: dict) -> dict:
 
 def rows_of(content: Content) -> dict[str, Row]:
     """UA, RA, TA, MIA and the average gap of what was measured."""
-    labels = [e["label"] for e in content["config"]["contestants"]]
+    labels = [e["label"] for e in content["config"]["candidates"]]
     name = content["config"]["forget"][0]["name"]
     found = {}
     for label in ("retrain", "original", *labels):

@@ -27,8 +27,8 @@ import result
 from expunge import store
 from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import Content
-from expunge.bench.drawn import draw
-from expunge.bench.scored import load
+from expunge.bench.render import render
+from expunge.bench.rescore import load
 from expunge.methods import method
 from expunge.zoo.cifar10_files import FORGET_SETS
 from expunge.zoo.problems import problem
@@ -58,7 +58,7 @@ def main() -> None:
         measured = dmm_cifar10_klom.records(content, folder)
         facts = {"measured": measured, "attribution": attribution(content)}
         facts |= {"device": flags.device, "precision": flags.precision}
-    draw(content, folder)
+    render(content, folder)
     names = [entry["name"] for entry in content["config"]["forget"]]
     tables = [dmm_cifar10_klom.table(facts["measured"], name) for name in names]
     text = "\n".join([*tables, dmm_cifar10_klom.NOTE])
@@ -133,7 +133,7 @@ def attribution(content: Content) -> dict[str, Any]:
     """By forget set and label, what predicting the change costs one model, as audit.json has it."""
     config = content["config"]
     base = problem(config["problem"], **config["options"])
-    kinds = {e["label"]: e["name"] for e in config["contestants"]}
+    kinds = {e["label"]: e["name"] for e in config["candidates"]}
     sizes = {e["forget_set"]: e["forget_rows"] for e in content["forget_sets"]}
     found: dict[str, Any] = {name: {} for name in sizes}
     for cell in content["cells"]:

@@ -31,7 +31,7 @@ PRINCIPLED, RANDOM = (
 def main() -> None:
     flags = result.arguments("dmm_digits", __doc__ or "", plots=True)
     content = grid.content_of(flags, "dmm_digits", small, grid.shorter)
-    labels = [e["label"] for e in content["config"]["contestants"]]
+    labels = [e["label"] for e in content["config"]["candidates"]]
     claims = []
     for label in LABELS if not flags.quick else labels:
         for name in PRINCIPLED:

@@ -12,10 +12,10 @@ import result
 
 from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import cells_of
-from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
+from expunge.bench.render import render
+from expunge.bench.rescore import load
 from expunge.bench.run import run
-from expunge.bench.scored import load
 from expunge.fanout.runtime import Runtime
 from expunge.methods import method
 from expunge.problem import Problem, Recipe
@@ -52,7 +52,7 @@ def content_of(
         content = run(
             config, shorter(base) if flags.quick else base, folder, runtime, command=command
         )
-    draw(content, folder)
+    render(content, folder)
     return content
 
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 def labels(content: Content) -> list[str]:
     """The settings of this run."""
-    return [entry["label"] for entry in content["config"]["contestants"]]
+    return [entry["label"] for entry in content["config"]["candidates"]]
 
 
 def told(content: Content, name: str, label: str) -> list[float] | None:

@@ -60,7 +60,7 @@ def main() -> None:
 
 def contestants(content: Content) -> list[dict]:
     """The methods of a benchmark."""
-    return content["config"]["contestants"]
+    return content["config"]["candidates"]
 
 
 def half(found: tuple[float, float]) -> tuple[float, float]:

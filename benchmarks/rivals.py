@@ -27,12 +27,12 @@ class Chosen(NamedTuple):
 
 def labels(content: Content) -> list[str]:
     """The methods of this run."""
-    return [entry["label"] for entry in content["config"]["contestants"]]
+    return [entry["label"] for entry in content["config"]["candidates"]]
 
 
 def rivals(content: Content) -> list[str]:
     """Methods that need neither attribution nor retrained models; doing nothing is one."""
-    kinds = {entry["label"]: entry["name"] for entry in content["config"]["contestants"]}
+    kinds = {entry["label"]: entry["name"] for entry in content["config"]["candidates"]}
     return ["original", *(label for label in kinds if not METHODS[kinds[label]].needs)]
 
 

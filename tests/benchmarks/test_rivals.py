@@ -35,7 +35,7 @@ def content(*trials, kind="ssd"):
     ]
     contestants = [{"label": kind, "name": kind}]
     choices = [{**entry, "trials": made}]
-    return {"config": {"contestants": contestants}, "choices": choices, "cells": cells}
+    return {"config": {"candidates": contestants}, "choices": choices, "cells": cells}
 
 
 MADE = content((1, 2.0, 0.05, 2.5), (2, 1.0, 0.2, 1.5), (3, None, 0.01, 0.1))

@@ -183,7 +183,7 @@ def write_evidence(
         for name, blocks in outputs.items():
             with streaming_writer(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
                 for block in blocks:
-                    append(block)
+                    append(_kept(block))
         for name, tensors in files.items():
             store.write_tensors(fresh / f"{name}.safetensors", tensors)
         if texts is not None:
@@ -191,9 +191,14 @@ def write_evidence(
             store.write_bytes(fresh / TEXTS, content.encode())
 
 
+def _kept(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a block that evidence holds; validation rows are no evidence."""
+    return {name: t for name, t in block.items() if not name.startswith("validation")}
+
+
 def _layout(blocks: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
     """Empty tensors as those of a block, and the models of all blocks."""
-    first, last = blocks[0], blocks[-1]
+    first, last = _kept(blocks[0]), blocks[-1]
     count = (len(blocks) - 1) * len(first["forget"]) + len(last["forget"])
     return {name: values.new_empty(0, *values.shape[1:]) for name, values in first.items()}, count
 

@@ -112,7 +112,7 @@ class Evidence:
         return LazyMargins(kept, self.targets.get(group), self.kind)
 
 
-def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
+def read(folder: Path | str, kind: str, *, verify_manifest: bool, alone: bool = False) -> Evidence:
     """Check an evidence folder, and load what is small of it.
 
     Args:
@@ -120,6 +120,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         kind: of the task: "classification", "regression" or any other word.
         verify_manifest: compare every file with `manifest.json`, which must then exist. Without
             it, arrays from any framework will do.
+        alone: whether it may hold no method at all.
 
     Returns:
         The evidence.
@@ -129,7 +130,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
             missing, of a wrong shape or dtype, or not finite; a class is out of range.
     """
     folder = Path(folder)
-    names = _names(folder)
+    names = _names(folder, alone)
     promised = checksums(folder) if verify_manifest else None
     small = [name for name in ("targets", "pictures") if name in names]
     files = {
@@ -164,7 +165,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
     )
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, alone: bool) -> list[str]:
     if not folder.is_dir():
         raise BadInput(
             f"{folder} is not a folder",
@@ -180,7 +181,7 @@ def _names(folder: Path) -> list[str]:
                 expected=f"at least {', '.join(REQUIRED)} and one {METHOD}<method> ({there})",
                 fix="write the missing arrays, or give another folder",
             )
-    if not any(name.startswith(METHOD) and name != METHOD for name in names):
+    if not alone and not any(name.startswith(METHOD) and name != METHOD for name in names):
         raise BadInput(
             f"{METHOD}<method>{SUFFIX} is missing in {folder}",
             expected=f"the outputs of at least one method ({there})",
