@@ -15,10 +15,10 @@ from typing import Any
 from benchmarks import result
 from expunge.api.attribution_cost import shared_cost
 from expunge.bench.content import cells_of
-from expunge.bench.drawn import draw
 from expunge.bench.parsing import parse
+from expunge.bench.render import render
+from expunge.bench.rescore import load
 from expunge.bench.run import run
-from expunge.bench.scored import load
 from expunge.fanout.runtime import Runtime
 from expunge.methods import method
 from expunge.problem import Problem, Recipe
@@ -66,7 +66,7 @@ def content_of(
         base = problem(known.problem, **known.options)
         base = shorter(base) if shorter else base
         content = run(known, base, folder, runtime(flags), command=result.command(*words))
-    draw(content, folder)
+    render(content, folder)
     return content
 
 
@@ -120,7 +120,7 @@ def names(content: Content) -> list[str]:
 
 def labels(content: Content) -> list[str]:
     """The methods of a run."""
-    return [entry["label"] for entry in content["config"]["contestants"]]
+    return [entry["label"] for entry in content["config"]["candidates"]]
 
 
 def attribution(
@@ -136,7 +136,7 @@ def attribution(
         settings: of the trial, whose rows are predicted.
     """
     (entry,) = [e for e in content["forget_sets"] if e["forget_set"] == forget_set]
-    (name,) = [e["name"] for e in content["config"]["contestants"] if e["label"] == label]
+    (name,) = [e["name"] for e in content["config"]["candidates"] if e["label"] == label]
     asked, one = base.forgetting(range(entry["forget_rows"])), method(name, **settings)
     return shared_cost(asked, one, content["config"]["half_models"], None)
 

@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from benchmarks import result
 from benchmarks.matching.rivals import ALONE, COMBINED
-from expunge.bench.columns import Reader
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.klom import klom
+from expunge.audit.metrics.resample import jackknife
 from expunge.bench.content import ORACLE, ORIGINAL, Content
-from expunge.bench.scores import klom_of
+from expunge.bench.rescore import file_of, folders, opened
 from expunge.methods import METHODS
 
 BUDGET = 0.05
@@ -24,13 +29,15 @@ Record = dict[str, Any]
 
 def records(content: Content, folder: Path) -> list[Record]:
     """What every cell but the judging oracles scores; KLoM is None where it was not measured."""
-    reader, found, oracle = Reader(folder), [], None
-    names = {e["label"]: e["name"] for e in content["config"]["contestants"]}
-    for number, cell in enumerate(content["cells"]):
+    found, places = [], folders(content)
+    known: dict[str, Evidence] = {}
+    names = {e["label"]: e["name"] for e in content["config"]["candidates"]}
+    for cell in content["cells"]:
         if cell["method"] == ORACLE:
-            oracle = reader.read(number)
             continue
-        assert oracle is not None, "the oracles of a forget set come first"
+        place = places[cell["forget_set"], cell["seed"]]
+        known = known if place in known else {place: opened(folder, place)}
+        evidence = known[place]
         ours, label = cell["scores"]["KLoM"], cell["method"]
         kind = names.get(label, "")
         found.append(
@@ -39,10 +46,26 @@ def records(content: Content, folder: Path) -> list[Record]:
                 "free": label == ORIGINAL or bool(kind and not METHODS[kind].needs),
                 "cost": cell["cost"]["relative_to_retrain"],
                 "klom": ours,
-                "klom_paper": ours and klom_of(reader.read(number), oracle, "paper"),
+                "klom_paper": ours and paper(file_of(evidence, cell["file"]), evidence),
             }
         )
     return found
+
+
+def paper(file: Outputs, evidence: Evidence) -> Record:
+    """KLoM by the paper's convention: 95th percentiles by group, their mean, jackknife errors."""
+    sides = evidence.margins(file)[:], evidence.margins(evidence.oracle)[:]
+    count = min(map(len, sides))
+
+    def percentiles(unlearned: Tensor, oracle: Tensor) -> Tensor:
+        parts = klom(unlearned, oracle, convention="paper").split(evidence.sizes)
+        values = torch.stack([part.quantile(0.95) for part in parts])
+        return torch.cat([values, values.mean()[None]])
+
+    ours, oracle = (side[:count] for side in sides)
+    values, errors = percentiles(ours, oracle), jackknife(percentiles, ours, oracle)
+    named = [dict(zip(PARTS, x.tolist(), strict=True)) for x in (values, errors)]
+    return {"value": named[0]["mean"], "parts": named[0], "se": named[1], "hidden": False}
 
 
 def claims(found: list[Record], name: str) -> list[dict]:

@@ -35,7 +35,7 @@ def report(flags: Any, content: Content, base: Problem, labels: list[str]) -> No
 
 def as_chosen(content: Content, name: str, label: str) -> Method | None:
     """A method as it was tuned on a forget set."""
-    (entry,) = [e for e in content["config"]["contestants"] if e["label"] == label]
+    (entry,) = [e for e in content["config"]["candidates"] if e["label"] == label]
     (choice,) = [c for c in content["choices"] if (c["forget_set"], c["method"]) == (name, label)]
     settings = choice["chosen"][RULE]
     return None if settings is None else method(entry["name"], **settings)

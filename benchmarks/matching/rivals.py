@@ -84,7 +84,7 @@ class Budgets:
 
 def rivals(content: Content) -> list[str]:
     """Methods that need neither attribution nor retrained models; doing nothing is one."""
-    kinds = {entry["label"]: entry["name"] for entry in content["config"]["contestants"]}
+    kinds = {entry["label"]: entry["name"] for entry in content["config"]["candidates"]}
     return ["original", *(label for label in kinds if not METHODS[kinds[label]].needs)]
 
 

@@ -94,7 +94,7 @@ def small(asked: dict) -> dict:
 
 def rows_of(content: Content) -> dict[str, Row]:
     """UA, RA, TA, MIA and the average gap of what was measured."""
-    labels = [e["label"] for e in content["config"]["contestants"]]
+    labels = [e["label"] for e in content["config"]["candidates"]]
     name = content["config"]["forget"][0]["name"]
     found = {}
     for label in ("retrain", "original", *labels):

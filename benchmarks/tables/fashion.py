@@ -64,7 +64,7 @@ def smallest(
     content: Content, forget_set: str, own: list[str], than: list[str] | None = None
 ) -> dict:
     """Is the average gap of the best of `own` the smallest, or smaller than those of `than`?"""
-    labels = than or [e["label"] for e in content["config"]["contestants"]]
+    labels = than or [e["label"] for e in content["config"]["candidates"]]
     measured = {m: gaps_of(content, forget_set, m, FREE) for m in {*labels, *own}}
     known = {m: found for m, found in measured.items() if found is not None}
     ours, theirs = (
@@ -106,7 +106,7 @@ def apart(both: list[tuple[float, float]]) -> float:
 
 def far(content: Content) -> dict:
     """Are all far from retraining on shirts of one make: further than chance would bring them?"""
-    labels = [e["label"] for e in content["config"]["contestants"]]
+    labels = [e["label"] for e in content["config"]["candidates"]]
     known = [g for m in labels if (g := gaps_of(content, SHIRTS, m, FREE)) is not None]
     best = min(known, key=lambda found: found.average)
     name = "average gap by chance less the best one on one way to make a shirt"

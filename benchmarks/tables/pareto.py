@@ -31,10 +31,10 @@ def main() -> None:
     noise = grid.klom(content, principled, "retrain", None)
     assert noise is not None
     best = {
-        e["label"]: grid.klom(content, principled, e["label"], RULE) for e in contestants(content)
+        e["label"]: grid.klom(content, principled, e["label"], RULE) for e in candidates(content)
     }
     known = {label: found for label, found in best.items() if found is not None}
-    free = {e["label"] for e in contestants(content) if not METHODS[e["name"]].needs} & set(known)
+    free = {e["label"] for e in candidates(content) if not METHODS[e["name"]].needs} & set(known)
     rival = min(free, key=lambda label: known[label][0])
     claims = [
         result.difference(
@@ -60,9 +60,9 @@ def main() -> None:
     )
 
 
-def contestants(content: Content) -> list[dict]:
+def candidates(content: Content) -> list[dict]:
     """The methods of a benchmark."""
-    return content["config"]["contestants"]
+    return content["config"]["candidates"]
 
 
 def half(found: tuple[float, float]) -> tuple[float, float]:

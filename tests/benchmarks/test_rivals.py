@@ -28,9 +28,9 @@ def content(*trials, kind="ssd"):
         for alpha, score, cost, klom in trials
         if score is not None
     ]
-    contestants = [{"label": kind, "name": kind}]
+    candidates = [{"label": kind, "name": kind}]
     choices = [{**entry, "trials": made}]
-    return {"config": {"contestants": contestants}, "choices": choices, "cells": cells}
+    return {"config": {"candidates": candidates}, "choices": choices, "cells": cells}
 
 
 MADE = content((1, 2.0, 0.05, 2.5), (2, 1.0, 0.2, 1.5), (3, None, 0.01, 0.1))

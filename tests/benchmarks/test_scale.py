@@ -131,7 +131,7 @@ def test_a_run_is_predicted_from_its_own_retrainings():
 
     named = [{"label": n, "name": n, "fixed": {}} for n in ("retrain", "fine-tune", "ssd")]
     cells = [cell("retrain", 6000, 6.0), cell("fine-tune", 2000, 1.0), cell("ssd", 10, 9.0)]
-    content = {"config": {"contestants": named}, "cells": cells}
+    content = {"config": {"candidates": named}, "cells": cells}
     (check,) = recorded.within("run", content)  # ssd reads too few rows to tell
     assert check.ratio == pytest.approx(2.0)
     assert (check.kind, check.what) == ("passes over rows", "run: fine-tune")

@@ -19,7 +19,7 @@ WARM = (
     *("torch", "torch.fx.experimental.proxy_tensor", "sklearn.datasets", "sklearn.linear_model"),
     *("matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet", "jinja2", "rich"),
     *("expunge.cli", "expunge.api.audit", "expunge.api.attribute", "expunge.api.evaluate"),
-    *("expunge.api.forget", "expunge.api.trained", "expunge.bench.run", "expunge.bench.drawn"),
+    *("expunge.api.forget", "expunge.api.trained", "expunge.bench.run", "expunge.bench.render"),
     *("expunge.bench.parsing", "expunge.zoo.demo", "expunge.zoo.problems", "expunge.cli.inputs"),
 )
 EVERY = 60.0  # as the product has it

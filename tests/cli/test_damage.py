@@ -38,7 +38,7 @@ READERS = {  # of each kind of file: where it lies, and a command that reads it
         ("audit", "--evidence", "judged", "--out", "x"),
     ),
     "audit": ("judged/audit.json", ("verify", "judged")),
-    "answers": ("benched/answers.parquet", ("verify", "benched")),
+    "answers": ("benched/evidence/0/oracle.safetensors", ("verify", "benched")),
     "bench": ("benched/bench.json", ("verify", "benched")),
     "bench drawn": ("benched/bench.json", ("bench", "--draw", "--out", "benched")),
     "watched": ("benched/stopping.safetensors", ("verify", "benched")),

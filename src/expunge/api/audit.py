@@ -115,12 +115,12 @@ def audit(
         ),
         "methods": {method: entry},
     }
+    blank = panel.untrained(cache)
     with exclusive(out):
         everything = {**outputs, **seen}
         people = published_ids(problem, problem.forget.tolist())
-        write_evidence(
-            out / "evidence", everything, panel.targets(problem), pictures, texts, people
-        )
+        shown = pictures, texts, people, blank
+        write_evidence(out / "evidence", everything, panel.targets(problem), *shown)
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 

@@ -130,9 +130,11 @@ def compare(
             for name, method in methods.items()
         },
     }
+    blank = panel.untrained(cache)
     with exclusive(out):
         people = published_ids(problem, problem.forget.tolist())
-        write_evidence(out / "evidence", outputs, panel.targets(problem), pictures, texts, people)
+        shown = pictures, texts, people, blank
+        write_evidence(out / "evidence", outputs, panel.targets(problem), *shown)
         return publish(out, problem.task.kind, declared, progress=runtime.progress)
 
 

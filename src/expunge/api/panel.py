@@ -26,6 +26,7 @@ from expunge.problem import Problem
 from expunge.rng import Draws
 from expunge.store.disk import writable
 from expunge.store.streaming_writer import streaming_writer
+from expunge.training.from_recipe import untrained
 from expunge.training.model_cache import ModelCache
 
 VERSION = 2  # of what `read` gives: the store keeps it under another name when it changes
@@ -123,7 +124,36 @@ class Panel:
             targets = [batch.targets for batch in batches]
             if all(isinstance(part, Tensor) for part in targets):
                 found[group] = torch.cat([part.cpu() for part in targets])
+        if problem.task.kind == "classification" and {"forget", "retain"} <= found.keys():
+            found["emptied"] = _emptied(problem, found["forget"], found["retain"])
         return found
+
+    def untrained(self, cache: ModelCache) -> Tensor | None:
+        """Answers of one untrained model on the forgotten rows; None where none can be made."""
+        problem, rows = cache.problem, self.rows["forget"]
+        try:
+            module = untrained(problem, cache.template, Draws((0, "untrained")).seeds()[0])
+        except BadInput:  # a Trainer whose layers cannot be drawn again
+            return None
+        models = Ensemble.of(module).to(cache.runtime.device)
+        outputs = models.outputs(problem.task, problem.train, rows)
+        return answers(problem.task, problem.train, rows, outputs)[0]
+
+
+def _emptied(problem: Problem, forget: Tensor, retain: Tensor) -> Tensor:
+    """Classes of forgotten rows of which nothing is retained, int64.
+
+    Args:
+        problem: a classification.
+        forget: classes of the forgotten rows.
+        retain: classes of some retained rows; the others are read only while a class is missing.
+    """
+    gone = forget.unique()
+    gone = gone[~torch.isin(gone, retain)]
+    batches = iter(problem.train.batches(walk(problem.retain)))
+    while len(gone) and (batch := next(batches, None)) is not None:
+        gone = gone[~torch.isin(gone, batch.targets.cpu())]
+    return gone
 
 
 def write_evidence(
@@ -133,6 +163,7 @@ def write_evidence(
     pictures: Tensor | None = None,
     texts: Sequence[str] | None = None,
     people: Sequence[str] | None = None,
+    untrained: Tensor | None = None,
 ) -> None:
     """Write an evidence folder with its manifest, block by block.
 
@@ -144,15 +175,18 @@ def write_evidence(
         pictures: of the forgotten rows, uint8, (rows, H, W) or (rows, H, W, 3).
         texts: of the forgotten rows, one a row.
         people: the forgotten rows' ids, as `published_ids` returns them.
+        untrained: answers of one untrained model on the forgotten rows, (1, rows, K).
     """
     files: dict[str, Mapping[str, Tensor]] = {"targets": targets}
     if pictures is not None:
         files["pictures"] = {"forget": pictures}
+    if untrained is not None:
+        files["untrained"] = {"forget": untrained}
     with swapped(folder) as fresh:
         for name, blocks in outputs.items():
             with streaming_writer(fresh / f"{name}.safetensors", *_layout(blocks)) as append:
                 for block in blocks:
-                    append(block)
+                    append(_kept(block))
         for name, tensors in files.items():
             store.write_tensors(fresh / f"{name}.safetensors", tensors)
         for name, listed in ((TEXTS, texts), (PEOPLE, people)):
@@ -161,9 +195,14 @@ def write_evidence(
                 store.write_bytes(fresh / name, content.encode())
 
 
+def _kept(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a block that evidence holds; validation rows are no evidence."""
+    return {name: t for name, t in block.items() if not name.startswith("validation")}
+
+
 def _layout(blocks: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
     """Empty tensors as those of a block, and the models of all blocks."""
-    first, last = blocks[0], blocks[-1]
+    first, last = _kept(blocks[0]), blocks[-1]
     count = (len(blocks) - 1) * len(first["forget"]) + len(last["forget"])
     return {name: values.new_empty(0, *values.shape[1:]) for name, values in first.items()}, count
 

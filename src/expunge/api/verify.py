@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from expunge.audit.evidence.folder import read
-from expunge.audit.verdict.document import declared_part, differences, document
+from expunge.audit.verdict.document import as_written, declared_part, differences, document
 from expunge.errors import BadInput
 
 
@@ -48,4 +48,4 @@ def verify(folder: Path | str) -> list[str]:
         for name, seen in counted
         if name in told and told[name] != seen
     ]
-    return wrong + differences(old, document(evidence, declared))
+    return wrong + differences(old, as_written(old, document(evidence, declared)))

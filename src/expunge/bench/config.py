@@ -21,7 +21,7 @@ class ForgetSet:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A method under a label, with what is fixed and what is tuned.
 
     Attributes:
@@ -97,7 +97,7 @@ class Config:
     name: str
     problem: str
     forget: tuple[ForgetSet, ...]
-    contestants: tuple[Contestant, ...]
+    candidates: tuple[Candidate, ...]
     seeds: tuple[int, ...] = (0,)
     members: int = 1
     judged_rows: int = 5000

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from expunge.audit.metrics.gap import Gaps, gaps
-from expunge.bench.metrics import GAPPED
+from expunge.bench.scores import GAPPED
 
 Content = dict[str, Any]
 # Lines that are no methods under test: the untouched models, retrained ones, and the retrained

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from expunge.audit.metrics.klom import MIN_MODELS
 from expunge.bench.content import (
     ORACLE,
     ORIGINAL,
@@ -12,7 +13,7 @@ from expunge.bench.content import (
     names_of,
     rules_of,
 )
-from expunge.bench.metrics import GAPPED, METRICS
+from expunge.bench.scores import GAPPED
 from expunge.bench.tables import by
 from expunge.methods import METHODS
 from expunge.report.bench.frontier import CAPTION as FRONTIER
@@ -74,7 +75,7 @@ def _frontier(content: Content, forget_set: str) -> Iterator[Drawing]:
             points.append(Point(cell["method"], cell["cost"]["relative_to_retrain"], parts, se))
     if not points or not noise:
         return
-    names = {e["label"]: e["name"] for e in content["config"]["contestants"]}
+    names = {e["label"]: e["name"] for e in content["config"]["candidates"]}
     attributed = [n for n, kind in names.items() if METHODS[kind].needs & {"change", "teachers"}]
     title = f"{content['name']}: {forget_set}"
     members = content["config"]["members"]
@@ -100,7 +101,7 @@ def _shares(content: Content) -> list[tuple[str, float, float, float | None]]:
     for entry in content["config"]["forget"]:
         if entry["kind"] != "random" or "share" not in entry["settings"]:
             continue
-        for method in (e["label"] for e in content["config"]["contestants"]):
+        for method in (e["label"] for e in content["config"]["candidates"]):
             own = gaps_of(content, entry["name"], method, rule)
             if own is not None:
                 found.append((method, 100 * entry["settings"]["share"], own.average, own.se))
@@ -117,7 +118,7 @@ def _spreads(content: Content) -> list[tuple[str, float, list[float]]]:
     }
     influence = [  # those whose strength alone is tuned
         entry["label"]
-        for entry in content["config"]["contestants"]
+        for entry in content["config"]["candidates"]
         if entry["name"] == "influence" and list(entry["grid"]) == ["alpha"]
     ]
     for choice in content["choices"]:
@@ -152,7 +153,7 @@ def _trials_are_judged(content: Content) -> bool:
     """Whether trials were made on a judged seed; or were chosen by KLoM, which is no gap."""
     tuning, members = content["config"]["tuning"], content["config"]["members"]
     judged = not tuning or tuning["seed"] in content["config"]["seeds"]
-    return judged or members >= METRICS["KLoM"].members
+    return judged or members >= MIN_MODELS
 
 
 def _judges_of_trials(content: Content) -> str:

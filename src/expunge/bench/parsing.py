@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.audit.metrics.distance import MIN_ORACLES
-from expunge.bench.config import RULES, SECOND, Config, Contestant, ForgetSet, Stopping, Tuning
-from expunge.bench.metrics import METRICS
+from expunge.bench.config import RULES, SECOND, Candidate, Config, ForgetSet, Stopping, Tuning
+from expunge.bench.scores import COLUMNS
 from expunge.errors import BadInput, nearest
 from expunge.forget_sets import FORGET_SETS
 
@@ -46,11 +46,11 @@ def read(path: Path) -> Config:
 def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     """The benchmark that a mapping describes; see `read`."""
     keys = [*Config.__dataclass_fields__, "method"]
-    keys.remove("contestants")
+    keys.remove("candidates")
     _require(content, keys, ("name", "problem", "forget", "method"), where)
     _check_types(content, TYPES, where)
     forget = tuple(_forget_set(entry, where) for entry in _tables(content, "forget", where))
-    contestants = tuple(_contestant(entry, where) for entry in _tables(content, "method", where))
+    candidates = tuple(_candidate(entry, where) for entry in _tables(content, "method", where))
     tuning = _tuning(content["tuning"], where) if "tuning" in content else None
     tables = ("forget", "method", "tuning", "stopping")
     plain = {k: v for k, v in content.items() if k not in tables}
@@ -58,13 +58,13 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     config = Config(
         **{**plain, **lists},
         forget=forget,
-        contestants=contestants,
+        candidates=candidates,
         tuning=tuning,
-        stopping=_stopping(content, forget, contestants, where),
+        stopping=_stopping(content, forget, candidates, where),
     )
     _check_distinct([entry.name for entry in forget], f"forget sets of {where}")
-    _check_distinct([entry.label for entry in contestants], f"methods of {where}")
-    _check_words(config.metrics, METRICS, f"metrics of {where}")
+    _check_distinct([entry.label for entry in candidates], f"methods of {where}")
+    _check_words(config.metrics, COLUMNS, f"metrics of {where}")
     _check_words(config.figures, FIGURES, f"figures of {where}")
     _check_trials(config, where)
     _check_judges(config, where)
@@ -81,7 +81,7 @@ def _forget_set(entry: Mapping[str, Any], where: str) -> ForgetSet:
     return ForgetSet(entry["name"], entry["kind"], rest)
 
 
-def _contestant(entry: Mapping[str, Any], where: str) -> Contestant:
+def _candidate(entry: Mapping[str, Any], where: str) -> Candidate:
     given = f"a [[method]] of {where}"
     _require(entry, ("name", "label", "mask", "settings"), ("name",), given)
     _check_types(entry, {"settings": dict, "mask": str, "label": str, "name": str}, given)
@@ -90,7 +90,7 @@ def _contestant(entry: Mapping[str, Any], where: str) -> Contestant:
     settings = entry.get("settings", {})
     grid = {k: v for k, v in settings.items() if isinstance(v, list)}
     fixed = {k: v for k, v in settings.items() if not isinstance(v, list)}
-    made = Contestant(label, name, mask, fixed, grid)
+    made = Candidate(label, name, mask, fixed, grid)
     made.trials(made.size)  # so that every point is one that the method takes
     return made
 
@@ -106,14 +106,14 @@ def _tuning(entry: Mapping[str, Any], where: str) -> Tuning:
 def _stopping(
     content: Mapping[str, Any],
     forget: tuple[ForgetSet, ...],
-    contestants: tuple[Contestant, ...],
+    candidates: tuple[Candidate, ...],
     where: str,
 ) -> Stopping | None:
     if "stopping" not in content:
         return None
     entry, given = content["stopping"], f"[stopping] of {where}"
     _require(entry, list(Stopping.__dataclass_fields__), ("methods",), given)
-    _check_words(entry["methods"], [c.label for c in contestants], f"methods of {given}")
+    _check_words(entry["methods"], [c.label for c in candidates], f"methods of {given}")
     names = [f.name for f in forget]
     _check_words([entry.get("forget", names[0])], names, f"forget of {given}")
     if content.get("members", 1) <= MIN_ORACLES:
@@ -128,7 +128,7 @@ def _stopping(
 def _check_trials(config: Config, where: str) -> None:
     """Every method gets as many trials as the others, or none at all."""
     allowed = config.tuning.trials if config.tuning else 1
-    for entry in config.contestants:
+    for entry in config.candidates:
         if entry.size != 1 and entry.size < allowed:
             raise BadInput(
                 f"{entry.label} of {where} has {entry.size} settings to try",

@@ -8,16 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from expunge import store
+from expunge.api.collect_outputs import OutputBlocks
 from expunge.api.needs import needs_halves
 from expunge.api.provenance import problem_facts, run_facts
 from expunge.api.require_fit import require_recipe_fit, require_trained_fit
 from expunge.attribution.fit import Fit, fit
 from expunge.bench import stopping
-from expunge.bench.columns import Reader, Writer
 from expunge.bench.config import Config
-from expunge.bench.judging import Chosen, judge
-from expunge.bench.rounds import Round, rounds
-from expunge.bench.scored import scored
+from expunge.bench.evaluate import Chosen, Entry, evaluate
+from expunge.bench.rescore import EVIDENCE, rescore
+from expunge.bench.runs import Run, runs
 from expunge.bench.trials import Trials, best, run_trials
 from expunge.errors import BadInput
 from expunge.fanout import bar
@@ -37,7 +37,7 @@ def run(
     *,
     command: str = "",
 ) -> dict[str, Any]:
-    """Make, forget, tune, judge, and write answers.parquet and bench.json into `out`.
+    """Make, forget, tune, judge, and write evidence and bench.json into `out`.
 
     Args:
         config: what to run.
@@ -63,14 +63,14 @@ def run(
     store.require_writable(out)
     require_recipe_fit(ModelCache(base, runtime))
     fitted = _attribution(config, base, runtime)
-    judged = rounds(config, base, runtime, config.seeds, fitted)
+    judged = runs(config, base, runtime, config.seeds, fitted)
     tuned = _tuning_rounds(config, base, runtime, judged, fitted)
     _make(config, [*judged, *(here for here in tuned if here not in judged)])
     require_trained_fit(judged[0].cache, config.members)
-    trials = run_trials(tuned, config.contestants)
+    trials = run_trials(tuned, config.candidates)
     chosen = _chosen(config, trials)
     looks = _stopping(config, judged, chosen)
-    entries, failed = judge(config, judged, tuned, trials, chosen)
+    entries, failed = evaluate(config, judged, tuned, trials, chosen)
     content = {
         "name": config.name,
         "config": _plain(asdict(config)),
@@ -80,8 +80,8 @@ def run(
                 "seed": here.seed,
                 **problem_facts(here.problem, runtime.progress, here.cache.content),
             }
-            | {"emptied": here.emptied.tolist()}
-            for here in judged
+            | {"emptied": here.targets["emptied"].tolist(), "evidence": str(number)}
+            for number, here in enumerate(judged)
         ],
         "choices": _choices(config, trials, chosen),
         "cells": [entry.facts for entry in entries],
@@ -91,19 +91,30 @@ def run(
     with exclusive(out):
         if looks is not None:
             store.write_tensors(out / stopping.FILE, looks)
-        with Writer(out) as writer, bar("Reading rows", len(entries), runtime.progress) as advance:
-            for entry in entries:
-                writer.write(entry.cell())
+        with bar("Writing evidence", len(judged), runtime.progress) as advance:
+            for number, here in enumerate(judged):
+                own = [entry for entry in entries if entry.here is here]
+                here.write(out / EVIDENCE / str(number), _files(own))
                 advance(1)
-        found = scored(content, Reader(out), looks, progress=runtime.progress)
+        found = rescore(content, out, looks, progress=runtime.progress)
         write_checksummed(out / "bench.json", found)
+    return found
+
+
+def _files(entries: list[Entry]) -> dict[str, OutputBlocks]:
+    """The files of one run's cells of methods, whose names the cells then bear."""
+    found = {}
+    for entry in entries:
+        if not entry.facts["file"]:
+            entry.facts["file"] = f"unlearned-{len(found)}"
+            found[entry.facts["file"]] = entry.outputs
     return found
 
 
 def _attribution(config: Config, base: Problem, runtime: Runtime) -> Fit | None:
     """Half-data models, of the first seed; they serve every forget set."""
     trials = config.tuning.trials if config.tuning else 1
-    tried = [m for entry in config.contestants for m in entry.trials(trials)]
+    tried = [m for entry in config.candidates for m in entry.trials(trials)]
     if not any(needs_halves(method) for method in tried):
         return None
     own = replace(runtime, seed=config.seeds[0])
@@ -111,17 +122,17 @@ def _attribution(config: Config, base: Problem, runtime: Runtime) -> Fit | None:
 
 
 def _tuning_rounds(
-    config: Config, base: Problem, runtime: Runtime, judged: list[Round], fitted: Fit | None
-) -> list[Round]:
+    config: Config, base: Problem, runtime: Runtime, judged: list[Run], fitted: Fit | None
+) -> list[Run]:
     if config.tuning is None:
         return [here for here in judged if here.seed == config.seeds[0]]
     if config.tuning.seed in config.seeds:
         return [here for here in judged if here.seed == config.tuning.seed]
-    return rounds(config, base, runtime, (config.tuning.seed,), fitted)
+    return runs(config, base, runtime, (config.tuning.seed,), fitted)
 
 
-def _make(config: Config, everything: list[Round]) -> None:
-    taught = any("teachers" in METHODS[entry.name].needs for entry in config.contestants)
+def _make(config: Config, everything: list[Run]) -> None:
+    taught = any("teachers" in METHODS[entry.name].needs for entry in config.candidates)
     teachers = {"teacher": config.members} if taught else {}
     make_all([(here.cache, {**here.roles, **teachers}) for here in everything])
 
@@ -136,7 +147,7 @@ def _chosen(config: Config, trials: Trials) -> Chosen:
     return chosen
 
 
-def _stopping(config: Config, judged: list[Round], chosen: Chosen) -> dict[str, Tensor] | None:
+def _stopping(config: Config, judged: list[Run], chosen: Chosen) -> dict[str, Tensor] | None:
     """What is seen while the methods of [stopping] run, with the settings of the last rule."""
     if config.stopping is None:
         return None

@@ -16,19 +16,19 @@ from torch import Tensor
 
 from expunge import store
 from expunge.api.collect_outputs import Job, jobs
+from expunge.audit.evidence.folder import Evidence
 from expunge.audit.metrics.stopping import likelihood, oracle_band, overshoots
-from expunge.bench.answers import Cell
-from expunge.bench.rounds import Round
+from expunge.bench.runs import Run
 from expunge.engine.answers import answers
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods import Method, MethodInputs
 
-FILE = "stopping.safetensors"  # beside answers.parquet
+FILE = "stopping.safetensors"  # beside bench.json
 POINTS = 40  # looks kept of a run, at least, where it has as many steps
 
 
-def watched(here: Round, methods: Mapping[str, Method]) -> dict[str, Tensor]:
+def watched(here: Run, methods: Mapping[str, Method]) -> dict[str, Tensor]:
     """Run each method on the first original of a round, looking on; kept in the store.
 
     Returns:
@@ -63,15 +63,15 @@ def read(folder: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def judged(found: Mapping[str, Tensor], oracle: Cell, original: Cell) -> dict[str, Any]:
+def judged(found: Mapping[str, Tensor], evidence: Evidence) -> dict[str, Any]:
     """What the figure shows: "runs", label -> steps, loglik, overshoots; "band"; and "chance".
 
     Args:
         found: as `watched` gives it.
-        oracle: answers of the oracles that judge.
-        original: answers of the models before forgetting; the first one is the one that ran.
+        evidence: of the run; the first of its originals is the one that ran.
     """
-    truth, before = oracle["forget"].margin.double(), original["forget"].margin[0].double()
+    truth = evidence.margins(evidence.oracle, "forget")[:]
+    before = evidence.margins(evidence.original, "forget")[:1][0]
     runs = {}
     for label in (name for name in found if f"{name} steps" in found):
         seen = found[label].double()
@@ -92,7 +92,7 @@ def _by_chance(truth: Tensor, before: Tensor) -> float:
     return float(torch.stack(shares).mean())
 
 
-def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
+def _looked(here: Run, label: str, job: Job) -> tuple[Tensor, Tensor]:
     """Steps and margins at the looks of one run."""
     task, train, rows = here.problem.task, here.problem.train, here.problem.forget
     stride, last, seen = 1, 0, {}
@@ -128,7 +128,7 @@ def _looked(here: Round, label: str, job: Job) -> tuple[Tensor, Tensor]:
     return torch.tensor(list(seen)), found.float()
 
 
-def _first(here: Round, key: str, job: Job) -> Ensemble:
+def _first(here: Run, key: str, job: Job) -> Ensemble:
     """The first model of a block alone."""
     block = here.cache.ensemble(key, job.ids)
     return Ensemble.of(next(block.modules()), job.ids[0]).to(here.cache.runtime.device)

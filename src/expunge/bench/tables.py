@@ -17,7 +17,7 @@ from expunge.bench.content import (
     rules_of,
     values_of,
 )
-from expunge.bench.metrics import GAPPED, METRICS
+from expunge.bench.scores import COLUMNS, GAPPED
 from expunge.methods import METHODS
 from expunge.report.bench.grid import Cell, Grid, Line
 
@@ -26,7 +26,7 @@ AVERAGE, CHANCE, SECONDS, ROWS = "Avg. Gap", "by chance", "RTE", "Rows"
 
 def tables(content: Content) -> Iterator[Grid]:
     """One table for each forget set and rule, in the layout of the SalUn paper."""
-    asked = [name for name in METRICS if name in content["config"]["metrics"]]
+    asked = [name for name in COLUMNS if name in content["config"]["metrics"]]
     gapped = [name for name in GAPPED if name in asked]
     ensemble = [name for name in ("KLoM", "U-LiRA") if name in asked]  # what says most, first
     others = [name for name in asked if name not in (*gapped, *ensemble)]
@@ -39,7 +39,7 @@ def tables(content: Content) -> Iterator[Grid]:
                 columns,
                 tuple(_lines(content, forget_set, rule, average)),
                 units={
-                    **{n: METRICS[n].unit for n in asked},
+                    **{n: COLUMNS[n].unit for n in asked},
                     **({"KLoM": "nats, mean of three p95"} if "KLoM" in asked else {}),
                     **{SECONDS: "s", ROWS: "of retraining"},
                 },
@@ -52,8 +52,8 @@ def tables(content: Content) -> Iterator[Grid]:
 
 def _lines(content: Content, forget_set: str, rule: str, average: list[str]) -> Iterator[Line]:
     config = content["config"]
-    asked = [name for name in METRICS if name in config["metrics"]]
-    names = [entry["label"] for entry in config["contestants"]]
+    asked = [name for name in COLUMNS if name in config["metrics"]]
+    names = [entry["label"] for entry in config["candidates"]]
     oracles, null = (cells_of(content, forget_set, role, None) for role in (ORACLE, RETRAIN))
     for method in (RETRAIN, ORIGINAL, *names):
         own = cells_of(content, forget_set, method, rule if method in names else None)
@@ -191,7 +191,7 @@ def by(rule: str) -> str:
 def _note(method: str, content: Content) -> str:
     if method == ORIGINAL:
         return "the trained models as they are: nothing was forgotten"
-    kinds = {e["label"]: e["name"] for e in content["config"]["contestants"]}
+    kinds = {e["label"]: e["name"] for e in content["config"]["candidates"]}
     needs = METHODS[kinds[method]].needs if method in kinds else frozenset()
     if "change" in needs:
         return "the cost of its attribution is not in RTE"

@@ -6,8 +6,8 @@ from typing import Any
 from expunge.api.collect_outputs import Failed, Job, jobs, result_of, run_jobs
 from expunge.api.provenance import cost_facts
 from expunge.bench.choice import oracle_free, with_oracles
-from expunge.bench.config import Contestant
-from expunge.bench.rounds import Round
+from expunge.bench.config import Candidate
+from expunge.bench.runs import Run
 from expunge.methods import Method, settings
 from expunge.training.from_recipe import retrain_units
 
@@ -46,23 +46,23 @@ class Trial:
 Trials = dict[tuple[str, str], list[Trial]]  # by forget set and label
 
 
-def run_trials(own: list[Round], contestants: tuple[Contestant, ...]) -> Trials:
+def run_trials(own: list[Run], candidates: tuple[Candidate, ...]) -> Trials:
     """Run and score every trial on these rounds, all of one seed.
 
     Args:
         own: one round for each forget set.
-        contestants: with their grids.
+        candidates: with their grids.
     """
     trials: Trials = {}
     for here in own:
-        for entry in contestants:
+        for entry in candidates:
             key = here.forget_set.name, entry.label
             trials[key] = [_priced(here, method) for method in _methods(here, entry)]
     everything = [job for found in trials.values() for trial in found for job in trial.jobs]
     if everything:
         run_jobs(own[0].cache.runtime, everything, tolerant=True)
     for here in own:
-        for entry in contestants:
+        for entry in candidates:
             for trial in trials[here.forget_set.name, entry.label]:
                 if trial.jobs:
                     _score(here, trial)
@@ -75,12 +75,12 @@ def best(found: list[Trial], rule: str) -> Trial | None:
     return min(usable, key=lambda trial: trial.scores[rule], default=None)
 
 
-def _methods(here: Round, entry: Contestant) -> list[Method]:
+def _methods(here: Run, entry: Candidate) -> list[Method]:
     tuning = here.config.tuning
     return entry.trials(tuning.trials if tuning else 1)
 
 
-def _priced(here: Round, method: Method) -> Trial:
+def _priced(here: Run, method: Method) -> Trial:
     tuning, whole = here.config.tuning, retrain_units(here.problem)
     units = method.price(here.problem).row_units
     share = units / whole if whole else 0.0
@@ -91,17 +91,14 @@ def _priced(here: Round, method: Method) -> Trial:
     )
 
 
-def _score(here: Round, trial: Trial) -> None:
+def _score(here: Run, trial: Trial) -> None:
     result = result_of(trial.jobs)
     if isinstance(result, Failed):
         trial.why = result.why
         return
     trial.cost = cost_facts(result.cost, here.problem)
-    cell, original = here.tuned(result.outputs), here.tuning["original"]
-    # of a judged seed the second group of oracles chooses, as the first one judges
-    judged = here.seed in here.config.seeds and "null" in here.seen
-    oracle = here.tuning["null" if judged else "oracle"]
+    file = here.tuned(result.outputs)
     trial.scores = {
-        "oracle-free": oracle_free(cell, original, here.emptied),
-        "oracle": with_oracles(cell, oracle, here.emptied),
+        "oracle-free": oracle_free(file, here.tuning),
+        "oracle": with_oracles(file, here.tuning),
     }

@@ -31,7 +31,7 @@ def bench(
     """Tune, forget and judge with every method of a config, and write tables and figures.
 
     Every method gets the same number of trials; settings are chosen without retrained models, and
-    by retrained models that do not judge. Writes answers.parquet (what every model said on every
+    by retrained models that do not judge. Writes evidence/ (what every model answered on every
     row), bench.json, tables.md, tables.tex, figures and index.html. Killed at any moment, the
     same command goes on where it was. `expunge verify OUT` recomputes every score.
     """
@@ -40,10 +40,10 @@ def bench(
     from rich.console import Console
 
     from expunge.api.provenance import shell_command
-    from expunge.bench.drawn import draw
     from expunge.bench.parsing import read
+    from expunge.bench.render import render
+    from expunge.bench.rescore import load
     from expunge.bench.run import run
-    from expunge.bench.scored import load
     from expunge.cli.inputs import load_problem
     from expunge.errors import BadInput
 
@@ -67,7 +67,7 @@ def bench(
             *(("--device", device) if device != "cpu" else ()),
         )
         content = run(asked, base, out, runtime, command=command)
-    written = draw(content, out)
+    written = render(content, out)
     tables = next(path for path in written if path.name == "tables.md")
     console.print(tables.read_text(), markup=False, soft_wrap=True)
     console.print(f"Took {perf_counter() - start:.0f} s. Open {out / 'index.html'} to read it all;")

@@ -15,9 +15,9 @@ def verify(
     Exit code 0 if all agree, 1 if some do not, 2 if the evidence is missing or damaged.
     """
     if (folder / "bench.json").is_file():
-        from expunge.bench.scored import verify as recompute
+        from expunge.bench.rescore import verify as recompute
 
-        written, arrays, declared = "bench.json", "answers.parquet", "trials and what they chose"
+        written, arrays, declared = "bench.json", "evidence/", "trials and what they chose"
     else:
         from expunge.api.verify import verify as recompute
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from expunge.audit.metrics import METRICS, Metric
 from expunge.report import document as doc
 from expunge.report.document import Document, Entry, Reading
 from expunge.report.power import power
@@ -104,6 +105,46 @@ def quality_sheet(document: Document) -> Sheet | None:
         header=("method", *(group_word(document, group) for group in doc.GROUPS)),
         rows=tuple(rows),
     )
+
+
+def attacks(document: Document) -> list[Metric]:
+    """The metrics of single numbers, attacks and probes, that some method has."""
+    entries = document["methods"].values()
+    return [m for n, m in METRICS.items() if any(n in (e.get("metrics") or {}) for e in entries)]
+
+
+def attack_sheet(document: Document) -> Sheet | None:
+    """Attacks and probes: one number of each file of models, with its interval, or None."""
+    metrics = attacks(document)
+    if not metrics:
+        return None
+
+    def cells(entry: Entry) -> list[Cell]:
+        return [_single((entry.get("metrics") or {}).get(metric.name)) for metric in metrics]
+
+    rows = [
+        (Cell("null (retrained)"), *cells(document.get("null") or {})),
+        (Cell("original"), *cells(document.get("original") or {})),
+    ]
+    for method in doc.order(document):
+        entry = document["methods"][method]
+        hidden = [Cell(WITHHELD)] * len(metrics)
+        rows.append((Cell(method), *(hidden if doc.withheld(entry) else cells(entry))))
+    return Sheet(
+        caption="Attacks and probes (nearer to the null is better)",
+        header=("method", *(f"{metric.name} ({metric.unit})" for metric in metrics)),
+        rows=tuple(rows),
+    )
+
+
+def _single(found: Mapping[str, Any] | None) -> Cell:
+    """A number with its interval below, and the p-value where it is a test."""
+    if not found or found.get("value") is None:
+        return Cell(NOT_MEASURED)
+    ends = found.get("interval")
+    detail = f"[{number(ends[0])}, {number(ends[1])}]" if ends else ""
+    p = f"p = {number(found['p'])}" if "p" in found else ""
+    return Cell(number(found["value"]), " ".join(filter(None, (detail, p))))
 
 
 def cost_sheet(document: Document) -> Sheet:

@@ -5,11 +5,13 @@ Every function returns plain text; names in it come from users, and whoever prin
 
 from dataclasses import dataclass
 
+from expunge.audit.metrics import METRICS
 from expunge.report import document as doc
 from expunge.report.document import Document, Entry
 from expunge.report.words import CLAIMS, NOT_MEASURED, SIGNS, Sign, listing, title
 
 KINDS = {"forget": "forgotten", "retain": "kept", "test": "new"}
+QUALITIES = ("accuracy", "error")  # a task has one of them
 MOST_NAMED = 40  # row numbers of duplicates that are listed one by one
 
 
@@ -146,14 +148,22 @@ def reasons(document: Document, method: str) -> list[str]:
     return list(entry.get("verdict_reasons") or ["No reasons are recorded."])
 
 
-def not_measured(document: Document) -> list[str]:
-    """The metrics that are missing, each with its reason."""
+def not_measured(document: Document, *, every: bool = False) -> list[str]:
+    """Metrics that are missing with their reasons: those that verdicts rest on, or every one."""
     stated = dict(document.get("not_measured") or {})
-    for name in ("klom", "distance", doc.quality(document)):
+    core = ("klom", "distance", doc.quality(document))
+    for name in core:
         absent = not any(entry.get(name) for entry in document["methods"].values())
         if absent and name not in stated:
             stated[name] = "no reason is given"
-    return [f"{title(name)}: {NOT_MEASURED}: {why}" for name, why in stated.items()]
+    lines, reasons = [], {}
+    for name, why in stated.items():
+        if name.removesuffix(".sd") in core or name not in METRICS:
+            lines.append(f"{title(name)}: {NOT_MEASURED}: {why}")
+        elif name not in QUALITIES:
+            reasons.setdefault(why, []).append(title(name))
+    more = [f"{listing(names)}: {NOT_MEASURED}: {why}" for why, names in reasons.items()]
+    return [*lines, *(more if every else ())]
 
 
 def duplicates(document: Document) -> str:

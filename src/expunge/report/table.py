@@ -100,6 +100,7 @@ def note(document: Document) -> str:
     parts += [
         f"{title(name)} {NOT_MEASURED}: {why}."
         for name, why in (document.get("not_measured") or {}).items()
+        if name.removesuffix(".sd") in ("klom", "distance", "overshoot", doc.quality(document))
     ]
     parts.append(f"{title(doc.quality(document))}: ± one standard deviation over models.")
     parts.append("Cost in retrainings; † without what was made beforehand.")

@@ -1,47 +1,47 @@
-"""The two attacks of a benchmark that learn from retrained models: who is whose shadow."""
+"""The two attacks that learn from retrained models: who is whose shadow."""
 
 import pytest
 import torch
 
+from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.metrics.class_threshold import called_members
 from expunge.audit.metrics.risk import privacy_risk
 from expunge.audit.metrics.shadow import Shadow
-from expunge.bench.answers import GROUPS, answers
-from expunge.bench.scores import Judge, scores
+from expunge.audit.metrics.signals import modified_entropy
+from expunge.bench.scores import scores
 from expunge.contract.problems import generator
+from tests.unit.bench.made import evidence
 
 NAMES = ("m-entropy by class", "privacy risk")
-NOBODY = torch.tensor([], dtype=torch.int64)
 ROWS = {"forget": 30, "retain": 60, "test": 60}
+CLASSES = 3
+TARGETS = {group: torch.arange(count) % CLASSES for group, count in ROWS.items()}
 
 
-def cell(members, seed, sure=0.0, classes=3, **more):
+def cell(members, seed, sure=0.0, **more):
     """Random answers; on the groups named the true class has so much more."""
-    outputs, targets = {}, {}
+    outputs = {}
     for k, group in enumerate(GROUPS):
-        y = torch.arange(ROWS[group]) % classes
-        z = torch.randn(members, ROWS[group], classes, generator=generator(100 * seed + k))
-        right = torch.nn.functional.one_hot(y, classes)
+        shape = members, ROWS[group], CLASSES
+        right = torch.nn.functional.one_hot(TARGETS[group], CLASSES)
+        z = torch.randn(shape, generator=generator(100 * seed + k))
         outputs[group] = z + (sure + more.get(group, 0.0)) * right
-        targets |= {group: y, f"{group}_rows": torch.arange(ROWS[group])}
-    return answers([outputs], targets, None)
+    return outputs
 
 
-def measured(own, oracle, emptied=NOBODY):
-    judge = Judge(oracle, emptied, torch.zeros(len(own["forget"].margin)))
-    return scores(NAMES, own, judge, None)
+def measured(own, oracle, targets=TARGETS, emptied=()):
+    return scores(NAMES, own, evidence(own, oracle, targets, emptied=emptied))
 
 
-def by_hand(own, oracle, k, shadow):
+def by_hand(own, oracle, k, shadow, targets=TARGETS, seen=TARGETS):
     parts = [
         x
         for group in ("retain", "test")
-        for x in (oracle[group].modified_entropy[shadow : shadow + 1], oracle[group].targets)
+        for x in (modified_entropy(oracle[group][shadow : shadow + 1], seen[group]), seen[group])
     ]
-    known = Shadow(*parts)
-    values, targets = own["forget"].modified_entropy[k : k + 1], own["forget"].targets
+    values = modified_entropy(own["forget"][k : k + 1], targets["forget"])
     return [
-        100 * float(measure(values, targets, known).double().mean())
+        100 * float(measure(values, targets["forget"], Shadow(*parts)).double().mean())
         for measure in (called_members, privacy_risk)
     ]
 
@@ -74,13 +74,15 @@ def test_forgotten_rows_that_are_known_stand_out_against_the_null():
 
 
 def test_a_class_that_is_forgotten_whole_is_judged_by_the_rows_of_the_others():
+    kept = {group: TARGETS[group] != 1 for group in ROWS} | {"forget": TARGETS["forget"] == 1}
     oracle, own = cell(4, 2, retain=1.0), cell(4, 1)
-    retained = oracle["retain"].only(oracle["retain"].targets != 1)
-    oracle = {**oracle, "retain": retained}
-    forgotten = own["forget"].only(own["forget"].targets == 1)
-    found, _ = measured({**own, "forget": forgotten}, oracle, torch.tensor([1]))
-    without = {**oracle, "test": oracle["test"].only(oracle["test"].targets != 1)}
-    wanted = by_hand({**own, "forget": forgotten}, without, 0, 1)
+    cut = {"forget": kept["forget"], "retain": kept["retain"], "test": torch.ones(60).bool()}
+    targets = {group: TARGETS[group][cut[group]] for group in ROWS}
+    ours, theirs = ({g: z[g][:, cut[g]] for g in ROWS} for z in (own, oracle))
+    found, _ = measured(ours, theirs, targets, emptied=[1])
+    seen = {group: TARGETS[group][kept[group]] for group in ROWS}
+    without = {group: oracle[group][:, kept[group]] for group in ROWS}
+    wanted = by_hand(ours, without, 0, 1, targets, seen)
     assert [found[name]["values"][0] for name in NAMES] == pytest.approx(wanted)
 
 
@@ -88,4 +90,4 @@ def test_a_single_retrained_model_has_none_to_judge_it():
     found, missing = measured(cell(1, 1), cell(1, 2))
     assert [found[name] for name in NAMES] == [None, None]
     for name in NAMES:
-        assert missing[name] == "needs 2 models on each side, has 1"
+        assert missing[name] == "it needs at least 2 oracles; there are 1"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from expunge.bench.parsing import parse
-from expunge.bench.rounds import rounds
+from expunge.bench.runs import runs
 from expunge.contract.problems import tiny
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime
@@ -61,7 +61,7 @@ def test_a_benchmark_finds_the_file_in_the_data_folder(path, tmp_path, monkeypat
         forget = [{"name": "published", "kind": "file", "path": path}]
         content = {"name": "tiny", "problem": "tiny", "forget": forget}
         config = parse({**content, "method": [{"name": "gradient-ascent"}]})
-        (made,) = rounds(config, base, runtime, (0,), None)
+        (made,) = runs(config, base, runtime, (0,), None)
         return made.problem.forget.tolist()
 
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)

@@ -99,7 +99,7 @@ method = [{ name = "dmm", mask = "biases", settings = { attribution = "constant"
 def test_a_benchmark_takes_them():
     config = parsing.parse(tomllib.loads(CONFIG))
     base, _ = load_problem(config.problem, None, config.options)
-    (chosen,) = config.contestants[0].trials(1)
+    (chosen,) = config.candidates[0].trials(1)
     problem = base.forgetting(build("every", base, seed=0, **config.forget[0].settings))
     models = originals(problem, 1)
     made = attributions.attributor(chosen.inner.attribution, problem, models, None, seed=0)

@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -19,14 +21,20 @@ from expunge.audit.evidence.groups import GROUPS, MARGIN, MARGINS
 from expunge.audit.evidence.manifest import PEOPLE, TEXTS, array_files, checksums, file_sha256
 from expunge.audit.evidence.manifest import manifest as manifest
 from expunge.audit.evidence.tensor_file import filed, require_same, stamp
-from expunge.audit.evidence.validate import check_models, check_pictures, check_targets, check_texts
+from expunge.audit.evidence.validate import (
+    check_models,
+    check_pictures,
+    check_targets,
+    check_texts,
+    check_untrained,
+)
 from expunge.audit.evidence.views import Concat, LazyMargins
 from expunge.errors import BadInput, nearest
 
 METHOD = "unlearned-"
 SUFFIX = ".safetensors"
 REQUIRED = ("original", "oracle", "targets")
-OPTIONAL = ("null", "pictures")
+OPTIONAL = ("null", "pictures", "untrained")
 
 Outputs = Mapping[str, Array]  # group of rows -> (members, rows, C) or (members, rows)
 
@@ -53,6 +61,7 @@ class Evidence:
         texts: the forgotten rows in words, one a row, or None.
         people: ids of the forgotten rows or their keyed hashes, one a row, or None; rows of one id
             are of one person.
+        untrained: outputs of one untrained model on the forgotten rows, (1, rows, C), or None.
     """
 
     original: Outputs
@@ -64,11 +73,34 @@ class Evidence:
     kind: str
     texts: list[str] | None = None
     people: list[str] | None = None
+    untrained: Array | None = None
 
     @property
     def sizes(self) -> list[int]:
         """Rows in each group."""
         return [self.original[group].shape[1] for group in GROUPS]
+
+    @property
+    def second(self) -> Outputs:
+        """The second group of oracles; the first, where there is no other."""
+        return self.null or self.oracle
+
+    @property
+    def pool(self) -> Array:
+        """Margins of all oracles on the rows of all groups."""
+        first = self.margins(self.oracle)
+        return Concat([first, self.margins(self.null)], 0) if self.null else first
+
+    @cached_property
+    def emptied(self) -> Tensor:
+        """Classes of forgotten rows of which nothing is retained, int64.
+
+        The evidence says so; else they are the classes that no retained row of it has.
+        """
+        if "emptied" in self.targets:
+            return self.targets["emptied"]
+        gone = self.targets["forget"].unique()
+        return gone[~torch.isin(gone, self.targets["retain"])]
 
     def margins(self, file: Outputs, group: str | None = None) -> Array:
         """Margins of a file's models, float64, worked out where they are looked at.
@@ -83,7 +115,7 @@ class Evidence:
         return LazyMargins(kept, self.targets.get(group), self.kind)
 
 
-def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
+def read(folder: Path | str, kind: str, *, verify_manifest: bool, alone: bool = False) -> Evidence:
     """Check an evidence folder, and load what is small of it.
 
     Args:
@@ -91,6 +123,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         kind: of the task: "classification", "regression" or any other word.
         verify_manifest: compare every file with `manifest.json`, which must then exist. Without
             it, arrays from any framework will do.
+        alone: whether it may hold no method at all.
 
     Returns:
         The evidence.
@@ -100,16 +133,18 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
             missing, of a wrong shape or dtype, or not finite; a class is out of range.
     """
     folder = Path(folder)
-    names = _names(folder)
+    names = _names(folder, alone)
     promised = checksums(folder) if verify_manifest else None
     small = [name for name in ("targets", "pictures") if name in names]
     files = {
         name: _opened(folder / (name + SUFFIX), promised, _loaded if name in small else filed)
         for name in names
     }
-    models = {name: file for name, file in files.items() if name not in small}
+    models = {name: f for name, f in files.items() if name not in (*small, "untrained")}
     check_models(models, kind)
     check_targets(files["targets"], models["original"], kind)
+    if "untrained" in files:
+        check_untrained(files["untrained"], models["original"])
     if "pictures" in files:
         check_pictures(files["pictures"], files["targets"])
     texts = None
@@ -121,7 +156,7 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         people = _texts(folder / PEOPLE, promised)
         check_texts(people, files["targets"], "id")
     groups = {
-        name: {key: file[key] for key in (*GROUPS, *MARGINS) if key in file}
+        name: {key: file[key] for key in (*GROUPS, *MARGINS, "relearning") if key in file}
         for name, file in models.items()
     }
     return Evidence(
@@ -134,10 +169,11 @@ def read(folder: Path | str, kind: str, *, verify_manifest: bool) -> Evidence:
         kind=kind,
         texts=texts,
         people=people,
+        untrained=files["untrained"]["forget"] if "untrained" in files else None,
     )
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, alone: bool) -> list[str]:
     if not folder.is_dir():
         raise BadInput(
             f"{folder} is not a folder",
@@ -153,7 +189,7 @@ def _names(folder: Path) -> list[str]:
                 expected=f"at least {', '.join(REQUIRED)} and one {METHOD}<method> ({there})",
                 fix="write the missing arrays, or give another folder",
             )
-    if not any(name.startswith(METHOD) and name != METHOD for name in names):
+    if not alone and not any(name.startswith(METHOD) and name != METHOD for name in names):
         raise BadInput(
             f"{METHOD}<method>{SUFFIX} is missing in {folder}",
             expected=f"the outputs of at least one method ({there})",

@@ -41,13 +41,21 @@ def check_models(files: Mapping[str, Arrays], kind: str) -> None:
     for name, tensors in files.items():
         for group in GROUPS:
             given, wanted = tensors[group].shape[1:], files["original"][group].shape[1:]
-            if given != wanted:
+            if given != wanted and not (
+                name.startswith("unlearned-") and _grown(given, wanted, kind)
+            ):
                 raise BadInput(
                     f"{group} in {name}.safetensors has shape (members, {_csv(given)})",
                     expected=f"(members, {_csv(wanted)}) as in original.safetensors",
                     fix="compute all files on the same rows, all as outputs or all as margins",
                 )
             _check_finite(f"{group} in {name}.safetensors", tensors[group])
+
+
+def _grown(given: torch.Size, wanted: torch.Size, kind: str) -> bool:
+    """Whether a classification has got more classes, as a method may add some."""
+    both = kind == "classification" and len(given) == len(wanted) == 2
+    return both and given[0] == wanted[0] and given[1] > wanted[1]
 
 
 def _check_margins(files: Mapping[str, Arrays], kind: str) -> None:
@@ -116,6 +124,28 @@ def check_targets(targets: Tensors, models: Arrays, kind: str) -> None:
             expected="forget_rows and retain_rows without a common row",
             fix="leave forgotten rows out of the retained ones",
         )
+
+
+def check_untrained(untrained: Arrays, models: Arrays) -> None:
+    """Check the outputs of one untrained model on the forgotten rows.
+
+    Args:
+        untrained: the tensors of untrained.safetensors.
+        models: the tensors of a file that `check_models` accepts.
+
+    Raises:
+        BadInput: no tensor "forget", another shape than (1, rows, C), or not finite.
+    """
+    _require("untrained", untrained, ("forget",))
+    values, rows = untrained["forget"], models["forget"].shape[1]
+    what = "forget in untrained.safetensors"
+    if len(values.shape) != 3 or tuple(values.shape[:2]) != (1, rows):
+        raise BadInput(
+            f"{what} has shape ({_csv(values.shape)})",
+            expected=f"(1, {rows}, C): one model on the forgotten rows",
+            fix="keep an axis of length 1 for the model, or leave the file out",
+        )
+    _check_finite(what, values)
 
 
 def check_pictures(pictures: Tensors, targets: Tensors) -> None:

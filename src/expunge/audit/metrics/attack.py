@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import beta
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.metric import CLASSES, LOGITS, MOST, Metric, Score, of_oracles
+from expunge.audit.metrics.signals import of_model
 from expunge.errors import BadInput
 
 FPRS = (0.01, 0.001)
@@ -215,6 +217,8 @@ def check_rates(fprs: Sequence[float]) -> None:
 
 
 def _rate(members: Tensor, others: Tensor, fpr: float) -> Rate:
+    from scipy.stats import beta
+
     k, n = rank(fpr, len(others)), len(members)
     if not k:
         return Rate(fpr, None, None, None)
@@ -223,3 +227,39 @@ def _rate(members: Tensor, others: Tensor, fpr: float) -> Rate:
     low = float(beta.ppf(tail, called, n - called + 1)) if called else 0.0
     high = float(beta.ppf(1 - tail, called + 1, n - called)) if called < n else 1.0
     return Rate(fpr, called / n, low, high)
+
+
+def unseen_like(evidence: Evidence) -> Tensor:
+    """Which test rows are of the forgotten rows' classes, bool; all where none are."""
+    like = torch.isin(evidence.targets["test"], evidence.targets["forget"])
+    return like if like.any() else torch.ones_like(like)
+
+
+def _by_signal(name: str, signal: str, definition: str) -> Metric:
+    """A forgotten row is called a member the lower its signal is, against test rows like it."""
+
+    def measure(file: Outputs, evidence: Evidence) -> Score:
+        like = unseen_like(evidence)
+        pairs = [
+            auc(
+                -of_model(signal, file, evidence, "forget", k),
+                -of_model(signal, file, evidence, "test", k)[like],
+            )
+            for k in range(len(file["forget"]))
+        ]
+        within = [100 * se for _, se in pairs]
+        return {"values": [100 * value for value, _ in pairs], "se_within": within}
+
+    needs = (CLASSES,) if signal == "loss" else (CLASSES, LOGITS)
+    return Metric(name, "%", "nearer", needs, measure, of_oracles(measure, MOST), definition, MOST)
+
+
+LOSS = _by_signal(
+    "loss AUC",
+    "loss",
+    "chance that a forgotten row has a smaller loss than a test row of its classes",
+)
+ENTROPY = _by_signal("entropy AUC", "entropy", "the same with the entropy of the answer")
+MODIFIED_ENTROPY = _by_signal(
+    "m-entropy AUC", "modified_entropy", "the same with the modified entropy (Song and Mittal)"
+)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from expunge.audit.metrics.attack import threshold
-from expunge.audit.metrics.shadow import Shadow
+from expunge.audit.metrics.shadow import Shadow, shadowed
 
 
 def called_members(values: Tensor, targets: Tensor, shadow: Shadow) -> Tensor:
@@ -43,3 +43,10 @@ def called_members(values: Tensor, targets: Tensor, shadow: Shadow) -> Tensor:
         )
         called[:, own] = -values[:, own].double() >= cuts[:, None]
     return called
+
+
+METRIC = shadowed(
+    "m-entropy by class",
+    called_members,
+    "forgotten rows that thresholds for each class, from a retrained model, call members",
+)

@@ -7,14 +7,18 @@ strongly its rows move together. It serves where there are too few models for KL
 Source: of this package; the standard score of a model among retrained models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from expunge.audit.evidence.chunks import Array, by_members, by_rows, member_cuts
+from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import check_finite, check_margins
-from expunge.audit.metrics.resample import left_out
+from expunge.audit.evidence.views import beside
+from expunge.audit.metrics.metric import MARGINS, Metric, oracles
+from expunge.audit.metrics.resample import BLOCKS, error, interval, left_out, middle
 from expunge.errors import BadInput
 
 MIN_ORACLES = 10
@@ -109,6 +113,47 @@ def without_blocks(unlearned: Array, oracle: Array, blocks: int) -> Tensor:
     return _from(unlearned, by_rows(each, oracle))
 
 
+def distance_table(unlearned: Array, oracle: Array, sizes: Sequence[int]) -> dict[str, Any]:
+    """Distance to the oracles in each group, averaged over unlearned models.
+
+    Args:
+        unlearned: (M, rows of all groups) margins.
+        oracle: (N, rows of all groups) margins, N >= 10.
+        sizes: rows of each group.
+
+    Returns:
+        {group: {rms, se, interval}}; with one unlearned model the error is that of the oracles.
+    """
+    table: dict[str, Any] = {}
+    groups = zip(GROUPS, beside(unlearned, sizes), beside(oracle, sizes), strict=True)
+    for group, ours, theirs in groups:
+        require(ours, theirs)
+        whole, *fewer = without_blocks(ours, theirs, BLOCKS)
+        t, se = (
+            float(whole.mean()),
+            error(
+                [kept.mean() for kept in left_out(whole, BLOCKS)], [found.mean() for found in fewer]
+            ),
+        )
+        table[group] = {"rms": t, "se": float(se), "interval": interval(t, float(se))}
+    return table
+
+
+def distance_null_table(oracle: Array, sizes: Sequence[int]) -> dict[str, Any]:
+    """The same for each oracle against the others: {group: {rms: median, interval: 95 % range}}.
+
+    Args:
+        oracle: (N, rows of all groups) margins, N >= 10.
+        sizes: rows of each group.
+
+    Returns:
+        As said above, in standard deviations of the oracles.
+    """
+    each = torch.stack([distance_null(group) for group in beside(oracle, sizes)], dim=-1)
+    medians, ranges = middle(each)
+    return {g: {"rms": medians[i], "interval": ranges[i]} for i, g in enumerate(GROUPS)}
+
+
 def _known(oracle: Tensor) -> Tensor:
     """What a distance needs of the oracles: mean, sd and largest size of each row, (3, rows)."""
     oracle = oracle.double()
@@ -140,3 +185,16 @@ def _enough(oracle: Array) -> None:
             expected=f"(N, rows) with at least {MIN_ORACLES} oracles and one row",
             fix="retrain more oracles: a spread from fewer says little",
         )
+
+
+METRIC = Metric(
+    name="distance",
+    unit="sd of the oracles",
+    direction="lower",
+    needs=(MARGINS, oracles(MIN_ORACLES)),
+    measure=lambda file, evidence: distance_table(
+        evidence.margins(file), evidence.margins(evidence.oracle), evidence.sizes
+    ),
+    null=lambda evidence: distance_null_table(evidence.margins(evidence.oracle), evidence.sizes),
+    definition="root mean square over rows of a margin's standard score among those of oracles",
+)

@@ -13,6 +13,8 @@ import math
 import torch
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.metric import RELEARNING, Metric, Score, of_oracles
 from expunge.errors import BadInput
 
 CAP = 100  # readings of the loss that the public code takes at most
@@ -67,3 +69,23 @@ def relearn_time(
         return first
     capped = (first + 1).clamp(max=CAP)
     return capped if losses.shape[1] >= CAP else capped.where(first.isfinite(), math.inf)
+
+
+def _measure(file: Outputs, evidence: Evidence) -> Score:
+    """The goal of a model is the loss of the original of its number, before any step."""
+    curves, before = file["relearning"][:], evidence.original["relearning"][:][:, 0]
+    goals = before[torch.arange(len(curves)) % len(before)]
+    times = relearn_time(curves, goals).tolist()
+    finite = [time if math.isfinite(time) else None for time in times]
+    return {"values": finite, "cap": curves.shape[1] - 1}
+
+
+METRIC = Metric(
+    name="relearn",
+    unit="epochs",
+    direction="nearer",
+    needs=(RELEARNING,),
+    measure=_measure,
+    null=of_oracles(_measure),
+    definition="epochs of 500 rows until the forgotten rows' loss is back",
+)

@@ -15,6 +15,10 @@ from torch import Tensor
 from expunge.audit.evidence.chunks import Array, by_rows
 from expunge.errors import BadInput
 
+BLOCKS = 10  # of the jackknife
+SPLITS = 200  # of the oracles, for a null
+SEED = 0  # of the splits
+
 Statistic = Callable[[Tensor, Tensor], Tensor]
 ZERO = torch.zeros((), dtype=torch.float64)
 
@@ -150,6 +154,18 @@ def splits_by_rows(
 def error(*without: list[Tensor]) -> Tensor:
     """The standard error from what a statistic is without each block, for one group or several."""
     return sum((_variance(torch.stack(one).double()) for one in without if one), ZERO).sqrt()
+
+
+def interval(value: float, error: float) -> list[float]:
+    """Two standard errors each way."""
+    return [value - 2 * error, value + 2 * error]
+
+
+def middle(draws: Tensor) -> tuple[list[float], list[list[float]]]:
+    """Medians and 95 % ranges of (draws, numbers)."""
+    ends = torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64)
+    low, median, high = draws.quantile(ends, dim=0)
+    return median.tolist(), torch.stack([low, high], dim=-1).tolist()
 
 
 def _require(unlearned: Array, oracle: Array, blocks: int) -> None:

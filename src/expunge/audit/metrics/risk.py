@@ -19,7 +19,7 @@ that is no noise around 1/2; only the null tells. The null: retrained models jud
 import torch
 from torch import Tensor
 
-from expunge.audit.metrics.shadow import Shadow
+from expunge.audit.metrics.shadow import Shadow, shadowed
 from expunge.errors import BadInput, nearest
 
 SCALES = ("log", "linear")
@@ -89,3 +89,10 @@ def _logarithm(values: Tensor) -> Tensor:
             fix='use scale="linear" for signals below zero',
         )
     return values.clamp_min(SMALLEST).log()
+
+
+METRIC = shadowed(
+    "privacy risk",
+    privacy_risk,
+    "how probable the modified entropy makes it that forgotten rows were trained on",
+)

@@ -5,11 +5,24 @@ like, class by class (Shokri et al. 2017, arXiv 1610.05820; Song and Mittal 2021
 What it says is one number a row; see `signals`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.metric import (
+    CLASSES,
+    LOGITS,
+    MOST,
+    Metric,
+    Score,
+    by_model,
+    of_oracles,
+    oracles,
+)
+from expunge.audit.metrics.signals import of_model
 from expunge.errors import BadInput
 
 
@@ -88,3 +101,32 @@ def _require(what: str, values: Tensor, targets: Tensor) -> None:
             expected="finite numbers",
             fix="look for a model whose training diverged, and train it again",
         )
+
+
+def shadowed(
+    name: str, attack: Callable[[Tensor, Tensor, Shadow], Tensor], definition: str
+) -> Metric:
+    """The metric of an attack on the modified entropy: its mean over forgotten rows, in percent.
+
+    The shadow of a model is the oracle of the next number, never that of the same number, since
+    the models that are judged may be the oracles themselves.
+    """
+
+    def measure(file: Outputs, evidence: Evidence) -> Score:
+        oracle, targets = evidence.oracle, evidence.targets
+        kept = ~torch.isin(targets["test"], evidence.emptied)
+
+        def signal(of: Outputs, group: str, k: int) -> Tensor:
+            return of_model("modified_entropy", of, evidence, group, k)[None]
+
+        def one(k: int) -> float:
+            other = (k + 1) % len(oracle["forget"])
+            trained, unseen = (signal(oracle, group, other) for group in ("retain", "test"))
+            shadow = Shadow(trained, targets["retain"], unseen[:, kept], targets["test"][kept])
+            found = attack(signal(file, "forget", k), targets["forget"], shadow)
+            return 100 * float(found.double().mean())
+
+        return by_model(one, file)
+
+    needs, null = (CLASSES, LOGITS, oracles(2)), of_oracles(measure, MOST)
+    return Metric(name, "%", "nearer", needs, measure, null, definition, MOST)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.margin import classification_margin
 from expunge.errors import BadInput
 
@@ -93,6 +94,25 @@ def modified_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         return truth - others.sum(-1)
 
     return _each(one, outputs, targets)
+
+
+def of_model(name: str, file: Outputs, evidence: Evidence, group: str, k: int) -> Tensor:
+    """One signal of one model on the rows of a group, (rows,) float64.
+
+    Args:
+        name: of a function of this file; "confidence" and "loss" need margins alone.
+        file: whose model it is.
+        evidence: that the file is of.
+        group: of rows.
+        k: the model's place in the file.
+    """
+    if name in ("confidence", "loss"):
+        margin = evidence.margins(file, group)[k : k + 1][0]
+        return margin.sigmoid() if name == "confidence" else softplus(-margin)
+    outputs = file[group][k : k + 1]
+    if name == "entropy":
+        return entropy(outputs)[0]
+    return modified_entropy(outputs, evidence.targets[group])[0]
 
 
 def _logarithms(z: Tensor) -> tuple[Tensor, Tensor]:

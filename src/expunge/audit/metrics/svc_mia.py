@@ -21,15 +21,21 @@ than scikit-learn's was measured to be slower (13 s at 2,000 MB).
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from sklearn.svm import SVC
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.metric import CLASSES, Metric, Need, Score, by_model, of_oracles
+from expunge.audit.metrics.signals import of_model
 from expunge.errors import BadInput
 
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
+
 C = 3.0  # cost of an error, of the public code
+MODELS = 5  # attacked in an audit, as each takes seconds
 LEAST = 4  # rows of each group: two in each half
 
 
@@ -155,14 +161,16 @@ def _judge(members: Tensor, others: Tensor, asked: tuple[Tensor, ...]) -> list[T
     return [1 - _called_members(machine, values) for values in near]
 
 
-def _fit(members: Tensor, others: Tensor) -> SVC:
+def _fit(members: Tensor, others: Tensor) -> "SVC":
+    from sklearn.svm import SVC
+
     features = torch.cat([members, others]).cpu().numpy().reshape(-1, 1)
     truth = torch.cat([torch.ones(len(members)), torch.zeros(len(others))]).numpy()
     # nothing here is random, but without a random_state a number is drawn from numpy's global one
     return SVC(C=C, kernel="rbf", gamma="auto", random_state=0).fit(features, truth)
 
 
-def _called_members(machine: SVC, values: Tensor) -> Tensor:
+def _called_members(machine: "SVC", values: Tensor) -> Tensor:
     return torch.from_numpy(machine.predict(values.cpu().numpy().reshape(-1, 1))).double()
 
 
@@ -179,3 +187,56 @@ def _check(name: str, values: Tensor, least: int) -> None:
             expected=f"(rows,) finite numbers of one model, at least {least}",
             fix="pass one model at a time, and look for diverged training if values are NaN",
         )
+
+
+def _groups(signal: str, file: Outputs, evidence: Evidence, k: int) -> list[Tensor]:
+    """One model's signal on retained rows, test rows (no class forgotten whole), forgotten rows."""
+    kept = ~torch.isin(evidence.targets["test"], evidence.emptied)
+    retain, test, forget = (
+        evidence.margins(file, group)[k : k + 1][0]
+        if signal == "margin"
+        else of_model(signal, file, evidence, group, k)
+        for group in ("retain", "test", "forget")
+    )
+    return [retain, test[kept], forget]
+
+
+def _published(file: Outputs, evidence: Evidence) -> Score:
+    return by_model(lambda k: svc_mia(*_groups("confidence", file, evidence, k)), file)
+
+
+def _balanced(file: Outputs, evidence: Evidence) -> Score:
+    def one(k: int) -> float:
+        retain, test, forget = _groups("margin", file, evidence, k)
+        return balanced_svc_mia(retain, test, forget).forget.value
+
+    return by_model(one, file)
+
+
+def _few(_: Outputs, evidence: Evidence) -> str:
+    rows = int((~torch.isin(evidence.targets["test"], evidence.emptied)).sum())
+    there = min(rows, evidence.sizes[1])
+    return "" if there >= LEAST else f"it needs {LEAST} retained and test rows, there are {there}"
+
+
+_ROWS = Need(f"{LEAST} rows", _few)
+PUBLISHED = Metric(
+    name="MIA",
+    unit="%",
+    direction="nearer",
+    needs=(CLASSES,),
+    measure=_published,
+    null=of_oracles(_published, MODELS),
+    definition="forgotten rows that an SVC on the confidence calls non-members, as published",
+    most=MODELS,
+)
+BALANCED = Metric(
+    name="MIA balanced",
+    unit="%",
+    direction="nearer",
+    needs=(CLASSES, _ROWS),
+    measure=_balanced,
+    null=of_oracles(_balanced, MODELS),
+    definition="the same with equal groups, on the margin, each half judged by the other",
+    most=MODELS,
+)

@@ -22,8 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.margin import check_margins
 from expunge.audit.metrics.attack import FPRS, Rate, check_rates, rank
+from expunge.audit.metrics.metric import MARGINS, NULL, Measure, Metric, Score, models, of_second
 from expunge.audit.metrics.resample import jackknife, splits
 from expunge.errors import BadInput
 
@@ -232,3 +234,36 @@ def _check(unlearned: Tensor, oracle: Tensor, folds: int) -> None:
             expected=f"2 to {MIN_MODELS}, so that every fold holds models of both groups",
             fix=f"leave it out to get {FOLDS}",
         )
+
+
+def _measured(file: Outputs, evidence: Evidence) -> Pooled:
+    return pooled(
+        evidence.margins(file, "forget")[:], evidence.margins(evidence.oracle, "forget")[:]
+    )
+
+
+def _accuracy(file: Outputs, evidence: Evidence) -> Score:
+    found = _measured(file, evidence)
+    return {"value": 100 * found.accuracy, "se": 100 * found.accuracy_se}
+
+
+def _metric(name: str, measure: Measure, definition: str) -> Metric:
+    needs, null = (MARGINS, models(MIN_MODELS), NULL), of_second(measure)
+    return Metric(name, "%", "nearer", needs, measure, null, definition)
+
+
+def _rate_metric(index: int, name: str, definition: str) -> Metric:
+    def measure(file: Outputs, evidence: Evidence) -> Score:
+        rate = _measured(file, evidence).tpr_at[index]
+        if rate.tpr is None or rate.low is None or rate.high is None:
+            return {"value": None}
+        return {"value": 100 * rate.tpr, "low": 100 * rate.low, "high": 100 * rate.high}
+
+    return _metric(name, measure, definition)
+
+
+ACCURACY = _metric(
+    "U-LiRA", _accuracy, "accuracy of an attack with shadow models of its own for each row"
+)
+TPR_1 = _rate_metric(0, "U-LiRA TPR@1%", "its true positive rate at 1 % false positives")
+TPR_01 = _rate_metric(1, "U-LiRA TPR@0.1%", "its true positive rate at 0.1 % false positives")

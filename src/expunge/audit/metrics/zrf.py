@@ -17,6 +17,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.metrics.metric import (
+    CLASSES,
+    LOGITS,
+    UNTRAINED,
+    Metric,
+    Score,
+    by_model,
+    of_oracles,
+)
 from expunge.errors import BadInput
 
 
@@ -105,3 +115,20 @@ def _check(outputs: Tensor, random_outputs: Tensor) -> None:
                 expected="finite numbers",
                 fix="look for a model whose training diverged, and train it again",
             )
+
+
+def _measure(file: Outputs, evidence: Evidence) -> Score:
+    assert evidence.untrained is not None
+    blank = evidence.untrained[:]
+    return by_model(lambda k: 100 * float(zrf(file["forget"][k : k + 1], blank)), file)
+
+
+METRIC = Metric(
+    name="ZRF",
+    unit="%",
+    direction="nearer",
+    needs=(CLASSES, LOGITS, UNTRAINED),
+    measure=_measure,
+    null=of_oracles(_measure),
+    definition="likeness to an untrained model on forgotten rows",
+)

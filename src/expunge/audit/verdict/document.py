@@ -11,12 +11,13 @@ from typing import Any
 
 from expunge.audit.evidence.folder import Evidence
 from expunge.audit.evidence.groups import GROUPS
+from expunge.audit.metrics import TABLES
 from expunge.audit.metrics.distance import MIN_ORACLES
-from expunge.audit.metrics.klom import BINS, FLOOR
+from expunge.audit.metrics.klom import BINS, FLOOR, MIN_MODELS
+from expunge.audit.metrics.resample import BLOCKS, SEED, SPLITS
 from expunge.audit.verdict.differences import differences as differences
-from expunge.audit.verdict.examination import MIN_MODELS, Examination
+from expunge.audit.verdict.examination import Examination
 from expunge.audit.verdict.judge import DELTA
-from expunge.audit.verdict.summary import BLOCKS, SEED, SPLITS
 from expunge.errors import BadInput, nearest
 
 SCHEMA = "expunge.audit/1"
@@ -52,27 +53,27 @@ def document(evidence: Evidence, declared: Mapping[str, Any]) -> dict[str, Any]:
     declared = _plain(declared)
     _check(declared, evidence)
     exam = Examination(evidence)
-    null, original = exam.null(exam.largest), exam.entry(evidence.original)
+    original = exam.entry(evidence.original)
     methods = {}
     for name, file in evidence.unlearned.items():
         entry = declared["methods"][name] | exam.entry(file)
-        methods[name] = entry | exam.verdict(file, entry, original, null)
+        methods[name] = entry | exam.verdict(file, entry, original)
     return {
         "schema": SCHEMA,
         "problem": declared["problem"],
         "run": declared["run"],
         "groups": {
-            "rows": dict(zip(GROUPS, exam.sizes, strict=True)),
+            "rows": dict(zip(GROUPS, evidence.sizes, strict=True)),
             "models": {
-                "original": exam.originals,
-                "oracle": exam.oracles,
-                "null": exam.spare,
-                "unlearned": exam.models,
+                "original": len(evidence.original["forget"]),
+                "oracle": len(evidence.oracle["forget"]),
+                "null": len(evidence.null["forget"]) if evidence.null else 0,
+                "unlearned": {n: len(file["forget"]) for n, file in evidence.unlearned.items()},
             },
             "models_used": exam.largest,
         },
         "settings": _plain(SETTINGS),
-        "null": null,
+        "null": exam.null,
         "original": original,
         "methods": methods,
         "not_measured": exam.not_measured(),
@@ -106,6 +107,32 @@ def declared_part(document: Mapping[str, Any]) -> dict[str, Any]:
     if schema != SCHEMA:
         raise _foreign(f"the document's schema is {schema!r}")
     return declared
+
+
+def as_written(old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """A document without the metrics that another was written without, before there were any.
+
+    Args:
+        old: the document of a file.
+        new: the document that its evidence gives.
+    """
+    parts = [(old.get(key), new[key]) for key in ("null", "original")]
+    parts += [(old["methods"].get(name), entry) for name, entry in new["methods"].items()]
+    parts += [(a.get("null"), b["null"]) for a, b in parts if a and "null" in b]
+    known = set(old.get("not_measured", ()))
+    for before, after in parts:
+        if not isinstance(before, Mapping):
+            continue
+        known |= {*before, *before.get("metrics", ())}
+        for name in [name for name in ("metrics", *TABLES) if name not in before]:
+            after.pop(name, None)
+        single = after.get("metrics", {})
+        for name in single.keys() - before.get("metrics", {}).keys():
+            del single[name]
+    unknown = {n for n in new["not_measured"] if n.partition(".sd")[0] not in known}
+    for name in unknown:
+        del new["not_measured"][name]
+    return new
 
 
 def _foreign(given: str) -> BadInput:

@@ -303,7 +303,7 @@ def test_margins_are_in_all_files_or_in_none_and_fit_their_answers(tmp_path):
     del made["oracle"]["test.margin"]
     refused(tmp_path, made, r"test.margin in oracle.* is missing", "classification")
     made = with_margins(files())
-    made["oracle"]["test.margin"] = made["oracle"]["test.margin"][:, 1:]
+    made["oracle"]["test.margin"] = made["oracle"]["test.margin"][:, 1:].contiguous()
     refused(tmp_path, made, r"test.margin in oracle.*shape \(12, 9\)", "denoising")
 
 

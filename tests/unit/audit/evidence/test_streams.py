@@ -13,6 +13,8 @@ from torch.nn.functional import one_hot
 from expunge.audit.evidence import chunks as pieces
 from expunge.audit.evidence.chunks import by_members, by_rows
 from expunge.audit.evidence.folder import Evidence, manifest, read
+from expunge.audit.metrics import klom as klom_file
+from expunge.audit.metrics.distance import distance_table
 from expunge.audit.metrics.klom import hidden, klom, p95
 from expunge.audit.metrics.resample import (
     Rowwise,
@@ -21,7 +23,6 @@ from expunge.audit.metrics.resample import (
     splits,
     splits_by_rows,
 )
-from expunge.audit.verdict import summary
 from expunge.audit.verdict.document import document
 from expunge.errors import BadInput
 from tests.unit.audit.folders import declared
@@ -32,7 +33,7 @@ MODELS = {"original": 52, "oracle": 61, "null": 57, "unlearned-dmm": 63, "unlear
 
 @pytest.fixture(autouse=True)
 def few_splits(monkeypatch):
-    monkeypatch.setattr(summary, "SPLITS", 10)
+    monkeypatch.setattr(klom_file, "SPLITS", 10)
 
 
 def tables(kind="classification"):
@@ -91,13 +92,13 @@ def test_klom_and_its_errors_are_those_of_leaving_models_out_of_whole_groups(mon
     value, error = one_shot(u, o), jackknife(one_shot, u, o)
     null = torch.stack([one_shot(a, b) for a, b in splits(o, 20, 10, 0)])
     monkeypatch.setattr(pieces, "NUMBERS", 7000)
-    table = summary.klom_table(u, o, list(SIZES.values()))
+    table = klom_file.klom_table(u, o, list(SIZES.values()))
     for i, group in enumerate(SIZES):
         found = [table[group][key] for key in ("p95", "se", "mean", "mean_se")]
         assert found == [value[i], error[i], value[3 + i], error[3 + i]]
     assert (table["average_p95"], table["average_se"]) == (value[6], error[6])
     assert table["paper_average_p95"] == value[7]
-    drawn = summary.klom_null(o, 20, list(SIZES.values()))
+    drawn = klom_file.klom_null(o, 20, list(SIZES.values()))
     assert [drawn[group]["p95"] for group in SIZES] == null.quantile(0.5, dim=0)[:3].tolist()
     assert drawn["average_interval"][1] == null[:, 6].quantile(0.975)
 
@@ -115,10 +116,10 @@ def test_distance_and_its_error_are_those_of_leaving_models_out_of_whole_groups(
 
     value, error = mean(u, o), jackknife(mean, u, o)
     monkeypatch.setattr(pieces, "NUMBERS", 500)
-    table = summary.distance_table(u, o, list(SIZES.values()))
+    table = distance_table(u, o, list(SIZES.values()))
     assert [table[group]["rms"] for group in SIZES] == value.tolist()
     assert [table[group]["se"] for group in SIZES] == error.tolist()
-    alone = summary.distance_table(u[:1], o, list(SIZES.values()))
+    alone = distance_table(u[:1], o, list(SIZES.values()))
     assert [alone[group]["se"] for group in SIZES] == jackknife(mean, u[:1], o).tolist()
 
 
@@ -161,13 +162,13 @@ def test_what_is_not_finite_is_placed_in_the_whole_table(monkeypatch):
     good = torch.zeros(12, 300)
     bad = good.clone()
     bad[3, 200], bad[7, 150], bad[8, 150] = torch.nan, torch.inf, torch.inf
-    for measure in (klom, lambda u, o: summary.klom_table(u, o, [100, 100, 100])):
+    for measure in (klom, lambda u, o: klom_file.klom_table(u, o, [100, 100, 100])):
         with pytest.raises(
             BadInput, match="3 oracle margins are NaN or infinite, first in row 150"
         ):
             measure(good, bad)
     with pytest.raises(BadInput, match="3 oracle margins are NaN or infinite, first in row 150"):
-        summary.klom_null(bad, 6, [100, 100, 100])
+        klom_file.klom_null(bad, 6, [100, 100, 100])
 
 
 def test_what_is_not_finite_in_a_file_is_placed_in_the_whole_file(tmp_path, monkeypatch):
@@ -191,10 +192,10 @@ def test_hidden_rows_are_found_in_pieces(monkeypatch):
 CHILD = """
 import json, sys
 from pathlib import Path
-from expunge.audit.verdict import summary
+from expunge.audit.metrics import klom as klom_file
 from expunge.audit.verdict.document import document
 from expunge.audit.evidence.folder import read
-summary.SPLITS = 3
+klom_file.SPLITS = 3
 
 def peak():  # ru_maxrss would count the parent, too
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from expunge.audit.metrics.attack import attack, auc, rank, threshold
+from expunge.audit.evidence.folder import Evidence
+from expunge.audit.metrics.attack import attack, auc, rank, threshold, unseen_like
 from expunge.errors import BadInput
 
 law = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -210,3 +211,11 @@ def test_what_cannot_be_attacked_is_refused():
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(BadInput, match="a false positive rate of"):
             attack(x, x, fprs=(0.5, bad))
+
+
+def test_forgotten_rows_are_compared_with_test_rows_of_their_classes():
+    given = {"forget": torch.tensor([1]), "test": torch.tensor([0, 1])}
+    for test, like in (([0, 1], [False, True]), ([0, 0], [True, True])):
+        targets = {**given, "test": torch.tensor(test)}
+        made = Evidence({}, {}, None, {}, targets, None, "classification")
+        assert unseen_like(made).tolist() == like

@@ -1,5 +1,6 @@
-"""One round of a benchmark: a forget set with a seed, its models, and what it takes to judge."""
+"""One run of a benchmark: a forget set with a seed, its models, and the evidence on them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,33 +10,29 @@ import torch
 from torch import Tensor
 
 from expunge.api.collect_outputs import OutputBlocks, collect_outputs
-from expunge.api.panel import Panel
+from expunge.api.panel import Panel, write_evidence
 from expunge.api.predictions import Predictions
 from expunge.attribution.fit import Fit, fit
-from expunge.bench.answers import GROUPS, Cell
-from expunge.bench.answers import answers as reduced
+from expunge.audit.evidence.folder import Evidence, Outputs
+from expunge.audit.evidence.groups import GROUPS, MARGIN
 from expunge.bench.config import SECOND, Config, ForgetSet
 from expunge.engine.answers import answers
 from expunge.engine.cost import Cost
-from expunge.engine.ensemble import Ensemble
 from expunge.fanout.runtime import Runtime
 from expunge.forget_sets import FORGET_SETS, build
-from expunge.methods.fisher import emptied_classes
 from expunge.problem import Problem
-from expunge.rng import Draws
-from expunge.training.from_recipe import untrained
 from expunge.training.model_cache import ModelCache
 from expunge.zoo.data_folder import data_file
 
 
 @dataclass(frozen=True)
-class Round:
+class Run:
     """A forget set with a seed; its models are those of `cache`.
 
     Attributes:
         config: of the benchmark.
         forget_set: which rows are forgotten.
-        cache: makes and keeps the models, with this round's seed.
+        cache: makes and keeps the models, with this run's seed.
         fitted: the attribution, where some method needs it.
     """
 
@@ -56,7 +53,7 @@ class Round:
 
     @cached_property
     def panel(self) -> Panel:
-        """The rows on which this round judges, validation rows for tuning among them.
+        """The rows on which this run judges, validation rows for tuning among them.
 
         The relearning probe is only made of models that are judged.
         """
@@ -71,11 +68,6 @@ class Round:
     def predictions(self) -> Predictions:
         """The predicted changes of the outputs."""
         return Predictions(self.problem, self.fitted, self.seed)
-
-    @cached_property
-    def emptied(self) -> Tensor:
-        """Classes of which nothing is retained."""
-        return emptied_classes(self.problem)
 
     @cached_property
     def seen(self) -> dict[str, OutputBlocks]:
@@ -94,36 +86,38 @@ class Round:
         """True classes and row numbers on the panel."""
         return self.panel.targets(self.problem)
 
-    def blank(self, members: range) -> Tensor:
-        """Outputs of untrained models on the forgotten rows, (members, rows, C)."""
-        device = self.cache.runtime.device
-        found = []
-        for seed in Draws((self.seed, "untrained")).of(members).seeds():
-            module = untrained(self.problem, self.cache.template, seed)
-            models = Ensemble.of(module).to(device)
-            found.append(models.outputs(self.problem.task, self.problem.train, self.problem.forget))
-        return torch.cat(found)
-
-    def judged(self, outputs: OutputBlocks) -> Cell:
-        """Answers as they are judged: the test rows are test rows."""
-        blocks = ({group: block[group] for group in GROUPS} for block in outputs)
-        untrained = self.blank if "ZRF" in self.config.metrics else None
-        return reduced(blocks, self.targets, untrained)
-
     @cached_property
-    def tuning(self) -> dict[str, Cell]:
-        """What trials are compared with: of originals and oracles, as settings are chosen by."""
-        return {role: self.tuned(said) for role, said in self.seen.items()}
+    def tuning(self) -> Evidence:
+        """What trials are compared with; validation rows stand for the test rows.
 
-    def tuned(self, outputs: OutputBlocks) -> Cell:
-        """Answers as settings are chosen by: validation rows stand in the place of test rows."""
-        blocks = ({**{g: b[g] for g in GROUPS}, "test": b["validation"]} for b in outputs)
-        targets = {
-            **self.targets,
-            "test": self.targets["validation"],
-            "test_rows": self.targets["validation_rows"],
-        }
-        return reduced(blocks, targets, None)
+        Of a judged seed the second group of oracles chooses, as the first one judges.
+        """
+        files = {role: self.tuned(blocks) for role, blocks in self.seen.items()}
+        second = files.get("null")
+        judged = self.seed in self.config.seeds and second is not None
+        oracle, null = (second, files["oracle"]) if judged else (files["oracle"], second)
+        assert oracle is not None
+        validation = {"test": self.targets["validation"]}
+        validation["test_rows"] = self.targets["validation_rows"]
+        targets = {**self.targets, **validation}
+        return Evidence(files["original"], oracle, null, {}, targets, None, "classification")
+
+    def tuned(self, outputs: OutputBlocks) -> Outputs:
+        """Answers and margins as settings are chosen by: those of validation rows as "test"."""
+        found = {}
+        for group in GROUPS:
+            source = "validation" if group == "test" else group
+            for name in ("", MARGIN):
+                whole = outputs.whole(source + name)
+                assert whole is not None
+                found[group + name] = whole
+        return found
+
+    def write(self, folder: Path, files: Mapping[str, OutputBlocks]) -> None:
+        """Write the evidence: this run's references, and these files of unlearned models."""
+        targets = {k: t for k, t in self.targets.items() if not k.startswith("validation")}
+        blank = self.panel.untrained(self.cache) if "ZRF" in self.config.metrics else None
+        write_evidence(folder, {**self.seen, **files}, targets, untrained=blank)
 
     def training_cost(self) -> Cost:
         """What one retraining was counted to cost."""
@@ -141,9 +135,9 @@ def halves(cache: ModelCache, count: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def rounds(
+def runs(
     config: Config, base: Problem, runtime: Runtime, seeds: tuple[int, ...], fitted: Fit | None
-) -> list[Round]:
+) -> list[Run]:
     """Every forget set with every one of these seeds; attribution serves them all.
 
     Raises:
@@ -164,7 +158,7 @@ def rounds(
                 **_settings(forget_set),
             )
             cache = ModelCache(base.forgetting(rows), replace(runtime, seed=seed))
-            made.append(Round(config, forget_set, cache, fitted))
+            made.append(Run(config, forget_set, cache, fitted))
     return made
 
 

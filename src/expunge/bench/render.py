@@ -10,7 +10,7 @@ from expunge.report.bench import table
 from expunge.report.bench.page import page
 
 
-def draw(content: Content, out: Path) -> list[Path]:
+def render(content: Content, out: Path) -> list[Path]:
     """Write tables.md, tables.tex, one SVG a figure and index.html; returns their paths.
 
     Args:

@@ -12,10 +12,9 @@ from expunge.api.collect_outputs import (
     run_jobs,
 )
 from expunge.api.provenance import cost_facts
-from expunge.bench.answers import Cell
 from expunge.bench.config import Config
 from expunge.bench.content import ORACLE, ORIGINAL, RETRAIN
-from expunge.bench.rounds import Round
+from expunge.bench.runs import Run
 from expunge.bench.trials import Trials
 from expunge.engine.cost import Cost
 from expunge.methods import Method, settings
@@ -28,25 +27,21 @@ class Entry:
     """A cell: what it is, and how its answers are had."""
 
     facts: dict[str, Any]
-    here: Round
+    here: Run
     outputs: OutputBlocks
 
-    def cell(self) -> Cell:
-        """Its answers on the judged groups."""
-        return self.here.judged(self.outputs)
 
-
-def judge(
-    config: Config, judged: list[Round], tuned: list[Round], trials: Trials, chosen: Chosen
+def evaluate(
+    config: Config, judged: list[Run], tuned: list[Run], trials: Trials, chosen: Chosen
 ) -> tuple[list[Entry], list[dict[str, Any]]]:
     """All cells of the judged seeds: the chosen settings, and every trial made on a judged seed.
 
     Returns:
         The cells, and what failed on a judged seed though it was chosen.
     """
-    wanted: list[tuple[Round, str, Method, list[str]]] = []
+    wanted: list[tuple[Run, str, Method, list[str]]] = []
     for here in judged:
-        for entry in config.contestants:
+        for entry in config.candidates:
             by_settings: dict[str, tuple[Method, list[str]]] = {}
             if here in tuned:
                 for trial in trials[here.forget_set.name, entry.label]:
@@ -77,7 +72,7 @@ def judge(
     return entries, failed
 
 
-def _references(here: Round) -> list[Entry]:
+def _references(here: Run) -> list[Entry]:
     """The untouched models, retrained ones, and (first) the oracles that all are judged by."""
     training = cost_facts(here.training_cost(), here.problem)
     second = "null" if "null" in here.seen else "oracle"
@@ -85,7 +80,7 @@ def _references(here: Round) -> list[Entry]:
     return [
         Entry(
             _facts(here, label, [], {}, training if label == RETRAIN else _nothing(here))
-            | {"relearning": _curves(here.seen[role]), "changed": None, "reason": ""},
+            | {"file": role, "changed": None, "reason": ""},
             here,
             here.seen[role],
         )
@@ -93,20 +88,14 @@ def _references(here: Round) -> list[Entry]:
     ]
 
 
-def _entry(
-    here: Round, label: str, method: Method, rules: list[str], result: MethodOutputs
-) -> Entry:
+def _entry(here: Run, label: str, method: Method, rules: list[str], result: MethodOutputs) -> Entry:
     facts = _facts(here, label, rules, settings(method), cost_facts(result.cost, here.problem))
-    more = {
-        "relearning": _curves(result.outputs),
-        "changed": result.changed,
-        "reason": result.reason,
-    }
+    more = {"file": "", "changed": result.changed, "reason": result.reason}
     return Entry(facts | more, here, result.outputs)
 
 
 def _facts(
-    here: Round, label: str, rules: list[str], chosen: dict[str, Any], cost: dict[str, Any]
+    here: Run, label: str, rules: list[str], chosen: dict[str, Any], cost: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "forget_set": here.forget_set.name,
@@ -118,10 +107,5 @@ def _facts(
     }
 
 
-def _nothing(here: Round) -> dict[str, Any]:
+def _nothing(here: Run) -> dict[str, Any]:
     return cost_facts(Cost(), here.problem)
-
-
-def _curves(outputs: OutputBlocks) -> list[list[float]] | None:
-    found = outputs.whole("relearning")
-    return None if found is None else found.tolist()

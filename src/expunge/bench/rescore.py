@@ -1,82 +1,73 @@
-"""The numbers of bench.json that follow from the columnar file, and the check that they do."""
+"""The numbers of bench.json that follow from the evidence, and the check that they do."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from expunge.audit.evidence.folder import METHOD, Evidence, Outputs, read
 from expunge.audit.verdict.differences import differences
 from expunge.bench import stopping
-from expunge.bench.columns import Reader
-from expunge.bench.content import ORACLE, ORIGINAL
-from expunge.bench.scores import Judge, scores
+from expunge.bench.scores import scores
 from expunge.errors import BadInput
 from expunge.fanout import bar
 from expunge.store.checksummed import read_checksummed
 
+EVIDENCE = "evidence"  # below the folder of a benchmark: a folder a run
 KEYS = ("config", "forget_sets", "choices", "cells", "failed", "stopping", "run")
 
 
-def scored(
+def rescore(
     content: dict[str, Any],
-    reader: Reader,
+    out: Path,
     looks: Mapping[str, Tensor] | None = None,
     *,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """The content with `scores` and `not_measured` of every cell, made from the answers alone.
+    """The content with `scores` and `not_measured` of every cell, made from the evidence alone.
 
     Args:
-        content: bench.json, with or without scores; cells in the order of the file.
-        reader: of the answers.
+        content: bench.json, with or without scores.
+        out: its folder, with the evidence.
         looks: of the stopping-time figure, as `stopping.watched` gives them.
         progress: show a bar.
 
     Raises:
-        BadInput: another number of cells than the file has.
+        BadInput: evidence that is missing or damaged.
     """
-    if len(reader) != len(content["cells"]):
-        raise BadInput(
-            f"{len(content['cells'])} cells in bench.json, {len(reader)} in answers.parquet",
-            expected="the same number",
-            fix="keep the two files of one run together",
-        )
     names = tuple(content["config"]["metrics"])
-    emptied = {(f["forget_set"], f["seed"]): f["emptied"] for f in content["forget_sets"]}
-    oracles: dict[tuple, int] = {}
-    originals: dict[tuple, int] = {}
-    for number, facts in enumerate(content["cells"]):
-        place = facts["forget_set"], facts["seed"]
-        if facts["method"] == ORACLE:
-            oracles[place] = number
-        if facts["method"] == ORIGINAL:
-            originals[place] = number
-    cells, last, judge = [], None, None
-    with bar("Judging", len(reader), progress) as advance:
-        for number, facts in enumerate(content["cells"]):
-            place = facts["forget_set"], facts["seed"]
-            if place != last or judge is None:
-                goal = reader.read(originals[place])["forget"].loss.mean(1)
-                gone = torch.tensor(emptied[place], dtype=torch.int64)
-                judge, last = Judge(reader.read(oracles[place]), gone, goal), place
-            cell = reader.read(number)
-            curves = facts["relearning"]
-            found, missing = scores(
-                names, cell, judge, None if curves is None else torch.tensor(curves).double()
-            )
-            if facts["method"] == ORACLE:  # against themselves
-                for name in [n for n in found if "KLoM" in n or "U-LiRA" in n]:
-                    found[name], missing[name] = None, "these are the oracles that judge"
+    places, cells, last, evidence = folders(content), [], None, None
+    with bar("Judging", len(content["cells"]), progress) as advance:
+        for facts in content["cells"]:
+            place = places[facts["forget_set"], facts["seed"]]
+            if place != last or evidence is None:
+                evidence, last = opened(out, place), place
+            found, missing = scores(names, file_of(evidence, facts["file"]), evidence)
             cells.append({**facts, "scores": _shortened(found), "not_measured": missing})
             advance(1)
     figure = None
     if looks is not None:
         place = content["config"]["stopping"]["forget"], content["config"]["seeds"][0]
-        oracle, original = (reader.read(number[place]) for number in (oracles, originals))
-        figure = _shortened(stopping.judged(looks, oracle, original))
+        figure = _shortened(stopping.judged(looks, opened(out, places[place])))
     return {**content, "cells": cells, "stopping": figure}
+
+
+def folders(content: dict[str, Any]) -> dict[tuple[str, int], str]:
+    """The evidence of each forget set and seed: the name of its folder."""
+    return {(f["forget_set"], f["seed"]): f["evidence"] for f in content["forget_sets"]}
+
+
+def opened(out: Path, place: str) -> Evidence:
+    """The evidence of one run, checked against its manifest."""
+    folder = out / EVIDENCE / place
+    return read(folder, "classification", verify_manifest=True, alone=True)
+
+
+def file_of(evidence: Evidence, name: str) -> Outputs:
+    """The models of a cell, by the name of its file."""
+    files = {"original": evidence.original, "oracle": evidence.oracle, "null": evidence.second}
+    return files[name] if name in files else evidence.unlearned[name.removeprefix(METHOD)]
 
 
 def _shortened(value: Any) -> Any:
@@ -89,7 +80,7 @@ def _shortened(value: Any) -> Any:
 
 
 def verify(folder: Path) -> list[str]:
-    """What in bench.json does not follow from answers.parquet, line by line; [] if all does.
+    """What in bench.json does not follow from the evidence, line by line; [] if all does.
 
     Raises:
         BadInput: a file is missing or damaged.
@@ -97,7 +88,7 @@ def verify(folder: Path) -> list[str]:
     content = load(folder, sealed=False)  # whatever was changed is said number by number
     looks = stopping.read(folder) if content["stopping"] else None
     try:
-        found = scored(content, Reader(folder), looks)
+        found = rescore(content, folder, looks)
     except BadInput:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -129,6 +120,9 @@ def load(folder: Path, *, sealed: bool = True) -> dict[str, Any]:
         content = read_checksummed(path, check=sealed)
     except ValueError as error:
         raise _damaged(path, f"is damaged ({error})") from error
+    config = content.get("config", {})
+    if "contestants" in config:  # of an earlier version
+        config["candidates"] = config.pop("contestants")
     lacking = [key for key in KEYS if key not in content]
     if lacking:
         raise BadInput(
