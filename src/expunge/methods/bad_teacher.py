@@ -19,7 +19,7 @@ from expunge.engine.batches import epochs
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import descent_cost, finetune, passes
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
 from expunge.registry import check, setting
@@ -56,12 +56,7 @@ class BadTeacher:
         check(self)
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         task, draws = problem.task, Draws((seed, "unlearn", self.name))

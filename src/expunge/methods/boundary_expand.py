@@ -20,7 +20,7 @@ from expunge.engine.descend import frozen_weights
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
-from expunge.methods.method import Claim, MethodInputs, Result, largest_change, unchanged
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result, largest_change, unchanged
 from expunge.problem import Classification, Problem, Task
 from expunge.problem.penalised import penalised
 from expunge.registry import setting
@@ -73,12 +73,7 @@ class BoundaryExpand(ForgetLoss):
         _wider(problem.task)
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`; with `keep_class` the result is a `Widened`."""
         if not len(problem.forget):

@@ -22,7 +22,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import ForgetLoss
-from expunge.methods.method import Claim, MethodInputs, Result, unchanged
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result, unchanged
 from expunge.problem import Problem
 from expunge.registry import setting
 from expunge.rng import Draws
@@ -60,12 +60,7 @@ class BoundaryShrink(ForgetLoss):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         task = problem.training_task

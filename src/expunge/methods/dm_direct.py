@@ -11,7 +11,7 @@ from typing import ClassVar
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Shifted
-from expunge.methods.method import Claim, MethodInputs, Result, unchanged
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result, unchanged
 from expunge.methods.predicted import Predicted
 from expunge.problem import Problem
 
@@ -33,12 +33,7 @@ class DMDirect(Predicted):
     }
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`; the result is a `Shifted`."""
         assert inputs.change is not None, "checked by the api: needs"

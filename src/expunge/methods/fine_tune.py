@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.descent import RetainLoss
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
@@ -36,12 +36,7 @@ class FineTune(RetainLoss):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         return self.tuned(problem, models, inputs, training_loss(problem.training_task), seed=seed)

@@ -24,7 +24,7 @@ from expunge.data import walk
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit, sample, sampled
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import check, setting
 from expunge.rng import Draws
@@ -69,12 +69,7 @@ class FisherForgetting:
         check(self)
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))

@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.descent import ForgetLoss
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.training.from_recipe import training_loss
 
@@ -33,12 +33,7 @@ class GradientAscent(ForgetLoss):
     short: ClassVar[dict[str, Any]] = {"batch_size": 4}
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         loss = training_loss(problem.training_task)

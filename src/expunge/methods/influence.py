@@ -30,7 +30,7 @@ from expunge.engine.kernels import forward_derivative_needed
 from expunge.errors import BadInput
 from expunge.methods.edit import edit, sample, sampled
 from expunge.methods.finetune import penalty_of
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import check, setting
 from expunge.rng import Draws
@@ -102,12 +102,7 @@ class Influence:
             )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))

@@ -13,7 +13,7 @@ from typing import ClassVar
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import RetainLoss
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import setting
 from expunge.training.from_recipe import training_loss
@@ -48,12 +48,7 @@ class L1Sparse(RetainLoss):
             )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         loss = training_loss(problem.training_task)

@@ -10,7 +10,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import frozen_weights
 from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
-from expunge.methods.method import Claim, Method, MethodInputs, Result, unchanged
+from expunge.methods.method import NO_INPUTS, Claim, Method, MethodInputs, Result, unchanged
 from expunge.problem import Problem
 from expunge.registry import REQUIRED, Fault, Registry, check, class_faults, setting
 
@@ -109,12 +109,7 @@ class Masked:
         return MASKS.text(self.under)
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):

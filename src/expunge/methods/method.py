@@ -37,6 +37,9 @@ class MethodInputs:
     history: History | None = None  # how the models arose
 
 
+NO_INPUTS = MethodInputs()  # a default value
+
+
 @dataclass(frozen=True)
 class Result:
     """What a method returns."""
@@ -65,12 +68,7 @@ class Method(Protocol):
     needs: ClassVar[frozenset[str]]
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """Models without `problem.forget`; nothing passed in is changed."""
         ...

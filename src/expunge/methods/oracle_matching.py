@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.matching import Matching
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 
 
@@ -27,12 +27,7 @@ class OracleMatching(Matching):
     needs: ClassVar[frozenset[str]] = frozenset({"recipe", "teachers"})
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`; model i is taught by teacher i, modulo their number."""
         teachers = inputs.teachers

@@ -22,7 +22,7 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import descent_cost, passes
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import setting
 from expunge.rng import Draws
@@ -63,12 +63,7 @@ class RandomLabel(JointLoss):
             )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         return self.relabelled(problem, models, inputs, seed=seed)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.method import Claim, MethodInputs, Result, largest_change
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result, largest_change
 from expunge.problem import Problem
 from expunge.training.from_recipe import train
 
@@ -31,12 +31,7 @@ class Retrain:
     }
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         device, group = str(models.device), getattr(models, "group", 1)

@@ -16,7 +16,7 @@ from expunge.engine.descend import frozen_weights, restore
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.finetune import mask_of
 from expunge.methods.masked import Saliency, narrowed
-from expunge.methods.method import Claim, MethodInputs, Result, unchanged
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result, unchanged
 from expunge.methods.random_label import RandomLabel
 from expunge.problem import Problem
 from expunge.registry import setting
@@ -40,12 +40,7 @@ class SalUn(RandomLabel):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`; with a mask of the caller's, only weights that both let go may move."""
         if not len(problem.forget):

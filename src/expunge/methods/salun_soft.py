@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 
 from expunge.engine.ensemble import Ensemble
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.methods.random_label import RandomLabel
 from expunge.problem import Problem
 from expunge.registry import setting
@@ -44,12 +44,7 @@ class SalUnSoft(RandomLabel):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         steps = self.steps(problem)

@@ -28,7 +28,7 @@ from expunge.engine.ensemble import Ensemble
 from expunge.errors import BadInput
 from expunge.methods.descent import JointLoss
 from expunge.methods.finetune import Hook, descent_cost, passes
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.methods.teaching import answers
 from expunge.problem import Problem
 from expunge.registry import setting
@@ -74,12 +74,7 @@ class SCRUB(JointLoss):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         task = problem.training_task

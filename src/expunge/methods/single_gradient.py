@@ -18,7 +18,7 @@ from expunge.curvature.point import Point, Weights
 from expunge.engine.cost import Cost
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.edit import edit
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import check, setting
 from expunge.rng import Draws
@@ -46,12 +46,7 @@ class SingleGradient:
         check(self)
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         draws = Draws((seed, "unlearn", self.name))

@@ -16,7 +16,7 @@ from torch import Tensor
 from expunge.data import Batch
 from expunge.engine.ensemble import Ensemble
 from expunge.methods.descent import JointLoss
-from expunge.methods.method import Claim, MethodInputs, Result
+from expunge.methods.method import NO_INPUTS, Claim, MethodInputs, Result
 from expunge.problem import Problem
 from expunge.registry import setting
 from expunge.training.from_recipe import training_loss
@@ -36,12 +36,7 @@ class UniformLabel(JointLoss):
     )
 
     def __call__(
-        self,
-        problem: Problem,
-        models: Ensemble,
-        inputs: MethodInputs = MethodInputs(),
-        *,
-        seed: int,
+        self, problem: Problem, models: Ensemble, inputs: MethodInputs = NO_INPUTS, *, seed: int
     ) -> Result:
         """See `Method`."""
         task, loss = problem.task, training_loss(problem.training_task)
