@@ -32,8 +32,8 @@ RANKS = [
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 STRANGERS = RANKS[7]  # none imports another; elsewhere a rank may, but never in a circle
 APART = {  # what the examiner may know
-    "audit": {"audit", "errors"},
-    "report": {"report", "audit", "errors"},
+    "audit": {"audit", "errors", "registry"},
+    "report": {"report", "audit", "errors", "registry"},
 }
 ALLOWED = {("problem", "audit.evidence.margin")}
 ABOVE = {"api", "zoo", "bench", "contract", "cli"}  # may import the examiner

@@ -14,6 +14,7 @@ from .api.verify import verify as verify
 from .attribution import ATTRIBUTIONS as ATTRIBUTIONS
 from .attribution import Attribution as Attribution
 from .attribution import HalfDataModels as HalfDataModels
+from .audit.metrics import Metric as Metric
 from .data import Batch as Batch
 from .data import Data as Data
 from .data import DatasetData as DatasetData

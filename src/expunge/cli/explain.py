@@ -12,6 +12,7 @@ PLACES = (  # of each registry
     ("expunge.forget_sets", "FORGET_SETS"),
     ("expunge.zoo.problems", "PROBLEMS"),
     ("expunge.problem", "TASKS"),
+    ("expunge.audit.metrics", "METRICS"),
 )
 
 
@@ -49,12 +50,15 @@ def explain(
         )
     for registry, name in found:
         console.print(f"[bold]{registry.noun} {name}[/bold]  {_first_line(registry[name])}")
-        if settings := registry.settings(name):
+        settings = registry.settings(name) if isinstance(registry[name], type) else []
+        if settings:
             console.print(Padding(settings_table(settings, flags=False), (0, 0, 0, 4)))
         console.print()
 
 
-def _first_line(kind: Any) -> str:
+def _first_line(entry: Any) -> str:
+    """What a class does, or what a metric measures."""
     from rich.markup import escape
 
-    return escape((kind.__doc__ or "").partition("\n")[0])
+    text = getattr(entry, "definition", None) or entry.__doc__ or ""
+    return escape(text.partition("\n")[0])
