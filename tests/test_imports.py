@@ -1,4 +1,4 @@
-"""The import law of the rooms (DESIGN.md, section 2), docstrings, and a start without torch."""
+"""The import law of the rooms (docs/architecture.md), docstrings, and a start without torch."""
 
 import ast
 import re

@@ -134,3 +134,17 @@ def test_a_method_that_does_not_fit_the_task_is_refused_before_any_model(tmp_pat
     with pytest.raises(BadInput, match="boundary-shrink on a multi-label"):
         compared(multilabel.problem(), {"boundary-shrink": method("boundary-shrink")}, tmp_path)
     assert not list((tmp_path / "store").glob("models/*"))
+
+
+def test_what_is_served_of_a_node_does_not_depend_on_its_batch():
+    """Node 20 beside forgotten node 0 holds what it holds without it."""
+    problem = graph.problem(forget=range(12))
+    served, rows = problem.served(), torch.tensor([0, 20, 30])
+    (mixed,) = served.batches([rows])
+    (kept,) = served.batches([rows[1:]])
+    (gone,) = served.batches([rows[:1]])
+    assert torch.equal(mixed.inputs[1:], kept.inputs)
+    assert torch.equal(mixed.inputs[:1], gone.inputs)
+    (before,) = problem.train.batches([rows])
+    assert torch.equal(gone.inputs, before.inputs[:1])
+    assert not torch.equal(kept.inputs, before.inputs[1:])

@@ -131,13 +131,15 @@ class Panel:
     def untrained(self, cache: ModelCache) -> Tensor | None:
         """Answers of one untrained model on the forgotten rows; None where none can be made."""
         problem, rows = cache.problem, self.rows["forget"]
+        if not problem.training.ensembles:
+            return None
         try:
             module = untrained(problem, cache.template, Draws((0, "untrained")).seeds()[0])
         except BadInput:  # a Trainer whose layers cannot be drawn again
             return None
         models = Ensemble.of(module).to(cache.runtime.device)
-        outputs = models.outputs(problem.task, problem.train, rows)
-        return answers(problem.task, problem.train, rows, outputs)[0]
+        outputs = models.outputs(problem.task, problem.served(), rows)
+        return answers(problem.task, problem.served(), rows, outputs)[0]
 
 
 def _emptied(problem: Problem, forget: Tensor, retain: Tensor) -> Tensor:

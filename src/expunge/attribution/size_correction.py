@@ -72,7 +72,7 @@ class SizeCorrection(Linearised):
         for module, every in zip(self.models.modules(), self.steps(forget), strict=True):
             step = {n.removeprefix(part): d for n, d in every.items() if n.startswith(part)}
             for split, rows in asked.items():
-                point = Point(self.problem.training_task, self.problem.splits[split], module)
+                point = Point(self.problem.training_task, self.problem.served(split), module)
                 found[split].append(slope_along(point, rows, step)[1].cpu())
         return {split: torch.stack(changes) for split, changes in found.items()}
 

@@ -1,5 +1,5 @@
 """The examiner: arrays in, numbers out; it knows neither methods nor models.
 
-`evidence.read` loads a folder of arrays, `document.document` turns it into the content of
-`audit.json`; every metric is a file of its own, and a function of arrays.
+`evidence.folder.read` loads a folder of arrays, `verdict.document.document` computes the content of
+audit.json from it. Every metric is a file of its own.
 """

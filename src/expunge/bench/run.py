@@ -64,7 +64,7 @@ def run(
     require_recipe_fit(ModelCache(base, runtime))
     fitted = _attribution(config, base, runtime)
     judged = runs(config, base, runtime, config.seeds, fitted)
-    tuned = _tuning_rounds(config, base, runtime, judged, fitted)
+    tuned = _tuning_runs(config, base, runtime, judged, fitted)
     _make(config, [*judged, *(here for here in tuned if here not in judged)])
     require_trained_fit(judged[0].cache, config.members)
     trials = run_trials(tuned, config.candidates)
@@ -121,7 +121,7 @@ def _attribution(config: Config, base: Problem, runtime: Runtime) -> Fit | None:
     return fit(ModelCache(base, own), config.half_models)
 
 
-def _tuning_rounds(
+def _tuning_runs(
     config: Config, base: Problem, runtime: Runtime, judged: list[Run], fitted: Fit | None
 ) -> list[Run]:
     if config.tuning is None:

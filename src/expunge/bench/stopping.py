@@ -29,7 +29,7 @@ POINTS = 40  # looks kept of a run, at least, where it has as many steps
 
 
 def watched(here: Run, methods: Mapping[str, Method]) -> dict[str, Tensor]:
-    """Run each method on the first original of a round, looking on; kept in the store.
+    """Run each method on the first original of a run, looking on; kept in the store.
 
     Returns:
         "<label>": margins of the forgotten rows, (looks, rows) float32, and "<label> steps": the

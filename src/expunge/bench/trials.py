@@ -14,7 +14,7 @@ from expunge.training.from_recipe import retrain_units
 
 @dataclass
 class Trial:
-    """One setting of one method on one round.
+    """One setting of one method on one run.
 
     Attributes:
         method: with its settings.
@@ -47,10 +47,10 @@ Trials = dict[tuple[str, str], list[Trial]]  # by forget set and label
 
 
 def run_trials(own: list[Run], candidates: tuple[Candidate, ...]) -> Trials:
-    """Run and score every trial on these rounds, all of one seed.
+    """Run and score every trial on these runs, all of one seed.
 
     Args:
-        own: one round for each forget set.
+        own: one run for each forget set.
         candidates: with their grids.
     """
     trials: Trials = {}

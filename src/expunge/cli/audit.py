@@ -14,7 +14,9 @@ def audit(
     rows: Path = typer.Option(None, help="The forgotten rows, where the card does not say them."),
     oracles: int = typer.Option(20, help="Models to retrain and judge by; at least 10."),
     evidence: Path = typer.Option(None, help="Judge the arrays in this folder instead of a model."),
-    kind: str = typer.Option("classification", help="Of the arrays: classification or regression."),
+    kind: str = typer.Option(
+        "classification", help="Of the task; any but classification and regression needs margins."
+    ),
     out: Path = typer.Option(Path("audit"), help="Folder for audit.json, evidence/, report.html."),
     seed: int = typer.Option(0, help="Decides every random draw of the oracles."),
     store: Path = typer.Option(Path(".expunge"), help="Where oracles are kept for later."),

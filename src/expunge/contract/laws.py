@@ -61,7 +61,7 @@ LAWS = {
     "module": Law(
         "Models in a group come out as each alone does, but for rounding (float64, 50 steps).",
         "write the loss of one model, that depends on nothing but the model and its batches (else "
-        "call `finetune` with pure=False); take no mean over members",
+        "call `finetune` with replayable=False); take no mean over members",
     ),
     "start": Law(
         "It starts from the weights that it is given, also in groups of two with one left over.",

@@ -1,4 +1,4 @@
-"""DESIGN.md, section 5, laws 1 to 5 and 9: every method is run through them."""
+"""Laws 1 to 5 and 9 of docs/architecture.md: every method is run through them."""
 
 from dataclasses import replace
 

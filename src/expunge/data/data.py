@@ -1,4 +1,4 @@
-"""Rows by number, as device batches: TensorData in memory, DatasetData of any map-style Dataset."""
+"""Data: rows by number, as device batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -45,6 +45,11 @@ class Data(ABC):
         The plan is known ahead so that an implementation may prefetch. With `training` the rows
         may be augmented; without, the same row always has the same content.
         """
+
+    @property
+    def whole(self) -> "Data":
+        """The data of which these are a view; mostly themselves."""
+        return self
 
     def restrict(self, present: Tensor) -> "Data":
         """The same rows in a world in which only some train rows exist; row numbers stay.

@@ -2,7 +2,7 @@
 
 A collate for `DatasetData`. What a row's padding is depends on its neighbours, so it must be
 invisible: hashes read each row by itself, and a request begins by looking whether the model's
-answers depend on it (`api/fitting.py`).
+answers depend on it (`api/require_fit.py`).
 """
 
 from collections.abc import Mapping, Sequence

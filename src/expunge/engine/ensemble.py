@@ -1,4 +1,4 @@
-"""Ensemble: members of one architecture. Shifted: an ensemble plus a table of changed outputs."""
+"""Ensemble: members of one architecture, run one by one or in groups."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -158,7 +158,7 @@ class Gradients:
                     f"{step.replayed} after that",
                     expected="an objective that depends on nothing but the model and its batches",
                     fix="hand numbers that change from step to step over with the batches "
-                    "(`feed`), or call `finetune` with pure=False",
+                    "(`feed`), or call `finetune` with replayable=False",
                 )
 
     def _take(self, found: Sequence[Tensor | None], borrowed: Sequence[bool]) -> None:

@@ -52,7 +52,7 @@ class Shifted:
 
     def outputs(self, task: Task, data: Data, rows: Tensor) -> Tensor:
         """(members, rows, C): the ensemble's outputs plus the predicted change of each row."""
-        names = [name for name, known in self.splits.items() if known is data]
+        names = [name for name, known in self.splits.items() if known is data.whole]
         if not names:
             raise BadInput(
                 "outputs of a shifted model were asked for other data",

@@ -123,7 +123,7 @@ def penalty_of(problem: Problem) -> float:
 
 
 def passes(rows: Tensor, batch_size: int, epochs: int) -> tuple[int, int]:
-    """Steps and rows a step of `epochs` passes over these rows; see `loop.epochs`."""
+    """Steps and rows a step of `epochs` passes over these rows; see `batches.epochs`."""
     size = min(batch_size, len(rows))
     return (epochs * (len(rows) // size), size) if size else (0, 0)
 

@@ -224,10 +224,10 @@ def put_back(models: Ensemble, kept: list[dict[str, Tensor]], chosen: Tensor) ->
 
 
 def _targets(problem: Problem, split: str, rows: Tensor) -> Tensor:
-    batches = problem.splits[split].batches(walk(rows))
+    batches = problem.served(split).batches(walk(rows))
     return torch.cat([batch.targets.cpu() for batch in batches])
 
 
 def _wrong(problem: Problem, models: Ensemble, split: str, rows: Tensor) -> Tensor:
-    outputs = models.outputs(problem.task, problem.splits[split], rows)
+    outputs = models.outputs(problem.task, problem.served(split), rows)
     return (outputs.argmax(-1) != _targets(problem, split, rows)).double()

@@ -6,7 +6,7 @@ arXiv 2109.13398: the first term of unrolled SGD, theta_t = theta_0 - sum_i eta_
 forgotten rows' gradients in batch i), all of them taken at theta_0; for a whole batch that is seen
 in m epochs at a fixed rate, theta + eta m grad L(theta_0; batch). Exact, with plain SGD, after one
 step, and after any number where gradients do not depend on the weights; the error grows with the
-rate, the steps and the Hessian (see `audit/unlearning_error.py`). Differs: rows may lie in any
+rate, the steps and the Hessian (see docs/unrolling.md). Differs: rows may lie in any
 batches, at any rate; gradients without augmentation, in evaluation mode; with the recipe's penalty,
 without its l2. Buffers stay. theta_0 is built again from its seed. Cost: 3 x |F| row units.
 """

@@ -65,7 +65,7 @@ def choose_group(problem: Problem, device: str) -> GroupSize:
     """The choice for a problem's recipe, by trials of a few steps on validation rows."""
     recipe = problem.recipe
     if not isinstance(recipe, Recipe):
-        return GroupSize(1, refused="a Trainer trains one model at a time")
+        return GroupSize(1, refused="this package does not run the steps of the training")
     if problem.train.linked:
         return GroupSize(1, refused="rows are linked, and models may see different ones")
     run = runner(problem, recipe, device)

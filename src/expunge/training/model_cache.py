@@ -244,7 +244,7 @@ class ModelCache:
 
 
 def make_all(orders: Sequence[tuple[ModelCache, Mapping[str, int]]]) -> None:
-    """Make what is missing for several makers of one store at once, so that no process idles."""
+    """Make what is missing for several caches of one store at once, so that no process idles."""
     tasks: dict[str, tuple] = {}
     for cache, counts in orders:
         tasks |= cache.orders(counts)  # the same originals serve many forget sets

@@ -77,14 +77,16 @@ def test_evidence_has_the_member_axis_first(first):
     evidence = folder / "out" / "evidence"
     names = {path.stem for path in evidence.glob("*.safetensors")}
     assert names == {
-        *("original", "oracle", "null", "targets", "pictures"),
+        *("original", "oracle", "null", "targets", "pictures", "untrained"),
         *(f"unlearned-{name}" for name in METHODS),
     }
-    for name in names - {"targets", "pictures"}:
+    for name in names - {"targets", "pictures", "untrained"}:
         arrays = load_file(evidence / f"{name}.safetensors")
         assert {g: tuple(a.shape) for g, a in arrays.items()} == {
-            g: (MEMBERS, n, CLASSES) for g, n in GROUPS.items()
+            **{g: (MEMBERS, n, CLASSES) for g, n in GROUPS.items()},
+            **{f"{g}.margin": (MEMBERS, n) for g, n in GROUPS.items()},
         }
+        assert {a.dtype for g, a in arrays.items() if "margin" in g} == {torch.float64}
     targets = load_file(evidence / "targets.safetensors")
     assert targets["forget_rows"].tolist() == list(FORGET)
     assert set(targets["retain_rows"].tolist()) == {*range(ROWS)} - {*FORGET}

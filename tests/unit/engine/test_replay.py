@@ -356,7 +356,7 @@ def test_an_objective_that_changes_later_is_refused():
     for step in range(5):
         gradient(models, objective, batch(step), replays=replays)
         steps.append(step)
-    with pytest.raises(BadInput, match="wrong at step 4 after that.*pure=False"):
+    with pytest.raises(BadInput, match="wrong at step 4 after that.*replayable=False"):
         gradient(models, objective, batch(5), replays=replays)
 
 
