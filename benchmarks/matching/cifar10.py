@@ -82,7 +82,7 @@ def small(config: Content) -> Content:
 def judged(flags: Any, content: Content) -> tuple[list[dict], Content]:
     """The claims, and facts beside them; klom.md contains the tables."""
     folder: Path = flags.out.with_suffix("")
-    if flags.plot:  # answers.parquet may not be here
+    if flags.plot:  # the evidence may not be here
         old = json.loads(flags.out.read_text())
         facts = {key: old[key] for key in FACTS}
     else:
