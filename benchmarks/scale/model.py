@@ -76,6 +76,11 @@ class Counted:
     recipe: Recipe
 
     @property
+    def training(self) -> Recipe:
+        """How the models were trained."""
+        return self.recipe
+
+    @property
     def present_rows(self) -> range:
         """S."""
         return range(self.rows)

@@ -57,9 +57,10 @@ def test_a_small_demo_is_whole(tmp_path):
     assert "50" in document["not_measured"]["klom"]
     files = {path.stem for path in (tmp_path / "small/evidence").glob("*.safetensors")}
     judged = {f"unlearned-{name}" for name in METHODS}
-    assert files == {"original", "oracle", "null", "targets", "pictures"} | judged
+    arrays = {"targets", "pictures", "untrained"}
+    assert files == {"original", "oracle", "null"} | arrays | judged
     targets = load_file(tmp_path / "small/evidence/targets.safetensors")
-    for name in files - {"targets", "pictures"}:
+    for name in files - arrays:
         arrays = load_file(tmp_path / f"small/evidence/{name}.safetensors")
         assert {group: tuple(arrays[group].shape) for group in GROUPS} == {
             group: (10, len(targets[group]), 10) for group in GROUPS

@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.metrics.distance import distance_null
-from expunge.audit.metrics.klom import klom, p95
+from expunge.audit.metrics.distance import distance_null, distance_table
+from expunge.audit.metrics.klom import klom, klom_table, p95
 from expunge.audit.metrics.resample import jackknife, splits
 from expunge.audit.verdict.judge import Measured, judge
-from expunge.audit.verdict.summary import distance_table, klom_table
 
 G = torch.Generator()
 

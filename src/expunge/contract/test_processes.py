@@ -42,7 +42,7 @@ def test_two_processes_compare_as_one_does(kinds, tmp_path, no_page):
         out = tmp_path / f"out{jobs}"
         compare(tiny(), methods, out=out, runtime=runtime, members=10, half_models=20)
         found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
-    assert len(found[0]) == len(kinds) + 5  # original, oracle, null, targets, manifest
+    assert len(found[0]) == len(kinds) + 6  # original, oracle, null, untrained, targets, manifest
     assert found[0] == found[1]
 
 

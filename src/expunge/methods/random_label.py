@@ -80,7 +80,8 @@ class RandomLabel(JointLoss):
             if self.sequential:  # one stream: relabelled rows, then retained ones
                 return loss(model, batches[0])
             retain, forget = batches
-            return task.redirected(model, forget).mean() + self.alpha * loss(model, retain)
+            kept = loss(model, retain)
+            return task.redirected(model, forget).mean() + self.alpha * kept
 
         def feed(before: Ensemble, draws: Draws, batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
             forget = batches[-1]

@@ -16,7 +16,7 @@ NEEDS = {  # what a method may be handed, see `MethodInputs`
 RESERVED = {  # what `forget` and its command line call something else
     *("problem", "model", "rows", "method", "out", "estimate", "budget", "half_models", "seed"),
     *("store", "jobs", "device", "help", "runtime", "build", "command", "mask", "history"),
-    *("backend", "address", "gpus_per_task"),
+    *("backend", "address", "gpus_per_task", "ids"),
 }
 MEMBERS = {
     "__call__": "def __call__(self, problem, models, inputs=MethodInputs(), *, seed)",

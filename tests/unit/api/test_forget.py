@@ -358,7 +358,10 @@ def test_bad_input(model, problem, runtime, tmp_path):
             {"method": "dmm", "attribution": "linearised:damp=1"},
             "has no setting 'damp' .did you mean 'damping'",
         ),
-        ({"method": "dmm", "attribution": "linearised:damping=x"}, "damping=x .*a number"),
+        (
+            {"method": "dmm", "attribution": "linearised:damping=x"},
+            "damping = 'x'.*damping above 0",
+        ),
         ({"method": "dmm", "attribution": "linearised:damping=-1"}, "damping above 0"),
         ({"method": "dmm", "attribution": "ridge:damping=1"}, "one of models"),
         ({"method": "dmm", "attribution": "ridge:models=21"}, "21 half-data models, where there"),
