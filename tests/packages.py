@@ -87,8 +87,9 @@ from typing import ClassVar
 import torch
 
 from expunge import (
-    PROBLEMS, REQUIRED, Change, Cost, Ensemble, HalfDataModels, Problem, Regression, check, setting
+    MARGINS, PROBLEMS, REQUIRED, Change, Cost, Ensemble, HalfDataModels, Metric, Problem, Regression
 )
+from expunge import by_model, check, of_oracles, setting
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,18 @@ class Scaled(Regression):
     name: ClassVar[str] = "scaled"
 
     scale: float = setting(1.0, "the unit", above=0)
+
+
+def spread(file, evidence):
+    """How far the margins of a model are apart."""
+    margins = evidence.margins(file)
+    return by_model(lambda k: float(margins[k : k + 1].std()), file)
+
+
+SPREAD = Metric(
+    *("margin-spread", "nats", "nearer", (MARGINS,), spread, of_oracles(spread)),
+    "standard deviation over rows of a model's margins",
+)
 '''
 OFFERS = {
     "expunge.attributions": {"constant": "others:Constant"},
@@ -181,6 +194,7 @@ OFFERS = {
     "expunge.forget_sets": {"every": "others:Every"},
     "expunge.problems": {"fewer-digits": "others:Fewer"},
     "expunge.tasks": {"scaled": "others:Scaled"},
+    "expunge.metrics": {"margin-spread": "others:SPREAD"},
 }
 
 

@@ -15,6 +15,9 @@ from .attribution import ATTRIBUTIONS as ATTRIBUTIONS
 from .attribution import Attribution as Attribution
 from .attribution import HalfDataModels as HalfDataModels
 from .audit.metrics import Metric as Metric
+from .audit.metrics.metric import MARGINS as MARGINS
+from .audit.metrics.metric import by_model as by_model
+from .audit.metrics.metric import of_oracles as of_oracles
 from .data import Batch as Batch
 from .data import Data as Data
 from .data import DatasetData as DatasetData

@@ -13,7 +13,7 @@ import torch
 
 from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.metrics.metric import first
-from expunge.bench.scores import COLUMNS, GAPPED
+from expunge.bench.scores import GAPPED, columns
 
 
 def oracle_free(file: Outputs, evidence: Evidence) -> float:
@@ -22,7 +22,7 @@ def oracle_free(file: Outputs, evidence: Evidence) -> float:
         max(0.0, _mean(name, evidence.original, evidence) - _mean(name, file, evidence))
         for name in ("RA", "TA")
     )
-    areas = COLUMNS["loss AUC"].measure(file, evidence)["values"]
+    areas = columns()["loss AUC"].measure(file, evidence)["values"]
     told = sum(abs(area / 100 - 0.5) for area in areas) / len(areas)
     targets = evidence.targets["forget"]
     gone = torch.isin(targets, evidence.emptied)
@@ -36,8 +36,8 @@ def with_oracles(file: Outputs, evidence: Evidence) -> float:
 
     Infinite where outliers stretch the range of KLoM, which would then look perfect.
     """
-    if not COLUMNS["KLoM"].lacking(file, evidence):
-        found = COLUMNS["KLoM"].measure(file, evidence)
+    if not columns()["KLoM"].lacking(file, evidence):
+        found = columns()["KLoM"].measure(file, evidence)
         return float("inf") if found["hidden"] else found["value"]
     oracle = first(evidence.oracle, len(file["forget"]))
     gaps = [abs(_mean(n, file, evidence) - _mean(n, oracle, evidence)) for n in GAPPED]
@@ -45,5 +45,5 @@ def with_oracles(file: Outputs, evidence: Evidence) -> float:
 
 
 def _mean(name: str, file: Outputs, evidence: Evidence) -> float:
-    values = COLUMNS[name].measure(file, evidence)["values"]
+    values = columns()[name].measure(file, evidence)["values"]
     return sum(values) / len(values)

@@ -7,7 +7,7 @@ from typing import Any
 
 from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.bench.config import RULES, SECOND, Candidate, Config, ForgetSet, Stopping, Tuning
-from expunge.bench.scores import COLUMNS
+from expunge.bench.scores import columns
 from expunge.errors import BadInput, nearest
 from expunge.forget_sets import FORGET_SETS
 
@@ -64,7 +64,7 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     )
     _check_distinct([entry.name for entry in forget], f"forget sets of {where}")
     _check_distinct([entry.label for entry in candidates], f"methods of {where}")
-    _check_words(config.metrics, COLUMNS, f"metrics of {where}")
+    _check_words(config.metrics, columns(), f"metrics of {where}")
     _check_words(config.figures, FIGURES, f"figures of {where}")
     _check_trials(config, where)
     _check_judges(config, where)

@@ -22,24 +22,29 @@ def _klom(file: Outputs, evidence: Evidence) -> Score:
     return {"value": parts["mean"], "parts": parts, "se": errors, "hidden": hidden}
 
 
-COLUMNS: dict[str, Metric] = {
-    **{name: metric for name, metric in METRICS.items() if name not in TABLES},
-    "KLoM": replace(METRICS["klom"], name="KLoM", measure=_klom),
-}
-AGAINST_ORACLES = tuple(n for n in COLUMNS if n in ("KLoM", "nearer") or n.startswith("U-LiRA"))
+def columns() -> dict[str, Metric]:
+    """The metrics of a benchmark by their column."""
+    return {
+        **{name: metric for name, metric in METRICS.items() if name not in TABLES},
+        "KLoM": replace(METRICS["klom"], name="KLoM", measure=_klom),
+    }
 
 
 def scores(
     names: tuple[str, ...], file: Outputs, evidence: Evidence
 ) -> tuple[dict[str, Score | None], dict[str, str]]:
     """Measure the models of a file; what was not measured is None, with the reason."""
-    found: dict[str, Score | None] = {}
-    missing = {name: "not asked for in the config" for name in COLUMNS if name not in names}
+    known, found = columns(), {}
+    missing = {name: "not asked for in the config" for name in known if name not in names}
     for name in names:
-        lacking = COLUMNS[name].lacking(file, evidence)
-        if not lacking and file is evidence.oracle and name in AGAINST_ORACLES:
+        lacking = known[name].lacking(file, evidence)
+        if not lacking and file is evidence.oracle and _against_oracles(name):
             lacking = "these are the oracles that judge"
         if lacking:
             missing[name] = lacking
-        found[name] = None if lacking else COLUMNS[name].measure(file, evidence)
+        found[name] = None if lacking else known[name].measure(file, evidence)
     return found, missing
+
+
+def _against_oracles(name: str) -> bool:
+    return name in ("KLoM", "nearer") or name.startswith("U-LiRA")

@@ -17,7 +17,7 @@ from expunge.bench.content import (
     rules_of,
     values_of,
 )
-from expunge.bench.scores import COLUMNS, GAPPED
+from expunge.bench.scores import GAPPED, columns
 from expunge.methods import METHODS
 from expunge.report.bench.grid import Cell, Grid, Line
 
@@ -26,24 +26,25 @@ AVERAGE, CHANCE, SECONDS, ROWS = "Avg. Gap", "by chance", "RTE", "Rows"
 
 def tables(content: Content) -> Iterator[Grid]:
     """One table for each forget set and rule, in the layout of the SalUn paper."""
-    asked = [name for name in COLUMNS if name in content["config"]["metrics"]]
+    known = columns()
+    asked = [name for name in known if name in content["config"]["metrics"]]
     gapped = [name for name in GAPPED if name in asked]
     ensemble = [name for name in ("KLoM", "U-LiRA") if name in asked]  # what says most, first
     others = [name for name in asked if name not in (*gapped, *ensemble)]
     average = [AVERAGE, CHANCE] if gapped == list(GAPPED) else []
-    columns = (*ensemble, *gapped, *average, SECONDS, ROWS, *others)
+    headings = (*ensemble, *gapped, *average, SECONDS, ROWS, *others)
     for forget_set in names_of(content, "forget_sets", "forget_set"):
         for rule in rules_of(content):
             yield Grid(
                 f"{content['name']}: {forget_set}, settings chosen {by(rule)}",
-                columns,
+                headings,
                 tuple(_lines(content, forget_set, rule, average)),
                 units={
-                    **{n: COLUMNS[n].unit for n in asked},
+                    **{n: known[n].unit for n in asked},
                     **({"KLoM": "nats, mean of three p95"} if "KLoM" in asked else {}),
                     **{SECONDS: "s", ROWS: "of retraining"},
                 },
-                missing=_missing(content, forget_set, rule, columns),
+                missing=_missing(content, forget_set, rule, headings),
                 errors=(AVERAGE, *(n for n in asked if n == "KLoM" or n.startswith("U-LiRA"))),
                 aside=(ORIGINAL,),
                 smallest=(AVERAGE, SECONDS, ROWS, *(("KLoM",) if "KLoM" in asked else ())),
@@ -52,7 +53,7 @@ def tables(content: Content) -> Iterator[Grid]:
 
 def _lines(content: Content, forget_set: str, rule: str, average: list[str]) -> Iterator[Line]:
     config = content["config"]
-    asked = [name for name in COLUMNS if name in config["metrics"]]
+    asked = [name for name in columns() if name in config["metrics"]]
     names = [entry["label"] for entry in config["candidates"]]
     oracles, null = (cells_of(content, forget_set, role, None) for role in (ORACLE, RETRAIN))
     for method in (RETRAIN, ORIGINAL, *names):

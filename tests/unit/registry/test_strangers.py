@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from expunge.attribution import registry as attributions
+from expunge.audit.metrics import METRICS
+from expunge.audit.verdict.document import document
 from expunge.bench import parsing
 from expunge.cli.inputs import load_problem
 from expunge.contract.cases import originals, run, short, weights
@@ -18,8 +20,9 @@ from expunge.methods import MASKS, METHODS, masked
 from expunge.problem import TASKS
 from expunge.zoo.problems import PROBLEMS
 from tests.packages import OFFERS, OTHERS, commands, package
+from tests.unit.audit.folders import declared, evidence
 
-REGISTRIES = (attributions.ATTRIBUTIONS, MASKS, FORGET_SETS, PROBLEMS, TASKS)
+REGISTRIES = (attributions.ATTRIBUTIONS, MASKS, FORGET_SETS, PROBLEMS, TASKS, METRICS)
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +38,10 @@ def strangers(tmp_path, monkeypatch):
 
 
 def test_every_stranger_is_listed():
-    names = ["constant", "biases", "every", "fewer-digits", "scaled"]
+    names = ["constant", "biases", "every", "fewer-digits", "scaled", "margin-spread"]
     for registry, name in zip(REGISTRIES, names, strict=True):
         assert [*registry] == [*registry.own, name]
-        assert registry.settings(name)
+        assert registry is METRICS or registry.settings(name)
 
 
 def test_an_attribution_predicts_for_a_method():
@@ -85,6 +88,13 @@ def test_a_problem_is_loaded_by_its_name():
 def test_a_task_is_made():
     assert TASKS.make("scaled:2").scale == 2.0
     assert TASKS.make("classification:classes=3").classes == 3
+
+
+def test_a_metric_is_measured_in_an_audit_with_its_null(tmp_path):
+    made = document(evidence(tmp_path), declared())
+    (entry,) = made["methods"].values()
+    for scores in (entry, made["original"], made["null"]):
+        assert scores["metrics"]["margin-spread"]["value"] > 0
 
 
 CONFIG = """

@@ -11,13 +11,14 @@ from expunge.audit.metrics.overshoot import overshoot
 from expunge.audit.verdict.judge import Measured, judge
 
 STATISTIC = {"klom": "p95", "distance": "rms"}  # the number of a group that is judged
-SINGLE = tuple(name for name in METRICS if name not in (*TABLES, "UA", "RA", "TA"))
+SHARES = ("UA", "RA", "TA")  # an audit has them in its table of accuracies
 
 
 class Examination:
     """Measures the files of one body of evidence.
 
     Attributes:
+        single: names of the other metrics.
         tables: names of the metrics by group of rows that fit the kind of task, KLoM first.
         largest: the greatest number of models that KLoM uses on a side, None if it is not measured.
     """
@@ -25,6 +26,7 @@ class Examination:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.named = {"the original": evidence.original, **evidence.unlearned}
+        self.single = tuple(name for name in METRICS if name not in (*TABLES, *SHARES))
         self.tables = tuple(name for name in TABLES if METRICS[name].fits(evidence))
         used = (klom.used(file, evidence) for file in self.named.values())
         self.largest = max((m for m in used if m is not None), default=None)
@@ -36,7 +38,7 @@ class Examination:
         oracle = self.evidence.oracle
         single = {
             name: summarised(METRICS[name].null(self.evidence))
-            for name in SINGLE
+            for name in self.single
             if not METRICS[name].lacking(oracle, self.evidence)
         }
         return {**self._null_tables(self.largest), "metrics": single}
@@ -53,7 +55,7 @@ class Examination:
             entry[name] = None if absent else METRICS[name].measure(file, self.evidence)
         entry["metrics"] = {
             name: summarised(METRICS[name].measure(first(file, METRICS[name].most), self.evidence))
-            for name in SINGLE
+            for name in self.single
             if not METRICS[name].lacking(file, self.evidence)
         }
         return entry | ({"null": self._null_tables(m)} if m not in (None, self.largest) else {})
@@ -97,8 +99,8 @@ class Examination:
 
     def not_measured(self) -> dict[str, str]:
         """Why metrics are missing for some or all models: name of the metric -> reason."""
-        named = {*self.tables, *SINGLE} if {*self.tables} & {"accuracy", "error"} else METRICS
-        wanted = [name for name in (*TABLES, *SINGLE) if name in named]
+        named = {*self.tables, *self.single} if {*self.tables} & {"accuracy", "error"} else METRICS
+        wanted = [name for name in (*TABLES, *self.single) if name in named]
         why = {name: "; ".join(self._reasons(METRICS[name])) for name in wanted}
         oracles = len(self.evidence.oracle["forget"])
         if oracles < 2:
