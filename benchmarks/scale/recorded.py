@@ -85,7 +85,9 @@ def retrained(name: str, content: dict[str, Any], unit: dict[str, float]) -> Ite
 
 def within(name: str, content: dict[str, Any]) -> Iterator[Check]:
     """The methods of a run, predicted from its own retrainings: one check a method."""
-    names = {c["label"]: (c["name"], c["fixed"]) for c in content["config"]["candidates"]}
+    config = content["config"]
+    entries = config.get("candidates") or config["contestants"]  # of an earlier version
+    names = {c["label"]: (c["name"], c["fixed"]) for c in entries}
     cells: dict[str, list[dict]] = {}
     for cell in content["cells"]:
         cells.setdefault(cell["method"], []).append(cell)

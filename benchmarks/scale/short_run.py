@@ -210,7 +210,7 @@ def stored() -> tuple[list[Check], float]:
         cache = ModelCache(base, Runtime(Store(root), jobs=1, group=MEMBERS, progress=False))
         originals = cache.models("original", MEMBERS)
         cache.half_models(MEMBERS)
-        outputs = {"original": [Panel.of(base).outputs(base, originals)]}
+        outputs = {"original": [Panel.of(base).answers(base, originals)]}
         write_evidence(root / "evidence", outputs, {})
         (module,) = Ensemble.of(digits_network()).groups()
         optimizer = torch.optim.SGD(list(module.weights().items()), lr=0.0, momentum=0.9)

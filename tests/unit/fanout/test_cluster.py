@@ -492,5 +492,5 @@ def test_training_attribution_unlearning_and_outputs_are_those_of_one_process(
         out = tmp_path / name
         compare(tiny(), methods, out=out, runtime=runtime, members=10, half_models=20)
         found.append({p.name: p.read_bytes() for p in (out / "evidence").iterdir()})
-    assert len(found[0]) == len(methods) + 5  # original, oracle, null, targets, manifest
+    assert len(found[0]) == len(methods) + 6  # original, oracle, null, untrained, targets, manifest
     assert found[0] == found[1]
