@@ -105,7 +105,7 @@ def test_the_benchmark_of_reviews_runs_quickly_and_reports_them_as_text(tmp_path
     assert json.loads(out.read_text())["claims"] == result["claims"]
 
 
-@pytest.mark.slow
+@pytest.mark.overnight
 def test_a_benchmark_of_every_metric_is_written_verified_and_drawn(tmp_path):
     config, out = ROOT / "benchmarks/configs/digits_all_metrics.toml", tmp_path / "out"
     expunge = [Path(sys.executable).with_name("expunge")]
