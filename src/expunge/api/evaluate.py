@@ -55,7 +55,7 @@ def evaluate(
         runtime: store, seed, processes, device.
         num_sets: sets left out, at least 10.
         set_fraction: of the present rows in each set.
-        set_size: rows in each set, in the place of a share.
+        set_size: rows in each set; replaces `set_fraction`.
         models_per_set: retrained without each set, and originals that predictions are
             made of; at least 3, so that the truth has a spread.
         half_models: for kinds that are made from them.

@@ -1,4 +1,4 @@
-"""Training: how models arise from scratch on given rows, whoever trains them."""
+"""Training: how models are made from scratch on given rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
