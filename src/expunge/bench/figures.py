@@ -17,13 +17,12 @@ from expunge.bench.scores import GAPPED
 from expunge.bench.tables import by
 from expunge.methods import METHODS
 from expunge.report.bench.frontier import CAPTION as FRONTIER
-from expunge.report.bench.frontier import frontier
+from expunge.report.bench.frontier import Point, frontier
 from expunge.report.bench.instability import CAPTION as INSTABILITY
 from expunge.report.bench.instability import instability
 from expunge.report.bench.page import Drawing
 from expunge.report.bench.stopping import CAPTION as STOPPING
 from expunge.report.bench.stopping import Run, stopping
-from expunge.report.bench.trial import Point
 
 
 def figures(content: Content) -> Iterator[Drawing]:

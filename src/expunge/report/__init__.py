@@ -4,9 +4,6 @@ The report reads `audit.json` and the arrays behind it; it measures nothing that
 shows no verdict stronger than the one written there, and escapes every text that it did not write.
 """
 
-from expunge.report.figure import distributions as distributions
-from expunge.report.figure import pareto as pareto
-from expunge.report.figure import strip as strip
 from expunge.report.page import page as page
 from expunge.report.table import markdown as markdown
 from expunge.report.table import table as table

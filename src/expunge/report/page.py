@@ -12,7 +12,9 @@ from expunge.report import document as doc
 from expunge.report.choice import RETRAIN, cheapest, choice
 from expunge.report.document import Document
 from expunge.report.excerpts import Excerpt, excerpts
-from expunge.report.figure import distributions, pareto, strip
+from expunge.report.figure.distributions import distributions
+from expunge.report.figure.pareto import pareto
+from expunge.report.figure.strip import strip
 from expunge.report.words import title
 
 MOST_PANELS = 12  # methods in the figure of forgotten rows: the page stays below 1.5 MB

@@ -98,9 +98,7 @@ class Worst:
     detail: str
 
 
-def worst_rows(
-    document: Document, evidence: Evidence, method: str, found: Margins, count: int = SHOWN
-) -> list[Worst]:
+def worst_rows(document: Document, evidence: Evidence, method: str, found: Margins) -> list[Worst]:
     """The forgotten rows furthest from the oracles, the worst first; of a tie the first.
 
     Args:
@@ -108,12 +106,11 @@ def worst_rows(
         evidence: margins or outputs behind it.
         method: a name among the document's methods.
         found: its margins; see `forget_margins`.
-        count: how many rows, at most.
     """
     entry = document["methods"][method]
     metric = "klom" if doc.reading(entry, "klom", "forget") else "distance"
     scores = row_scores(found, metric, entry.get("models_used"))
-    places = scores.argsort(descending=True, stable=True)[:count].tolist()
+    places = scores.argsort(descending=True, stable=True)[:SHOWN].tolist()
     return [_named(evidence, place, float(scores[place]), metric) for place in places]
 
 

@@ -1,7 +1,5 @@
-import math
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 import torch
 
 from expunge.audit.metrics.calibration import calibration as calibrate
-from expunge.errors import BadInput
 from expunge.report.figure.calibration import MOST, _drawn, calibration
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -143,19 +140,6 @@ def test_nothing_predicted_is_drawn_without_a_slope():
     assert "Forget" in texts(still)
 
 
-def test_widths_units_and_other_outputs():
-    changes, found = made()
-    sizes = [
-        float(ElementTree.fromstring(calibration(changes, found, "x", columns=n)).attrib["width"])
-        for n in (1, 2, 3)
-    ]
-    assert sizes[0] < 240
-    assert sizes[1] <= 480 < sizes[2]
-    figure = texts(calibration(changes, found, "x", what="change of logits", unit=""))
-    assert "predicted change of logits" in figure
-    assert not any("nats" in text for text in figure)
-
-
 def test_said_to_those_who_do_not_see_it():
     changes, found = made()
     label = ElementTree.fromstring(calibration(changes, found, "TRAK <1>")).attrib["aria-label"]
@@ -168,18 +152,3 @@ def test_equal_input_gives_equal_bytes_whatever_the_settings():
     first = calibration(*given, "x")
     with mpl.rc_context({"font.size": 20, "path.simplify": True, "svg.fonttype": "path"}):
         assert calibration(*given, "x") == first
-
-
-def test_what_does_not_fit_is_refused():
-    changes, found = made()
-    p, t = changes["forget"]
-    with pytest.raises(BadInput, match="changes of no group, calibrations of none"):
-        calibration({}, {}, "x")
-    with pytest.raises(BadInput, match="changes of forget, calibrations of forget, retain, test"):
-        calibration({"forget": (p, t)}, found, "x")
-    one = {"forget": replace(found["forget"])}
-    with pytest.raises(BadInput, match=r"changes of forget have shapes \(40,\) and \(39,\)"):
-        calibration({"forget": (p, t[1:])}, one, "x")
-    for bad in (p * math.nan, p[:0]):
-        with pytest.raises(BadInput, match="all of them finite"):
-            calibration({"forget": (bad, bad)}, one, "x")

@@ -9,9 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from expunge.errors import BadInput
-from expunge.report import distributions, pareto, strip
-from expunge.report.figure.distributions import density
+from expunge.report.figure.curves import density
+from expunge.report.figure.distributions import distributions
 from expunge.report.figure.labels import apart, beside
+from expunge.report.figure.pareto import pareto
+from expunge.report.figure.strip import strip
 
 from .documents import METHODS, document, evidence, regression, single, unmeasured
 
@@ -79,8 +81,8 @@ def test_pictures_are_shown_where_there_are_any():
 
 
 def test_one_model_is_a_line():
-    svg = distributions(single(), evidence(("dmm",), members=1), "dmm", count=2)
-    assert sum(text.endswith("sd away") for text in texts(svg)) == 2
+    svg = distributions(single(), evidence(("dmm",), members=1), "dmm")
+    assert sum(text.endswith("sd away") for text in texts(svg)) == 4
 
 
 @pytest.mark.parametrize("members", [20, 1000])

@@ -5,7 +5,7 @@ import torch
 
 from expunge.errors import BadInput
 from expunge.report.excerpts import excerpts
-from expunge.report.figure import distributions
+from expunge.report.figure.distributions import distributions
 from expunge.report.worst import Margins, forget_margins, row_scores, row_title
 
 from .documents import document, evidence

@@ -6,30 +6,20 @@ best, and so is the noise floor, below which retrained models cannot be told fro
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import cycle
-from math import ceil
+from dataclasses import dataclass, field
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from expunge.report.bench.ends import LINE, End, marker_size, name_ends, room
-from expunge.report.bench.trial import AVERAGE, Point, check, value
+from expunge.report.bench.grid import REFERENCE
 from expunge.report.document import GROUPS
-from expunge.report.figure.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    MUTED,
-    look,
-    panel_title,
-    shorten,
-    svg,
-)
+from expunge.report.figure.canvas import FAINT, INK, MARKERS, MUTED, drawing, panel_title, shorten
 from expunge.report.figure.cost_axis import CostAxis
+from expunge.report.figure.panels import mark_absent, panels, styles, ticks
 from expunge.report.words import NOT_MEASURED, number, retrainings
 
+AVERAGE = "average"
 LARGEST = 11.51  # nats: no KLoM is larger
 LOWEST = 0.05  # nats: what is lower is drawn here, because the axis has no 0
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -43,111 +33,89 @@ CAPTION = (
     "nothing."
 )
 
-Styles = Mapping[str, tuple[str, str]]  # method -> colour, marker
+
+@dataclass(frozen=True)
+class Point:
+    """A trial: a method with one budget.
+
+    Attributes:
+        method: its name; trials of one method make one curve.
+        cost: compute in retrainings; 0 for next to nothing.
+        values: 95th percentile of KLoM in nats, by group: forget, retain, test, and average (the
+            mean of the three). What was not measured is left out.
+        se: standard errors of some of the values.
+    """
+
+    method: str
+    cost: float
+    values: Mapping[str, float]
+    se: Mapping[str, float] = field(default_factory=dict)
 
 
+@drawing
 def frontier(
     points: Sequence[Point],
     noise: Mapping[str, float],
     members: int,
     title: str,
     *,
-    original: Mapping[str, float] | None = None,
-    attributed: Collection[str] = (),
-    reference: str = "retrain",
+    original: Mapping[str, float],
+    attributed: Collection[str],
     columns: int = 2,
-) -> str:
-    """KLoM against compute as SVG: a panel for each of forget, retain, test and their mean.
+) -> tuple[Figure, str]:
+    """KLoM against compute: a panel for each of forget, retain, test and their mean.
 
     Faint marks are trials, with two standard errors each way where they are the best so far. A
     line is the lowest value of a method's trials up to each cost, in each panel by itself. At the
-    right stand the methods with the end of their line.
+    right stand the methods with the end of their line. Methods take colours in the order in which
+    they first occur; "retrain" is black.
 
     Args:
-        points: all trials of all methods, in any order; a method keeps its colour whatever the
-            others score, but not if methods before it are left out.
+        points: all trials of all methods, at least one.
         noise: median 95th percentile of KLoM between groups of retrained models, by group.
         members: models in each of these groups.
-        title: what was run; said to those who do not see the figure.
+        title: what was run, for those who do not see the figure.
         original: 95th percentiles of the models as they were: "do nothing".
         attributed: methods that need an attribution or teachers, whose cost is not on the axis.
-        reference: the method that retrains, drawn in black.
         columns: panels side by side; 1 suits a narrow window.
-
-    Returns:
-        One `<svg>` element; equal input gives equal bytes.
-
-    Raises:
-        BadInput: no trial, an unknown group, or a cost, value or error below 0 or not finite.
     """
-    name = f"frontier-{columns}"
-    with look(name):
-        figure = draw_frontier(
-            points,
-            noise,
-            members,
-            original=original,
-            attributed=attributed,
-            reference=reference,
-            columns=columns,
-        )
-        return svg(figure, name, _label(title, points, noise, members))
-
-
-def draw_frontier(
-    points: Sequence[Point],
-    noise: Mapping[str, float],
-    members: int,
-    *,
-    original: Mapping[str, float] | None = None,
-    attributed: Collection[str] = (),
-    reference: str = "retrain",
-    columns: int = 2,
-) -> Figure:
-    """The figure of `frontier`, for a file of another kind; arguments and errors as there."""
-    check(points)
-    styles = _styles(points, reference)
-    names = {m: shorten(m) + (" †" if m in attributed else "") for m in styles}
+    looks = _looks(points)
+    names = {m: shorten(m) + (" †" if m in attributed else "") for m in looks}
     groups = (*GROUPS, AVERAGE)
     wide = LEFT + PANEL[0] + room([*names.values(), "do nothing"], numbers=True)
     tall = max(PANEL[1], LINE * (len(names) + 1))
-    cell = TOP + tall + BOTTOM
     axis = CostAxis.of([point.cost for point in points])
-    with look(f"frontier-{columns}"):
-        size = wide * columns, cell * ceil(len(groups) / columns) + (0.25 if attributed else 0)
-        figure = Figure(figsize=size)
-        for index, group in enumerate(groups):
-            row, column = divmod(index, columns)
-            left, top = wide * column + LEFT, cell * row + TOP
-            axes = figure.add_axes(
-                (left / size[0], 1 - (top + tall) / size[1], PANEL[0] / size[0], tall / size[1])
-            )
-            axis.draw(axes)
-            ends = _panel(axes, points, group, styles, names, axis)
-            ends += _levels(axes, group, noise, members, original or {})
-            name_ends(axes, ends)
-            panel_title(axes, "Mean of three" if group == AVERAGE else group.capitalize())
-        if attributed:
-            note = "† needs an attribution or teachers, whose cost is not on the axis"
-            figure.text(0.1 / size[0], 0.08 / size[1], note, fontsize=8, color=MUTED)
-        return figure
+    cell, size = (wide, TOP + tall + BOTTOM), (PANEL[0], tall)
+    below = 0.25 if attributed else 0.0
+    figure, made = panels(len(groups), columns, cell, (LEFT, TOP), size, (0.0, below))
+    for axes, group in zip(made, groups, strict=True):
+        axis.draw(axes)
+        ends = _panel(axes, points, group, looks, names, axis)
+        ends += _levels(axes, group, noise, members, original)
+        name_ends(axes, ends)
+        panel_title(axes, "Mean of three" if group == AVERAGE else group.capitalize())
+    if attributed:
+        note = "† needs an attribution or teachers, whose cost is not on the axis"
+        wide, tall = figure.get_size_inches()
+        figure.text(0.1 / wide, 0.08 / tall, note, fontsize=8, color=MUTED)
+    return figure, _label(title, points, noise, members)
 
 
 def _panel(
     axes: Axes,
     points: Sequence[Point],
     group: str,
-    styles: Styles,
+    looks: Mapping[str, tuple[str, str]],
     names: Mapping[str, str],
     axis: CostAxis,
 ) -> list[End]:
     """Draw trials and fronts of one group; returns where the fronts end."""
     ends = []
-    for method, (colour, marker) in styles.items():
+    for method, (colour, marker) in looks.items():
         trials = sorted(
-            (point.cost, level, (point.se or {}).get(group, 0.0))
+            (point.cost, point.values[group], point.se.get(group, 0.0))
             for point in points
-            if point.method == method and (level := value(point.values, group)) is not None
+            if point.method == method and group in point.values
         )
         if not trials:
             continue
@@ -167,14 +135,11 @@ def _panel(
         ends.append(End(names[method], number(best), x[-1], front[-1], colour, marker))
     axes.set_yscale("log")
     axes.set_ylim(min([0.3, *(0.75 * end.y for end in ends)]), 1.15 * LARGEST)
-    axes.yaxis.set_major_locator(FixedLocator(TICKS))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    ticks(axes.yaxis, TICKS)
     axes.set_ylabel("KLoM, 95th percentile")
     axes.set_xlabel("compute, in retrainings")
     if not ends:
-        middle = {"ha": "center", "va": "center", "color": MUTED, "transform": axes.transAxes}
-        axes.text(0.5, 0.5, NOT_MEASURED, **middle)
+        mark_absent(axes)
     return ends
 
 
@@ -186,7 +151,7 @@ def _levels(
     original: Mapping[str, float],
 ) -> list[End]:
     """Draw the noise floor as a band with its name, and the original as a line across."""
-    edge, before = value(noise, group), value(original, group)
+    edge, before = noise.get(group), original.get(group)
     if edge is not None:
         bottom = axes.get_ylim()[0]
         axes.axhspan(bottom, edge, color=FAINT, alpha=0.3, linewidth=0, zorder=0)
@@ -199,12 +164,11 @@ def _levels(
     return [End("do nothing", number(before), None, level, INK, "")]
 
 
-def _styles(points: Sequence[Point], reference: str) -> Styles:
-    """Colour and marker of each method; no pair repeats before the 24th."""
+def _looks(points: Sequence[Point]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method, retraining first."""
     names = dict.fromkeys(point.method for point in points)
-    pairs = zip(cycle(COLOURS), cycle(MARKERS[:-1]), strict=False)
-    styles = {name: next(pairs) for name in names if name != reference}
-    return ({reference: (INK, "*")} if reference in names else {}) | styles
+    retrain = {REFERENCE: (INK, "*")} if REFERENCE in names else {}
+    return retrain | styles((name for name in names if name != REFERENCE), MARKERS[:-1])
 
 
 def _label(title: str, points: Sequence[Point], noise: Mapping[str, float], members: int) -> str:
@@ -212,12 +176,12 @@ def _label(title: str, points: Sequence[Point], noise: Mapping[str, float], memb
     parts = []
     for method in dict.fromkeys(point.method for point in points):
         trials = [p for p in points if p.method == method]
-        scored = [(v, p.cost) for p in trials if (v := value(p.values, AVERAGE)) is not None]
+        scored = [(p.values[AVERAGE], p.cost) for p in trials if AVERAGE in p.values]
         found = "mean " + NOT_MEASURED
         if scored:
             found = f"lowest mean {number(min(scored)[0])} at {retrainings(min(scored)[1])}"
         parts.append(f"{method}: {found}")
-    floor = number(value(noise, AVERAGE))
+    floor = number(noise.get(AVERAGE))
     return (
         f"{title}. 95th percentile of KLoM against compute in retrainings; noise floor of the mean "
         f"with {members} models {floor}. {'; '.join(parts)}."

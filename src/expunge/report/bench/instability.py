@@ -7,13 +7,12 @@ over its strength alpha, with and without a saliency mask. Differs: every streng
 
 from collections.abc import Sequence
 from itertools import cycle
-from math import isfinite
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from expunge.errors import BadInput
 from expunge.report.bench.ends import LINE, End, marker_size, name_ends, room
@@ -22,18 +21,15 @@ from expunge.report.figure.canvas import (
     BEFORE,
     COLOURS,
     MARKERS,
-    MUTED,
-    look,
+    drawing,
     panel_title,
     shorten,
-    svg,
 )
-from expunge.report.words import NOT_MEASURED, number
+from expunge.report.figure.panels import mark_absent, panels, styles, ticks
+from expunge.report.words import number
 
-Share = tuple[
-    str, float, float, float | None
-]  # method, forgetting share in %, gap, its standard error
-Spread = tuple[str, float, Sequence[float]]  # label, forgetting share in %, one gap a strength
+Share = tuple[str, float, float, float | None]
+Spread = tuple[str, float, Sequence[float]]
 
 PANEL = 2.9, 2.3  # inches, at least; it grows with the list of methods
 LEFT, TOP, BOTTOM = 0.55, 0.55, 0.52  # inches around a panel
@@ -47,64 +43,40 @@ CAPTION = (
 )
 
 
+@drawing
 def instability(
     shares: Sequence[Share], spreads: Sequence[Spread], title: str, *, columns: int = 2
-) -> str:
-    """Gaps to retraining as SVG: by forgetting share, and by strength with and without a mask.
+) -> tuple[Figure, str]:
+    """Gaps to retraining: by forgetting share, and by strength with and without a mask.
 
     Args:
         shares: (method, forgetting share in %, mean, se) of the average gap in percentage points
             over seeds; se, its standard error, is None with one seed.
         spreads: (label, forgetting share in %, values): average gaps in percentage points, one a
             strength alpha; each label has a box at each share.
-        title: what was run; said to those who do not see the figure.
+        title: what was run, for those who do not see the figure.
         columns: panels side by side; 1 suits a narrow window.
 
-    Returns:
-        One `<svg>` element; equal input gives equal bytes.
-
     Raises:
-        BadInput: nothing to draw, twice the same share of a name, a spread without values, or a
-            number below 0 or not finite.
+        BadInput: a name has the same share twice.
     """
-    name = f"instability-{columns}"
-    with look(name):
-        figure = draw_instability(shares, spreads, columns=columns)
-        return svg(figure, name, _label(title, shares, spreads))
-
-
-def draw_instability(
-    shares: Sequence[Share], spreads: Sequence[Spread], *, columns: int = 2
-) -> Figure:
-    """The figure of `instability`, for a file of another kind; arguments and errors as there."""
-    _check(shares, spreads)
+    _check([(name, share) for name, share, *_ in shares])
+    _check([(name, share) for name, share, _ in spreads])
     methods = list(dict.fromkeys(method for method, *_ in shares))
     tall = max(PANEL[1], LINE * (len(methods) + 1))
     first = LEFT + PANEL[0] + (room([shorten(m) for m in methods], numbers=True) if methods else 0)
     second = LEFT + PANEL[0] + 0.1
-    cell = TOP + tall + BOTTOM
-    if columns > 1:
-        size, corners = (first + second, cell + 0.2), [(0.0, 0.0), (first, 0.0)]
-    else:
-        size, corners = (max(first, second), 2 * cell + 0.2), [(0.0, 0.0), (0.0, cell)]
-    with look(f"instability-{columns}"):
-        figure = Figure(figsize=size)
-        lines, boxes = (
-            figure.add_axes(
-                (
-                    (left + LEFT) / size[0],
-                    1 - (top + TOP + tall) / size[1],
-                    PANEL[0] / size[0],
-                    tall / size[1],
-                )
-            )
-            for left, top in corners
-        )
-        _lines(lines, shares, methods)
-        panel_title(lines, "By forgetting share", "with standard errors")
-        _boxes(boxes, spreads)
-        panel_title(boxes, "By strength", "each point is one strength alpha")
-        return figure
+    high = TOP + tall + BOTTOM
+    # Names stand at the right of the first panel alone: side by side, its cell is the wider one.
+    wide, more = (first, second - first) if columns > 1 else (max(first, second), 0.0)
+    figure, (lines, boxes) = panels(
+        2, columns, (wide, high), (LEFT, TOP), (PANEL[0], tall), (more, 0.2)
+    )
+    _lines(lines, shares, methods)
+    panel_title(lines, "By forgetting share", "with standard errors")
+    _boxes(boxes, spreads)
+    panel_title(boxes, "By strength", "each point is one strength alpha")
+    return figure, _label(title, shares, spreads)
 
 
 def _lines(axes: Axes, shares: Sequence[Share], methods: Sequence[str]) -> None:
@@ -115,8 +87,8 @@ def _lines(axes: Axes, shares: Sequence[Share], methods: Sequence[str]) -> None:
         [mean for *_, mean, _ in shares] + [mean + (se or 0) for *_, mean, se in shares],
     )
     ends = []
-    styles = zip(methods, cycle(COLOURS), cycle(MARKERS[:-1]), strict=False)
-    for index, (method, colour, marker) in enumerate(styles):
+    looks = styles(methods, MARKERS[:-1])
+    for index, (method, (colour, marker)) in enumerate(looks.items()):
         found = sorted((places[s], mean, se or 0.0) for m, s, mean, se in shares if m == method)
         # Aside by less than a mark, or the bars of methods that are equally good would coincide.
         x = np.array([place for place, _, _ in found]) + 0.012 * (index - (len(methods) - 1) / 2)
@@ -169,41 +141,28 @@ def _ground(axes: Axes, shares: Sequence[float], gaps: Sequence[float]) -> dict[
     axes.set_xticks(list(places.values()), [f"{share:g}" for share in places])
     if not gaps:
         axes.set_yticks([])
-        middle = {"ha": "center", "va": "center", "color": MUTED, "transform": axes.transAxes}
-        axes.text(0.5, 0.5, NOT_MEASURED, **middle)
+        mark_absent(axes)
         return places
     axes.set_xlim(-0.5, len(places) - 0.5)
     lowest, highest = min(gaps), max(gaps)
     if 0 < lowest < highest / SPAN:
         axes.set_yscale("log")
         axes.set_ylim(0.8 * lowest, 1.25 * highest)
-        axes.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        ticks(axes.yaxis, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
     else:
         axes.set_ylim(0, 1.08 * highest or 1.0)
         axes.yaxis.set_major_locator(MaxNLocator(6))
     return places
 
 
-def _check(shares: Sequence[Share], spreads: Sequence[Spread]) -> None:
-    keys = [("shares", name, share) for name, share, *_ in shares]
-    keys += [("spreads", name, share) for name, share, _ in spreads]
-    if not keys or len(set(keys)) < len(keys):
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        raise BadInput(
-            f"{twice[1]} at {twice[2]:g} % twice" if twice else "neither shares nor spreads",
-            expected="at least one entry, and one for each name and share",
-            fix="average over seeds first, or leave the figure out",
-        )
-    rows = [(name, [share, mean, se or 0.0]) for name, share, mean, se in shares]
-    rows += [(name, [share, *values]) for name, share, values in spreads]
-    for name, values in rows:
-        if len(values) < 2 or not all(isfinite(value) and value >= 0 for value in values):
+def _check(keys: Sequence[tuple[str, float]]) -> None:
+    """Refuse two entries of one name and share: a config may hold two sets of equal shares."""
+    for name, share in keys:
+        if keys.count((name, share)) > 1:
             raise BadInput(
-                f"{name}: {values}",
-                expected="finite numbers of at least 0: a share in %, then at least one gap",
-                fix="leave out what was not measured; give absolute gaps",
+                f"{name} at {share:g} % twice",
+                expected="one entry for each name and share",
+                fix="average over seeds first, or leave the figure out",
             )
 
 

@@ -6,7 +6,6 @@ pass by are red. Differs: what retrained models themselves score is a band.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -14,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from expunge.errors import BadInput
-from expunge.report.figure.canvas import AFTER, ORACLE, look, panel_title, shorten, svg
+from expunge.report.figure.canvas import AFTER, ORACLE, drawing, panel_title, shorten
+from expunge.report.figure.panels import panels, ticks
 from expunge.report.words import number
 
 OVER = "#b3261e"
@@ -34,91 +33,55 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True)
 class Run:
     """One run of one method.
 
-    Attributes:
+    Args:
         steps: (T,) numbers of steps, rising.
         loglik: (T, rows) log-density in nats of each row's margin under its oracles.
         overshoots: (rows,) bool: the row's margin passes that of the oracles at some step.
     """
 
-    steps: ArrayLike
-    loglik: ArrayLike
-    overshoots: ArrayLike
+    def __init__(self, steps: ArrayLike, loglik: ArrayLike, overshoots: ArrayLike) -> None:
+        self.steps, self.loglik = np.asarray(steps), np.asarray(loglik, dtype=float)
+        self.overshoots = np.asarray(overshoots)
 
 
+@drawing
 def stopping(
     runs: Mapping[str, Run], band: tuple[float, float], title: str, *, columns: int = 2
-) -> str:
-    """Log-likelihood over steps as SVG: a panel a method side by side, on one axis.
+) -> tuple[Figure, str]:
+    """Log-likelihood over steps: a panel a method side by side, on one axis.
 
     Args:
-        runs: by method, in order from left to right.
+        runs: by method, in order from left to right; at least one.
         band: (low, high) log-density in nats of a typical oracle under the others.
-        title: what was run; said to those who do not see the figure.
+        title: what was run, for those who do not see the figure.
         columns: panels side by side; 1 suits a narrow window.
-
-    Returns:
-        One `<svg>` element; equal input gives equal bytes.
-
-    Raises:
-        BadInput: no run, shapes that do not fit, or a number that is not finite.
     """
-    name = f"stopping-{columns}"
-    with look(name):
-        figure = draw_stopping(runs, band, columns=columns)
-        return svg(figure, name, _label(title, runs, band))
+    low = min(band[0], *(run.loglik.min() for run in runs.values()))
+    high = max(band[1], *(run.loglik.max() for run in runs.values()))
+    keys = 4 if columns > 1 else 2  # side by side, below the panels
+    cell, more = (PANEL[0] + 0.25, TOP + PANEL[1] + BOTTOM), (LEFT, 0.25 * 4 / keys)
+    figure, made = panels(len(runs), columns, cell, (LEFT, TOP), PANEL, more)
+    for index, (axes, (method, run)) in enumerate(zip(made, runs.items(), strict=True)):
+        axes.axhspan(*band, color=ORACLE, alpha=0.35, linewidth=0, zorder=0)
+        _curves(axes, run)
+        _height(axes, float(low), float(high))
+        axes.set_xlabel("step")
+        if index % columns == 0:
+            axes.set_ylabel("log-likelihood (nats)")
+        else:
+            axes.tick_params(labelleft=False)
+        over = f"{run.overshoots.sum()} of {len(run.overshoots)} rows overshoot"
+        panel_title(axes, shorten(method), over)
+    figure.legend(handles=_keys(), loc="lower left", ncols=keys, fontsize=8, borderpad=0)
+    return figure, _label(title, runs, band)
 
 
-def draw_stopping(
-    runs: Mapping[str, Run], band: tuple[float, float], *, columns: int = 2
-) -> Figure:
-    """The figure of `stopping`, for a file of another kind; arguments and errors as there."""
-    read = {method: _read(method, run) for method, run in runs.items()}
-    if not read or not all(map(np.isfinite, band)) or band[0] > band[1]:
-        raise BadInput(
-            f"{len(read)} runs and the band {band}",
-            expected="at least one run, and a band of two finite numbers, the lower one first",
-            fix="record at least one run, and take the band from `audit.stopping.oracle_band`",
-        )
-    across = min(columns, len(read))
-    rows = ceil(len(read) / across)
-    wide, tall = PANEL[0] + 0.25, TOP + PANEL[1] + BOTTOM
-    everything = np.concatenate([loglik.ravel() for _, loglik, _ in read.values()])
-    low, high = min(everything.min(), band[0]), max(everything.max(), band[1])
-    with look(f"stopping-{columns}"):
-        keys = 4 if columns > 1 else 2  # side by side, below the panels
-        size = LEFT + wide * columns, tall * rows + 0.25 * 4 / keys
-        figure = Figure(figsize=size)
-        for index, (method, run) in enumerate(read.items()):
-            row, column = divmod(index, across)
-            left, top = LEFT + wide * column, TOP + tall * row
-            axes = figure.add_axes(
-                (
-                    left / size[0],
-                    1 - (top + PANEL[1]) / size[1],
-                    PANEL[0] / size[0],
-                    PANEL[1] / size[1],
-                )
-            )
-            axes.axhspan(*band, color=ORACLE, alpha=0.35, linewidth=0, zorder=0)
-            _curves(axes, *run)
-            _height(axes, float(low), float(high))
-            axes.set_xlabel("step")
-            if column == 0:
-                axes.set_ylabel("log-likelihood (nats)")
-            else:
-                axes.tick_params(labelleft=False)
-            over = run[2].sum()
-            panel_title(axes, shorten(method), f"{over} of {len(run[2])} rows overshoot")
-        figure.legend(handles=_keys(), loc="lower left", ncols=keys, fontsize=8, borderpad=0)
-        return figure
-
-
-def _curves(axes: Axes, steps: np.ndarray, loglik: np.ndarray, over: np.ndarray) -> None:
+def _curves(axes: Axes, run: Run) -> None:
     """Thin lines of rows, and a thick one for the median of each colour."""
+    steps, loglik, over = run.steps, run.loglik, run.overshoots
     kept = np.unique(np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(int))
     x = steps[kept]
     for colour, chosen, level in ((AFTER, ~over, 2.0), (OVER, over, 3.0)):
@@ -148,35 +111,13 @@ def _height(axes: Axes, low: float, high: float) -> None:
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.8)
     axes.set_ylim(1.5 * low, high + 1)
     decades = range(1, ceil(np.log10(-1.5 * low)))
-    axes.yaxis.set_major_locator(FixedLocator([0.0, *(-(10.0**decade) for decade in decades)]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
-    axes.yaxis.set_minor_locator(NullLocator())
+    ticks(axes.yaxis, [0.0, *(-(10.0**decade) for decade in decades)], _short)
 
 
 def _short(value: float) -> str:
     """A tick that fits beside the axis, e.g. −100k."""
     text = f"{value / 1000:.0f}k" if abs(value) >= 1000 else f"{value:.0f}"
     return text.replace("-", "−")
-
-
-def _read(method: str, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The run's arrays: (T,) steps, (T, rows) log-densities, (rows,) bool."""
-    steps, loglik = np.asarray(run.steps), np.asarray(run.loglik, dtype=float)
-    over = np.asarray(run.overshoots)
-    shapes = steps.shape, loglik.shape, over.shape
-    fits = loglik.ndim == 2 and loglik.size and shapes[0] + shapes[2] == loglik.shape
-    if (
-        not fits
-        or over.dtype != bool
-        or not np.isfinite(loglik).all()
-        or (np.diff(steps) < 0).any()
-    ):
-        raise BadInput(
-            f"{method}: steps, loglik and overshoots of shapes {shapes}, the last of {over.dtype}",
-            expected="(T,) rising, (T, rows) finite and (rows,) bool, at least one of each",
-            fix="average over members first: one curve a row",
-        )
-    return steps, loglik, over
 
 
 def _keys() -> list[Line2D | Patch]:
@@ -192,11 +133,10 @@ def _label(title: str, runs: Mapping[str, Run], band: tuple[float, float]) -> st
     """The figure in words, for those who do not see it."""
     parts = []
     for method, run in runs.items():
-        steps, loglik, over = _read(method, run)
-        first, last = (number(float(np.median(loglik[t]))) for t in (0, -1))
+        first, last = (number(float(np.median(run.loglik[t]))) for t in (0, -1))
         parts.append(
-            f"{method}: median {first} at step {steps[0]}, {last} at step {steps[-1]}; "
-            f"{over.sum()} of {len(over)} rows overshoot"
+            f"{method}: median {first} at step {run.steps[0]}, {last} at step {run.steps[-1]}; "
+            f"{run.overshoots.sum()} of {len(run.overshoots)} rows overshoot"
         )
     return (
         f"{title}. Log-likelihood in nats of each row's margin under models retrained without it; "

@@ -6,7 +6,6 @@ Drawn from arrays and from what `audit.calibration` found in them.
 
 from collections.abc import Mapping
 from itertools import cycle
-from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,68 +17,45 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from expunge.audit.metrics.calibration import Calibration, Estimate
-from expunge.errors import BadInput
-from expunge.report.figure.canvas import COLOURS, FAINT, INK, MUTED, look, shorten, svg
+from expunge.report.figure.canvas import COLOURS, FAINT, INK, MUTED, drawing, shorten
+from expunge.report.figure.panels import panels
 from expunge.report.words import NOT_MEASURED, number
 
 MOST = 2000  # points drawn, over all groups
-CELL, PANEL = (3.3, 3.6), 2.3  # inches of one group with its words, and of its square panel
-LEFT, TOP = 0.62, 0.86  # inches from the corner of the cell to the panel
+CELL, CORNER, PANEL = (3.3, 3.6), (0.62, 0.86), (2.3, 2.3)  # inches of a group with its words
+COLUMNS = 2
 TONES = (COLOURS[1], COLOURS[0], *COLOURS[2:])  # the forgotten rows in the warm one
 
 Changes = tuple[Tensor, Tensor]  # predicted and true change of the same outputs
 
 
+@drawing
 def calibration(
-    changes: Mapping[str, Changes],
-    found: Mapping[str, Calibration],
-    title: str,
-    *,
-    what: str = "change of margin",
-    unit: str = "nats",
-    columns: int = 2,
-) -> str:
+    changes: Mapping[str, Changes], found: Mapping[str, Calibration], title: str
+) -> tuple[Figure, str]:
     """Scatter of predicted and true changes with the diagonal and the slope of each group.
 
     Of many outputs, evenly spaced ones in the order of their prediction are drawn, at most 2,000
     in all, and always the ends of both axes; slopes and numbers are those of `found`.
 
     Args:
-        changes: group ("forget", ...) -> predicted and true change, shaped alike, in `unit`.
-            Logits: centred over classes, if `found` was.
+        changes: group ("forget", ...) -> predicted and true change of margins in nats, shaped
+            alike and finite.
         found: group -> its calibration; the same groups.
-        title: which attribution predicted; said to those who do not see the figure.
-        what: what changes, for the axes.
-        unit: of the changes; "" for none.
-        columns: panels side by side; 1 suits a narrow window.
-
-    Returns:
-        One `<svg>` element; equal input gives equal bytes.
-
-    Raises:
-        BadInput: no group, groups or shapes that differ, no numbers, or one that is not finite.
+        title: which attribution predicted, for those who do not see the figure.
     """
-    _check(changes, found)
-    width = CELL[0] * min(columns, len(changes))
-    height = CELL[1] * ceil(len(changes) / columns) + 0.25
-    name = f"calibration-{columns}"
-    with look(name):
-        figure = Figure(figsize=(width, height))
-        for index, (group, tone) in enumerate(zip(changes, cycle(TONES), strict=False)):
-            line, column = divmod(index, columns)
-            left, top = CELL[0] * column + LEFT, CELL[1] * line + TOP
-            axes = figure.add_axes(
-                (left / width, 1 - (top + PANEL) / height, PANEL / width, PANEL / height)
-            )
-            p, t = _drawn(*changes[group], MOST // len(changes))
-            _ground(axes, p, t)
-            _dots(axes, p, t, tone)
-            _slope(axes, p, found[group].slope)
-            _words(axes, group, found[group], len(p), changes[group][0].numel())
-            axes.set_xlabel(f"predicted {what}" + (f", {unit}" if unit else ""))
-            axes.set_ylabel(f"true {what}" + (f", {unit}" if unit else ""))
-        figure.legend(handles=_keys(), loc="lower left", ncols=2, fontsize=8, borderpad=0)
-        return svg(figure, name, _label(title, found))
+    columns = min(COLUMNS, len(changes))
+    figure, made = panels(len(changes), columns, CELL, CORNER, PANEL, (0.0, 0.25))
+    for axes, (group, pair), tone in zip(made, changes.items(), cycle(TONES), strict=False):
+        p, t = _drawn(*pair, MOST // len(changes))
+        _ground(axes, p, t)
+        _dots(axes, p, t, tone)
+        _slope(axes, p, found[group].slope)
+        _words(axes, group, found[group], len(p), pair[0].numel())
+        axes.set_xlabel("predicted change of margin, nats")
+        axes.set_ylabel("true change of margin, nats")
+    figure.legend(handles=_keys(), loc="lower left", ncols=2, fontsize=8, borderpad=0)
+    return figure, _label(title, found)
 
 
 def _drawn(predicted: Tensor, true: Tensor, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,17 +101,19 @@ def _words(axes: Axes, group: str, found: Calibration, drawn: int, outputs: int)
     """The group's name and what was found in it, above the panel."""
     points = f"{outputs:,} points" if drawn == outputs else f"{drawn:,} of {outputs:,} points"
     ceiling = "" if found.ceiling is None else f", at best {number(found.ceiling.value)}"
+    small = {"fontsize": 7.5, "color": MUTED}
     lines = (
-        (shorten(group).capitalize(), {"fontsize": 9.5, "fontweight": "bold"}),
-        (f"slope {_ranged(found.slope)}, {points}", {"fontsize": 7.5, "color": MUTED}),
-        (f"correlation {_ranged(found.correlation)}{ceiling}", {"fontsize": 7.5, "color": MUTED}),
+        (45, shorten(group).capitalize(), {"fontsize": 9.5, "fontweight": "bold"}),
+        (31, f"slope {_ranged(found.slope)}, {points}", small),
+        (19.5, f"correlation {_ranged(found.correlation)}{ceiling}", small),
         (
+            8,
             f"rms error {number(found.error.value)}, truth {number(found.truth.value)}, "
             f"noise {number(found.noise.value)}",
-            {"fontsize": 7.5, "color": MUTED},
+            small,
         ),
     )
-    for above, (text, style) in zip((45, 31, 19.5, 8), lines, strict=True):
+    for above, text, style in lines:
         axes.annotate(text, (0, 1), (-36, above), "axes fraction", "offset points", **style)
 
 
@@ -150,24 +128,6 @@ def _ranged(estimate: Estimate | None) -> str:
     if estimate is None:
         return NOT_MEASURED
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
-
-
-def _check(changes: Mapping[str, Changes], found: Mapping[str, Calibration]) -> None:
-    if not changes or changes.keys() != found.keys():
-        raise BadInput(
-            f"changes of {', '.join(changes) or 'no group'}, calibrations of "
-            f"{', '.join(found) or 'none'}",
-            expected="the same groups, at least one",
-            fix="calibrate every group that is drawn",
-        )
-    for group, pair in changes.items():
-        shapes = [tuple(x.shape) for x in pair]
-        if shapes[0] != shapes[1] or not all(x.numel() and x.isfinite().all() for x in pair):
-            raise BadInput(
-                f"predicted and true changes of {group} have shapes {shapes[0]} and {shapes[1]}",
-                expected="the same shape, at least one number, all of them finite",
-                fix="compute both on the same rows",
-            )
 
 
 def _label(title: str, found: Mapping[str, Calibration]) -> str:

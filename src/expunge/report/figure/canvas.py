@@ -3,15 +3,18 @@
 import io
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from hashlib import sha256
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+P = ParamSpec("P")
 
 INK, MUTED, FAINT, RULE = "#1d1d1f", "#62656a", "#9a9da1", "#e4e4e1"
 BEFORE, AFTER, ORACLE = "#b4520a", "#0b57a4", "#8a8d91"
@@ -59,6 +62,23 @@ def look(name: str) -> Iterator[None]:
         yield
 
 
+def drawing(draw: Callable[P, tuple[Figure, str] | None]) -> Callable[P, str]:
+    """Make a function that draws one that returns SVG; "" where there is nothing to draw.
+
+    `draw` runs under `look` and returns the figure, with words for those who do not see it. Equal
+    input gives equal bytes.
+    """
+    name = draw.__name__
+
+    @wraps(draw)
+    def made(*args: P.args, **kwargs: P.kwargs) -> str:
+        with look(name):
+            drawn = draw(*args, **kwargs)
+            return "" if drawn is None else svg(drawn[0], name, drawn[1])
+
+    return made
+
+
 def shorten(name: str) -> str:
     """A name cut to the room that a figure has, on one line."""
     name = _printable(name)
@@ -94,7 +114,7 @@ def svg(figure: Figure, name: str, label: str) -> str:
         for child in list(parent):
             if child.tag.endswith("metadata"):
                 parent.remove(child)
-    prefix = f"{name}-{sha256(drawn).hexdigest()[:8]}"
+    prefix = f"{name}-{sha256(drawn + label.encode()).hexdigest()[:8]}"
     renamed = {
         old: f"{prefix}-{index}"
         for index, old in enumerate(e.attrib["id"] for e in root.iter() if "id" in e.attrib)

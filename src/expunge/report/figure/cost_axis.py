@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from expunge.report.figure.canvas import FAINT, MUTED, RULE
+from expunge.report.figure.panels import ticks
 
 FREE = 1e-4  # retrainings: what costs less stands at the left edge, over the tick "≈ 0"
 MOST = 5  # decades that are all named; of more, every other one
@@ -46,9 +46,7 @@ class CostAxis:
             strip = {"color": RULE, "alpha": 0.45, "linewidth": 0, "zorder": 0}
             axes.axvspan(left, self._before(0.07), **strip)
             names[self.place(0)] = "≈ 0"
-        axes.xaxis.set_major_locator(FixedLocator(sorted(names)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(x, "")))
-        axes.xaxis.set_minor_locator(NullLocator())
+        ticks(axes.xaxis, sorted(names), lambda x: names.get(x, ""))
         axes.axvline(1, color=FAINT, linewidth=0.8, zorder=1)
         # near its line, but clear of the panel's title at the left and of names at the right
         end = -first / (self.high - first) + 0.15

@@ -4,8 +4,6 @@ After Figure 1 of the Datamodel Matching paper (arXiv 2410.23232): the metric ag
 retrainings. Differs: error bars, the null as a band, and the limit of the verdict are drawn.
 """
 
-from collections.abc import Iterator
-from itertools import cycle
 from math import ceil
 
 from matplotlib.axes import Axes
@@ -15,23 +13,17 @@ from matplotlib.ticker import MaxNLocator
 
 from expunge.report import document as doc
 from expunge.report.document import Document, Entry
-from expunge.report.figure.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    MUTED,
-    look,
-    panel_title,
-    shorten,
-    svg,
-)
+from expunge.report.figure.canvas import FAINT, INK, MUTED, drawing, panel_title, shorten
 from expunge.report.figure.cost_axis import CostAxis
 from expunge.report.figure.labels import apart, beside
+from expunge.report.figure.panels import panels, styles
 from expunge.report.words import group_word, number, retrainings, spread, title
 
+CELL, CORNER, PANEL = (4.0, 2.85), (0.5, 0.4), (2.6, 2.0)  # inches
 
-def pareto(document: Document, columns: int = 2) -> str:
+
+@drawing
+def pareto(document: Document, columns: int = 2) -> tuple[Figure, str] | None:
     """KLoM (or distance) against cost, for each group and, for KLoM, the average of the groups.
 
     Args:
@@ -44,26 +36,18 @@ def pareto(document: Document, columns: int = 2) -> str:
     metric = doc.metric(document)
     methods = [name for name in doc.order(document) if drawable(document["methods"][name], metric)]
     if metric is None or not methods:
-        return ""
+        return None
     axis = CostAxis.of([doc.share(document["methods"][name]) or 0.0 for name in methods])
-    panels = [*(["average"] if metric == "klom" else []), *doc.GROUPS]
+    groups = [*(["average"] if metric == "klom" else []), *doc.GROUPS]
     keys = _keys(document, methods)
     per_row = 2 * columns
-    rows, key_rows = ceil(len(panels) / columns), ceil(len(keys) / per_row)
-    name = f"pareto-{columns}"
-    with look(name):
-        figure = Figure(figsize=(4.0 * columns, 2.85 * rows + 0.25 + 0.2 * key_rows))
-        width, height = figure.get_size_inches()
-        for index, panel in enumerate(panels):
-            row, column = divmod(index, columns)
-            left, top = 0.5 + 4.0 * column, 0.4 + 2.85 * row
-            axes = figure.add_axes(
-                (left / width, 1 - (top + 2.0) / height, 2.6 / width, 2.0 / height)
-            )
-            axis.draw(axes)
-            _panel(axes, document, metric, methods, panel, axis)
-        figure.legend(handles=keys, loc="lower left", ncols=per_row, fontsize=8, borderpad=0)
-        return svg(figure, name, _label(document, metric, methods))
+    below = 0.25 + 0.2 * ceil(len(keys) / per_row)
+    figure, made = panels(len(groups), columns, CELL, CORNER, PANEL, (0.0, below))
+    for axes, group in zip(made, groups, strict=True):
+        axis.draw(axes)
+        _panel(axes, document, metric, methods, group, axis)
+    figure.legend(handles=keys, loc="lower left", ncols=per_row, fontsize=8, borderpad=0)
+    return figure, _label(document, metric, methods)
 
 
 def drawable(entry: Entry, metric: str | None) -> bool:
@@ -75,8 +59,8 @@ def drawable(entry: Entry, metric: str | None) -> bool:
 def _panel(
     axes: Axes, document: Document, metric: str, methods: list[str], group: str, axis: CostAxis
 ) -> None:
-    points, texts, bars, levels = [], [], [], []
-    for name, (colour, marker) in zip(methods, _styles(), strict=False):
+    points, texts, bars = [], [], []
+    for name, (colour, marker) in styles(methods).items():
         entry = document["methods"][name]
         level = doc.reading(entry, metric, group)
         if level is None:
@@ -90,7 +74,6 @@ def _panel(
         points.append((x, level.value))
         texts.append(_short(name, entry))
         bars.append((low, high))
-        levels.append(level)
     lines = _lines(axes, document, metric, group, [high for _, high in bars])
     beside(axes, points, texts, bars, levels=lines, uprights=[1.0])
     panel_title(axes, group_word(document, group).capitalize())
@@ -119,7 +102,7 @@ def _lines(
         named.append((original.value, "original"))
     highest = max([*tops, *(value for value, _ in named)], default=1.0)
     lowest = min((value for value, _ in named), default=0.0)
-    axes.set_ylabel(f"{title(metric)}")
+    axes.set_ylabel(title(metric))
     if metric == "distance" and 0 < lowest < highest / 30:
         axes.set_yscale("log")  # a diverged method would press all others onto the axis
         axes.set_ylim(0.5 * lowest, 1.6 * highest)
@@ -153,18 +136,13 @@ def _lines(
 
 def _keys(document: Document, methods: list[str]) -> list[Line2D]:
     keys = []
-    for name, (colour, marker) in zip(methods, _styles(), strict=False):
+    for name, (colour, marker) in styles(methods).items():
         entry = document["methods"][name]
         face = colour if doc.verdict(entry) == "supported" else "white"
         key = Line2D([], [], color=colour, marker=marker, markerfacecolor=face, markersize=6)
         key.set(linestyle="", label=_short(name, entry))
         keys.append(key)
     return keys
-
-
-def _styles() -> Iterator[tuple[str, str]]:
-    """Colour and marker of the first, second, ... method; no pair repeats before the 24th."""
-    return zip(cycle(COLOURS), cycle(MARKERS), strict=False)
 
 
 def _short(name: str, entry: Entry) -> str:

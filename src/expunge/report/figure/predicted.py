@@ -6,82 +6,45 @@ moves all of them alike, it does not change the shape of their distribution of o
 """
 
 from collections.abc import Sequence
-from math import ceil
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from torch import Tensor
 
-from expunge.audit.evidence.margin import check_margins
-from expunge.errors import BadInput
-from expunge.report.figure.canvas import AFTER, BEFORE, ORACLE, look, panel_title, shorten, svg
-from expunge.report.figure.distributions import FEWEST_FOR_CURVE, GRID, density
+from expunge.report.figure.canvas import drawing, panel_title, shorten
+from expunge.report.figure.curves import curve_keys, draw_curves
+from expunge.report.figure.panels import panels
 from expunge.report.words import number
 
-CELL = 3.3, 1.72  # inches of one row's panel
-FRAME = 2.9, 0.8  # inches of its axes
-MOST = 6
+CELL, CORNER, PANEL = (3.3, 1.72), (0.1, 0.42), (2.9, 0.8)  # inches
+COLUMNS = 2
 
 
+@drawing
 def predicted(
-    null: Tensor,
-    shifted: Tensor,
-    oracle: Tensor,
-    rows: Sequence[int],
-    names: Sequence[str],
-    *,
-    columns: int = 2,
-    unit: str = "nats",
-) -> str:
+    null: Tensor, shifted: Tensor, oracle: Tensor, rows: Sequence[int], names: Sequence[str]
+) -> tuple[Figure, str]:
     """Distributions over models of the margins of a few rows, as small multiples.
 
-    Retrained models are a filled curve, the originals a dashed one and the prediction a solid one,
-    each scaled to the same height; fewer than eight models are drawn as one line each.
-
     Args:
-        null: (M, rows) margins of models trained on all rows.
+        null: (M, rows) margins of models trained on all rows, in nats.
         shifted: (K, rows) margins of the same models with the predicted change of their outputs
             added; for classification margins of shifted logits, not shifted margins.
         oracle: (N, rows) margins of models retrained without the forgotten rows.
-        rows: which to show, 1 to 6 places in the second axis; see `choose`.
+        rows: which to show, places in the second axis; see `choose`.
         names: a heading for each of them, such as "Row 903, forgotten".
-        columns: panels side by side; 1 suits a narrow window.
-        unit: of the margins; "" for none.
-
-    Returns:
-        One `<svg>` element; equal input gives equal bytes.
-
-    Raises:
-        BadInput: shapes that do not fit, a margin that is not finite, no rows or more than 6, one
-            that does not exist, or not a name for each.
     """
-    _check(null, shifted, oracle, rows, names)
     groups = [x.detach().double().cpu().numpy()[:, list(rows)] for x in (null, shifted, oracle)]
-    name = f"predicted-{columns}"
-    with look(name):
-        lines = ceil(len(rows) / columns)
-        width, height = CELL[0] * min(columns, len(rows)), CELL[1] * lines + 0.25
-        figure = Figure(figsize=(width, height))
-        for index, heading in enumerate(names):
-            line, column = divmod(index, columns)
-            left, top = CELL[0] * column + 0.1, CELL[1] * line + 0.42
-            axes = figure.add_axes(
-                (
-                    left / width,
-                    1 - (top + FRAME[1]) / height,
-                    FRAME[0] / width,
-                    FRAME[1] / height,
-                )
-            )
-            before, after, truth = (group[:, index] for group in groups)
-            _curves(axes, before, after, truth)
-            panel_title(axes, shorten(heading), _changes(before, after, truth))
-            axes.set_xlabel("margin" + (f", {unit}" if unit else ""), labelpad=2)
-        figure.legend(handles=_keys(), loc="lower left", ncols=3, fontsize=8, borderpad=0)
-        return svg(figure, name, _label(groups, names))
+    columns = min(COLUMNS, len(rows))
+    figure, made = panels(len(rows), columns, CELL, CORNER, PANEL, (0.0, 0.25))
+    for index, (axes, heading) in enumerate(zip(made, names, strict=True)):
+        before, after, truth = (group[:, index] for group in groups)
+        draw_curves(axes, before, after, truth)
+        panel_title(axes, shorten(heading), _changes(before, after, truth))
+        axes.set_xlabel("margin, nats", labelpad=2)
+    keys = curve_keys("original", "predicted", "retrained")
+    figure.legend(handles=keys, loc="lower left", ncols=3, fontsize=8, borderpad=0)
+    return figure, _label(groups, names)
 
 
 def choose(null: Tensor, oracle: Tensor, count: int = 4) -> list[int]:
@@ -103,28 +66,6 @@ def choose(null: Tensor, oracle: Tensor, count: int = 4) -> list[int]:
     return [order[rank] for rank in ranks]
 
 
-def _curves(axes: Axes, before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> None:
-    everything = np.concatenate([before, after, truth])
-    room = 0.12 * (np.ptp(everything) or 1.0)
-    grid = np.linspace(everything.min() - room, everything.max() + room, GRID)
-    for values, colour, dashes in (
-        (truth, ORACLE, None),
-        (before, BEFORE, (4, 2)),
-        (after, AFTER, ()),
-    ):
-        style = {"color": colour, "linewidth": 1.4, "linestyle": (0, dashes or ())}
-        if len(values) < FEWEST_FOR_CURVE:
-            axes.vlines(values, 0, 0.95, **style)
-        elif dashes is None:
-            axes.fill_between(grid, density(values, grid), color=ORACLE, alpha=0.4, linewidth=0)
-        else:
-            axes.plot(grid, density(values, grid), **style)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.set_ylim(0, 1.05)
-    axes.set_xlim(grid[0], grid[-1])
-
-
 def _changes(before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> str:
     said, true = (float(x.mean() - before.mean()) for x in (after, truth))
     return f"predicted {_signed(said)}, true {_signed(true)}"
@@ -133,34 +74,6 @@ def _changes(before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> str:
 def _signed(value: float) -> str:
     sign = "−" if value < 0 else "+" if value > 0 else ""
     return sign + number(abs(value))
-
-
-def _keys() -> list[Line2D | Patch]:
-    return [
-        Line2D([], [], color=BEFORE, linestyle=(0, (4, 2)), label="original"),
-        Line2D([], [], color=AFTER, label="predicted"),
-        Patch(color=ORACLE, alpha=0.4, linewidth=0, label="retrained"),
-    ]
-
-
-def _check(
-    null: Tensor, shifted: Tensor, oracle: Tensor, rows: Sequence[int], names: Sequence[str]
-) -> None:
-    check_margins(null, oracle)
-    check_margins(shifted, oracle)
-    known = oracle.shape[1]
-    if not 1 <= len(rows) <= MOST or not all(0 <= row < known for row in rows):
-        raise BadInput(
-            f"rows {list(rows)} to draw",
-            expected=f"1 to {MOST} numbers from 0 to {known - 1}",
-            fix="leave the choice to `choose`",
-        )
-    if len(names) != len(rows):
-        raise BadInput(
-            f"{len(names)} names for {len(rows)} rows",
-            expected="one each",
-            fix="name the rows in the order in which they are drawn",
-        )
 
 
 def _label(groups: Sequence[np.ndarray], names: Sequence[str]) -> str:

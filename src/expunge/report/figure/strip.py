@@ -1,7 +1,5 @@
 """Every forgotten row at a glance: where models stood before, where after, where they should be."""
 
-from math import ceil
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,11 +14,11 @@ from expunge.report.figure.canvas import (
     BEFORE,
     FAINT,
     ORACLE,
-    look,
+    drawing,
     panel_title,
     shorten,
-    svg,
 )
+from expunge.report.figure.panels import panels
 from expunge.report.words import SIGNS
 from expunge.report.worst import Margins, forget_margins, mean_of, spread_of
 
@@ -28,7 +26,8 @@ MOST_ROWS = 80  # rows a panel has room for; of more, evenly spaced ones are dra
 CELL = 2.6, 2.05  # inches of one method's panel when all columns are in use
 
 
-def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
+@drawing
+def strip(document: Document, evidence: Evidence, columns: int = 3) -> tuple[Figure, str] | None:
     """For each method, the mean margin of every forgotten row before and after.
 
     Rows stand from left to right by the mean margin of the oracles, whose mean and two standard
@@ -48,27 +47,21 @@ def strip(document: Document, evidence: Evidence, columns: int = 3) -> str:
     entries = document["methods"]
     methods = [name for name in doc.order(document) if not doc.withheld(entries[name])]
     if not methods or not evidence.sizes[0]:
-        return ""
-    name = f"strip-{columns}"
-    with look(name):
-        across = min(columns, len(methods))
-        rows = ceil(len(methods) / across)
-        figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.3))
-        width, height = figure.get_size_inches()
-        shares = {}
-        for index, method in enumerate(methods):
-            line, column = divmod(index, across)
-            left, top = width * column / across + 0.42, CELL[1] * line + 0.45
-            box = (left, height - top - 1.2, width / across - 0.62, 1.2)
-            axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, 1.2 / height))
-            shares[method] = _panel(axes, forget_margins(evidence, method))
-            sign = SIGNS[doc.verdict(entries[method])]
-            panel_title(axes, shorten(method), f"{sign.symbol} {sign.word}")
-            axes.set_xlabel("forgotten rows")
-            if column == 0:
-                axes.set_ylabel("margin")
-        figure.legend(handles=_keys(), loc="lower left", ncols=3, fontsize=8, borderpad=0)
-        return svg(figure, name, _label(shares))
+        return None
+    across = min(columns, len(methods))
+    cell = CELL[0] * columns / across, CELL[1]
+    size = cell[0] - 0.62, 1.2
+    figure, made = panels(len(methods), across, cell, (0.42, 0.45), size, (0.0, 0.3))
+    shares = {}
+    for index, (axes, method) in enumerate(zip(made, methods, strict=True)):
+        shares[method] = _panel(axes, forget_margins(evidence, method))
+        sign = SIGNS[doc.verdict(entries[method])]
+        panel_title(axes, shorten(method), f"{sign.symbol} {sign.word}")
+        axes.set_xlabel("forgotten rows")
+        if index % across == 0:
+            axes.set_ylabel("margin")
+    figure.legend(handles=_keys(), loc="lower left", ncols=3, fontsize=8, borderpad=0)
+    return figure, _label(shares)
 
 
 def _panel(axes: Axes, found: Margins) -> float:

@@ -4,9 +4,10 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
+from expunge.report.bench.frontier import Point
 from expunge.report.bench.grid import Cell, Grid, Line
 from expunge.report.bench.stopping import Run
-from expunge.report.bench.trial import Point
+from expunge.report.figure.canvas import look
 
 SVG = "{http://www.w3.org/2000/svg}"
 METHODS = [
@@ -22,6 +23,18 @@ RETRAIN = {"UA": 5.24, "RA": 100.0, "TA": 94.26, "MIA": 12.88}
 def texts(svg):
     """All text in a figure."""
     return ["".join(e.itertext()) for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def undrawn(figure, *given, **more):
+    """The matplotlib figure of a function that returns SVG."""
+    with look("test"):
+        return figure.__wrapped__(*given, **more)[0]
+
+
+def with_mean(forget, retain, test):
+    """KLoM by group, and their mean."""
+    mean = sum((forget, retain, test)) / 3
+    return {"forget": forget, "retain": retain, "test": test, "average": mean}
 
 
 def line(method, ua=None, gap=None, average=None, minutes=None, **more):
@@ -65,13 +78,13 @@ def trials(methods=METHODS, budgets=3):
         for k in range(1 if method == "dm-direct" else budgets):
             cost = 0.0 if method == "dm-direct" else 0.01 * 3**k
             level = 9.0 / (1 + 0.3 * i * k)
-            values = {"forget": level, "retain": 0.8 + 0.1 * k, "test": 0.9}
+            values = with_mean(level, 0.8 + 0.1 * k, 0.9)
             points.append(Point(method, cost, values, {"forget": 0.2}))
     return points
 
 
-NOISE = {"forget": 0.66, "retain": 0.64, "test": 0.65}
-ORIGINAL = {"forget": 9.81, "retain": 0.67, "test": 0.68}
+NOISE = with_mean(0.66, 0.64, 0.65)
+ORIGINAL = with_mean(9.81, 0.67, 0.68)
 SHARES = [(m, s, 2.0 + s / 10 + i, 0.4) for i, m in enumerate(METHODS[1:]) for s in (10.0, 50.0)]
 SPREADS = [
     (label, share, [share / 10, share / 8, share / 5])

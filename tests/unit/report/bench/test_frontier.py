@@ -1,4 +1,3 @@
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -7,17 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from expunge.errors import BadInput
-from expunge.report.bench.frontier import draw_frontier, frontier
-from expunge.report.bench.trial import Point, value
+from expunge.report.bench.frontier import Point, frontier
 
-from .grids import METHODS, NOISE, ORIGINAL, SVG, texts, trials
+from .grids import METHODS, NOISE, ORIGINAL, SVG, texts, trials, undrawn, with_mean
 
 GIVEN = {"original": ORIGINAL, "attributed": ("dm-direct", "dmm")}
+NOTHING = {"original": {}, "attributed": ()}
 ONE = [
-    Point("dmm", 0.04, {"forget": 3.0, "retain": 1.0, "test": 1.0}),
-    Point("dmm", 0.01, {"forget": 5.0, "retain": 0.9, "test": 1.0}),
-    Point("dmm", 0.16, {"forget": 4.0, "retain": 2.0, "test": 0.9}),
+    Point("dmm", 0.04, with_mean(3.0, 1.0, 1.0)),
+    Point("dmm", 0.01, with_mean(5.0, 0.9, 1.0)),
+    Point("dmm", 0.16, with_mean(4.0, 2.0, 0.9)),
 ]
 
 
@@ -34,7 +32,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def figure():
-    return draw_frontier(trials(), NOISE, 100, **GIVEN)
+    return undrawn(frontier, trials(), NOISE, 100, "t", **GIVEN)
 
 
 def test_four_panels_name_every_method(drawn):
@@ -83,7 +81,7 @@ def test_names_neither_cover_each_other_nor_leave_the_figure(figure):
 
 
 def test_a_front_is_the_best_so_far_by_cost():
-    forget, retain, test, mean = draw_frontier(ONE, NOISE, 100).axes
+    forget, retain, test, mean = undrawn(frontier, ONE, NOISE, 100, "t", **NOTHING).axes
     np.testing.assert_allclose(solid(forget), [[[0.01, 5], [0.04, 3], [0.16, 3]]])
     np.testing.assert_allclose(solid(retain), [[[0.01, 0.9], [0.04, 0.9], [0.16, 0.9]]])
     np.testing.assert_allclose(solid(test)[0][:, 1], [1.0, 1.0, 0.9])
@@ -91,20 +89,21 @@ def test_a_front_is_the_best_so_far_by_cost():
 
 
 def test_every_trial_is_a_faint_mark():
-    forget = draw_frontier(ONE, {}, 100).axes[0]
+    forget = undrawn(frontier, ONE, {}, 100, "t", **NOTHING).axes[0]
     faint = [one for one in forget.lines if one.get_alpha() == 0.3]
     np.testing.assert_allclose(faint[0].get_xydata(), [[0.01, 5], [0.04, 3], [0.16, 4]])
 
 
 def test_bars_are_two_standard_errors():
     point = Point("dmm", 0.1, {"forget": 3.0}, {"forget": 0.25})
-    forget = draw_frontier([point], {}, 100).axes[0]
+    forget = undrawn(frontier, [point], {}, 100, "t", **NOTHING).axes[0]
     bars = [one.get_ydata() for one in forget.lines if list(one.get_xdata()) == [0.1, 0.1]]
     np.testing.assert_allclose(bars, [[2.5, 3.5]])
 
 
 def test_the_reference_is_black_and_others_keep_their_looks():
-    forget = draw_frontier([*ONE, Point("retrain", 1.0, {"forget": 0.8})], {}, 100).axes[0]
+    points = [*ONE, Point("retrain", 1.0, {"forget": 0.8})]
+    forget = undrawn(frontier, points, {}, 100, "t", **NOTHING).axes[0]
     stars = [one for one in forget.lines if one.get_marker() == "*"]
     assert {one.get_color() for one in stars} == {"#1d1d1f"}
     first = next(one for one in forget.lines if one.get_marker() == "o")
@@ -112,29 +111,7 @@ def test_the_reference_is_black_and_others_keep_their_looks():
 
 
 def test_a_group_without_values_is_not_measured():
-    found = texts(frontier([Point("dmm", 0.1, {"forget": 3.0})], {}, 100, "t"))
+    found = texts(frontier([Point("dmm", 0.1, {"forget": 3.0})], {}, 100, "t", **NOTHING))
     assert found.count("not measured") == 3
     assert found.count("dmm") == 1
     assert not any("noise floor" in text for text in found)
-
-
-def test_the_mean_is_given_or_computed_or_absent():
-    assert value({"forget": 3.0, "retain": 1.0, "test": 2.0}, "average") == pytest.approx(2.0)
-    assert value({"forget": 3.0, "average": 9.0}, "average") == 9.0
-    assert value({"forget": 3.0, "retain": 1.0}, "average") is None
-
-
-@pytest.mark.parametrize(
-    ("points", "message"),
-    [
-        ([], "no trial of any method"),
-        ([Point("dmm", math.nan, {"forget": 1.0})], "Point.*finite numbers of at least 0"),
-        ([Point("dmm", -1.0, {"forget": 1.0})], "finite numbers of at least 0"),
-        ([Point("dmm", 1.0, {"forget": math.inf})], "leave out what was not measured"),
-        ([Point("dmm", 1.0, {"validation": 1.0})], "by forget, retain, test, average"),
-        ([Point("dmm", 1.0, {"forget": 1.0}, {"forget": -1.0})], "of at least 0"),
-    ],
-)
-def test_bad_trials_are_refused(points, message):
-    with pytest.raises(BadInput, match=message):
-        frontier(points, NOISE, 100, "t")

@@ -4,8 +4,9 @@ from html.parser import HTMLParser
 import pytest
 
 from expunge.errors import BadInput
-from expunge.report.bench import Drawing, page, stopping
 from expunge.report.bench.glossary import GLOSSARY, LOWER, NEARER
+from expunge.report.bench.page import Drawing, page
+from expunge.report.bench.stopping import stopping
 
 from .grids import METHODS, full_grid, grid, line, runs
 

@@ -1,13 +1,11 @@
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from expunge.errors import BadInput
-from expunge.report.bench.stopping import AFTER, MOST_ROWS, OVER, Run, draw_stopping, stopping
+from expunge.report.bench.stopping import AFTER, MOST_ROWS, OVER, Run, stopping
 
-from .grids import runs, texts
+from .grids import runs, texts, undrawn
 
 BAND = (-2.9, -0.5)
 
@@ -19,7 +17,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def panels():
-    return draw_stopping(runs(), BAND).axes
+    return undrawn(stopping, runs(), BAND, "t").axes
 
 
 def medians(axes, colour):
@@ -58,8 +56,8 @@ def test_panels_share_their_height_and_the_band(panels):
 
 def test_far_rows_compress_the_axis(panels):
     assert panels[0].get_yscale() == "linear"  # the lowest is at -54 nats
-    deep = {name: replace(run, loglik=10 * run.loglik) for name, run in runs().items()}
-    axes = draw_stopping(deep, BAND).axes[0]
+    deep = {n: Run(run.steps, 10 * run.loglik, run.overshoots) for n, run in runs().items()}
+    axes = undrawn(stopping, deep, BAND, "t").axes[0]
     assert axes.get_yscale() == "symlog"
     assert "−100" in [axes.yaxis.get_major_formatter()(y) for y in axes.get_yticks()]
 
@@ -67,28 +65,7 @@ def test_far_rows_compress_the_axis(panels):
 def test_thousands_of_rows_and_steps_make_a_small_figure():
     rng = np.random.default_rng(0)
     many = Run(np.arange(2000), -rng.random((2000, 3000)), np.arange(3000) < 10)
-    figure = draw_stopping({"scrub": many}, BAND)
+    figure = undrawn(stopping, {"scrub": many}, BAND, "t")
     thin = [x for x in figure.axes[0].lines if x.get_linewidth() == 0.5]
     assert [np.isnan(x.get_ydata()).sum() for x in thin] == [MOST_ROWS, 10]
     assert max(len(x.get_ydata()) for x in thin) <= 101 * MOST_ROWS
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"steps": np.arange(29)}, r"scrub: .* of shapes \(\(29,\), \(30, 12\), \(12,\)\)"),
-        ({"loglik": np.zeros((30, 4, 12))}, "average over members first"),
-        ({"overshoots": np.zeros(12)}, r"the last of float64.*\(rows,\) bool"),
-        ({"loglik": np.full((30, 12), np.nan)}, r"\(T, rows\) finite"),
-        ({"steps": np.arange(30)[::-1]}, r"\(T,\) rising"),
-    ],
-)
-def test_bad_runs_are_refused(change, message):
-    with pytest.raises(BadInput, match=message):
-        stopping({"scrub": replace(runs()["scrub"], **change)}, BAND, "t")
-
-
-@pytest.mark.parametrize(("given", "band"), [({}, BAND), (runs(), (0.0, -1.0))])
-def test_no_run_or_no_band_is_refused(given, band):
-    with pytest.raises(BadInput, match=f"{len(given)} runs and the band"):
-        stopping(given, band, "t")
