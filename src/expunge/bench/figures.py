@@ -20,9 +20,9 @@ from expunge.report.bench.frontier import CAPTION as FRONTIER
 from expunge.report.bench.frontier import Point, frontier
 from expunge.report.bench.instability import CAPTION as INSTABILITY
 from expunge.report.bench.instability import instability
-from expunge.report.bench.page import Drawing
 from expunge.report.bench.stopping import CAPTION as STOPPING
 from expunge.report.bench.stopping import Run, stopping
+from expunge.report.template import Drawing
 
 
 def figures(content: Content) -> Iterator[Drawing]:

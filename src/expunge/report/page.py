@@ -1,34 +1,18 @@
 """The page: one self-contained HTML file for a reviewer, an engineer and a researcher."""
 
-from dataclasses import dataclass, field
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
 from expunge.audit.evidence.folder import Evidence
 from expunge.report import advice, sheets, summary
 from expunge.report import document as doc
 from expunge.report.choice import RETRAIN, cheapest, choice
 from expunge.report.document import Document
-from expunge.report.excerpts import Excerpt, excerpts
+from expunge.report.excerpts import excerpts
 from expunge.report.figure.distributions import distributions
 from expunge.report.figure.pareto import pareto
 from expunge.report.figure.strip import strip
+from expunge.report.template import Drawing, render
 from expunge.report.words import title
 
 MOST_PANELS = 12  # methods in the figure of forgotten rows: the page stays below 1.5 MB
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure drawn twice, for a wide and for a narrow window; a style sheet shows one."""
-
-    heading: str
-    caption: str
-    wide: Markup
-    narrow: Markup
-    excerpts: list[Excerpt] = field(default_factory=list)  # the rows it shows, in words
 
 
 def page(document: Document, evidence: Evidence) -> str:
@@ -42,21 +26,13 @@ def page(document: Document, evidence: Evidence) -> str:
         document: the contents of `audit.json`.
         evidence: the arrays behind it, for the figures.
 
-    Returns:
-        A complete HTML document.
-
     Raises:
         BadInput: the document has another schema or no methods, or the evidence lacks one.
     """
     doc.check(document)
-    here = files(__package__ or "expunge.report")
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
     chosen = exemplar(document)
-    return template.render(
-        css=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+    return render(
+        "page.html.j2",
         name=doc.problem_name(document),
         description=document["problem"].get("description"),
         command=(document.get("run") or {}).get("command"),
@@ -98,48 +74,43 @@ def exemplar(document: Document) -> str:
     return cheapest(document, others or supported) or (others or supported or ranked)[0]
 
 
-def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Figure]:
+def _figures(document: Document, evidence: Evidence, chosen: str) -> list[Drawing]:
     """The figures for which there is something to draw."""
-    metric = doc.metric(document)
-    entries = document["methods"]
+    entries, metric = document["methods"], doc.metric(document)
     ranked = [name for name in doc.order(document) if not doc.withheld(entries[name])]
-    drawn = []
-    if metric is not None:
-        drawn.append(
-            Figure(
-                "What remains, against what it costs",
-                f"{title(metric)} against the cost of this request; left and low is better. Bars "
-                "are two standard errors each way, the grey band is the null (retrained models "
-                "among themselves), the dotted line the limit. Filled marks are supported, open "
-                "ones are not. In the shaded strip, if there is one, the cost is next to nothing. "
-                "† also needed models made beforehand, which are not in this cost.",
-                Markup(pareto(document, columns=2)),
-                Markup(pareto(document, columns=1)),
-            )
-        )
     few = {**document, "methods": {name: entries[name] for name in ranked[:MOST_PANELS]}}
     left_out = len(ranked) - MOST_PANELS
-    drawn.append(
-        Figure(
+    drawn = [
+        Drawing(
+            "What remains, against what it costs",
+            f"{title(metric or '')} against the cost of this request; left and low is better. Bars "
+            "are two standard errors each way, the grey band is the null (retrained models "
+            "among themselves), the dotted line the limit. Filled marks are supported, open "
+            "ones are not. In the shaded strip, if there is one, the cost is next to nothing. "
+            "† also needed models made beforehand, which are not in this cost.",
+            pareto(document, columns=2),
+            pareto(document, columns=1),
+        ),
+        Drawing(
             "Every forgotten row, before and after",
             "Mean margin of each row. Rows stand from left to right by the mean margin of "
             "retrained models; a good method brings its points into their band."
             + (f" The {left_out} weakest methods are not drawn." if left_out > 0 else ""),
-            Markup(strip(few, evidence, columns=3)),
-            Markup(strip(few, evidence, columns=2)),
-        )
-    )
+            strip(few, evidence, columns=3),
+            strip(few, evidence, columns=2),
+        ),
+    ]
     weakest = next((name for name in reversed(ranked) if name != chosen), None)
     for method in filter(None, [chosen, weakest]):
         drawn.append(
-            Figure(
+            Drawing(
                 f"The forgotten rows on which {method} is furthest from retrained models",
                 "Margins over models, each curve scaled to the same height. Where the solid curve "
                 "covers the grey one, the row looks as if it had never been seen; where it still "
                 "lies on the dashed one, it looks remembered.",
-                Markup(distributions(document, evidence, method, columns=2)),
-                Markup(distributions(document, evidence, method, columns=1)),
-                excerpts(document, evidence, method),
+                distributions(document, evidence, method, columns=2),
+                distributions(document, evidence, method, columns=1),
+                tuple(excerpts(document, evidence, method)),
             )
         )
     return [figure for figure in drawn if figure.wide]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from expunge.report.bench.grid import Grid, Line
+from expunge.report.bench.grid import REFERENCE, Grid, Line
 from expunge.report.words import NOT_MEASURED, listing
 
 Mark = Callable[[str], str]  # the text of a footnote -> its letter
@@ -53,9 +53,6 @@ def sheet(grid: Grid) -> Sheet:
 
     Footnotes are lettered as they occur; equal texts share a letter.
 
-    Args:
-        grid: the table.
-
     Returns:
         Rounded numbers and plain, unescaped text; a minus is a hyphen.
     """
@@ -69,52 +66,47 @@ def sheet(grid: Grid) -> Sheet:
 
     best = {column: grid.best(column) for column in grid.columns}
     rows = []
-    for line in grid.ordered:
+    for line in grid.lines:
         noted = mark(line.note)
         entries = tuple(
             _entry(grid, line, column, line.method in best[column], mark) for column in grid.columns
         )
-        rows.append((line.method, noted, entries))
+        rows.append((clean(line.method), noted, entries))
+    units = {column: f" ({unit})" for column, unit in grid.units.items() if unit}
+    headings = [column + units.get(column, "") for column in grid.columns]
     return Sheet(
-        header=("Method", *(_heading(grid, column) for column in grid.columns)),
+        header=("Method", *headings),
         rows=tuple(rows),
         footnotes=tuple((letter, _sentence(text)) for text, letter in letters.items()),
         notes=tuple(_notes(grid)),
     )
 
 
+def clean(text: str) -> str:
+    """On one line, without control characters."""
+    return " ".join("".join(x if x.isprintable() else " " for x in text).split())
+
+
 def _entry(grid: Grid, line: Line, column: str, best: bool, mark: Mark) -> Entry:
-    cell = line.cells.get(column)
-    why = grid.why(line.method, column)
+    cell, why = line.cells.get(column), grid.why(line.method, column)
     if cell is None:
         return Entry(NOT_MEASURED, mark=mark(why))
-    gap, gap_se = "", ""
-    lacking = cell.gap is None and grid.has_gaps(column) and line.method != grid.reference
-    if cell.gap is not None:
-        gap = grid.rounded(column, cell.gap, like=cell.mean)
-        gap = f"+{gap}" if float(gap) > 0 else gap
-        gap_se = "" if cell.gap_se is None else grid.rounded(column, cell.gap_se, like=cell.mean)
-    elif lacking:
-        gap = NOT_MEASURED
-    return Entry(
-        mean=grid.rounded(column, cell.mean),
-        sd="" if cell.sd is None else grid.rounded(column, cell.sd, like=cell.mean),
-        gap=gap,
-        gap_se=gap_se,
-        best=best,
-        mark=mark(why) if lacking else "",
-    )
 
+    def shown(value: float | None) -> str:
+        return "" if value is None else grid.rounded(column, value, like=cell.mean)
 
-def _heading(grid: Grid, column: str) -> str:
-    unit = grid.units.get(column, "")
-    return f"{column} ({unit})" if unit else column
+    gap, gap_se, note = shown(cell.gap), shown(cell.gap_se), ""
+    if cell.gap is None and grid.has_gaps(column) and line.method != REFERENCE:
+        gap, note = NOT_MEASURED, mark(why)
+    elif cell.gap is not None and float(gap) > 0:
+        gap = f"+{gap}"
+    return Entry(grid.rounded(column, cell.mean), shown(cell.sd), gap, gap_se, best, note)
 
 
 def _notes(grid: Grid) -> Iterator[str]:
     yield from _spread(grid)
     if any(grid.has_gaps(column) for column in grid.columns):
-        yield f"In brackets the gap: the mean less that of {grid.reference}; nearer to 0 is better."
+        yield f"In brackets the gap: the mean less that of {REFERENCE}; nearer to 0 is better."
     kinds = []
     if any(grid.best(column) for column in grid.columns if grid.has_gaps(column)):
         kinds.append("the smallest gap of its column")
@@ -122,12 +114,9 @@ def _notes(grid: Grid) -> Iterator[str]:
     if lowest:
         kinds.append(f"the smallest {listing(lowest)}")
     if kinds:
-        aside = listing([grid.reference, *(m for m in grid.aside if _present(grid, m))])
+        shown = [line.method for line in grid.lines if line.method in grid.aside]
+        aside = listing([REFERENCE, *shown])
         yield f"Bold: {listing(kinds)}, {aside} aside; equal entries are all bold."
-
-
-def _present(grid: Grid, method: str) -> bool:
-    return any(line.method == method for line in grid.lines)
 
 
 def _spread(grid: Grid) -> Iterator[str]:

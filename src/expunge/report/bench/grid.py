@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from expunge.errors import BadInput, nearest
+from expunge.errors import BadInput
 
 REFERENCE = "retrain"
 SMALLEST = ("Avg. Gap", "RTE")  # columns where the smallest value is best, not the smallest gap
@@ -58,23 +58,20 @@ class Grid:
     Attributes:
         title: what the table is of, with the forgetting share, the data and the model.
         columns: in order from left to right.
-        lines: the methods; the reference is shown first wherever it stands.
-        reference: the method that all others are measured against.
+        lines: the methods; first the reference, which all others are measured against.
         units: of columns, where they have one, e.g. "%" or "min".
-        missing: why something was not measured, by column or by "method/column".
+        missing: why something was not measured, by "method/column".
         smallest: columns in which the smallest value is best.
         errors: columns whose spread is a standard error.
         aside: methods beside the reference that are never the best, e.g. doing nothing.
 
     Raises:
-        BadInput: no or twice the same column or method, no line of the reference, a cell or a
-            unit of an unknown column, a reason for nothing known, or a number that is not finite.
+        BadInput: two lines of one method.
     """
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
-    reference: str = REFERENCE
     units: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     smallest: tuple[str, ...] = SMALLEST
@@ -82,41 +79,23 @@ class Grid:
     aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        methods = tuple(line.method for line in self.lines)
-        _distinct("columns", self.columns)
-        _distinct("methods", methods)
-        if self.reference not in methods:
+        methods = [line.method for line in self.lines]
+        twice = next((method for method in methods if methods.count(method) > 1), None)
+        if twice is not None:
             raise BadInput(
-                f"no line of the reference '{self.reference}'{nearest(self.reference, methods)}",
-                expected="the reference among the lines",
-                fix="add its line, with no cells if it was not measured",
+                f"a table has two lines of '{twice}'",
+                expected="one line a method",
+                fix="give one of them another `label`",
             )
-        both = {f"{method}/{column}" for method in methods for column in self.columns}
-        for line in self.lines:
-            _known(f"cell of {line.method}", line.cells, self.columns)
-            for column, cell in line.cells.items():
-                _check(f"{line.method}/{column}", cell)
-        _known("unit", self.units, self.columns)
-        _known("reason", self.missing, (*self.columns, *both))
-
-    @property
-    def ordered(self) -> tuple[Line, ...]:
-        """The reference, then the other lines as given."""
-        first = [line for line in self.lines if line.method == self.reference]
-        return (*first, *(line for line in self.lines if line.method != self.reference))
 
     def why(self, method: str, column: str) -> str:
         """Why an entry was not measured, or "" if no reason is known."""
-        return self.missing.get(f"{method}/{column}") or self.missing.get(column) or ""
+        return self.missing.get(f"{method}/{column}", "")
 
     def has_gaps(self, column: str) -> bool:
         """Whether methods are compared by their gap in this column."""
         cells = [line.cells.get(column) for line in self.lines]
         return column not in self.smallest and any(c and c.gap is not None for c in cells)
-
-    def timed(self, column: str) -> bool:
-        """Whether the column holds times."""
-        return column == "RTE" or self.units.get(column) in TIMES
 
     def rounded(self, column: str, value: float, like: float | None = None) -> str:
         """A number as the table shows it: two decimals, or three significant digits of a time.
@@ -126,7 +105,8 @@ class Grid:
             value: the number.
             like: the mean beside it, for a spread of as many decimals.
         """
-        decimals = _decimals(value if like is None else like) if self.timed(column) else 2
+        timed = column == "RTE" or self.units.get(column) in TIMES
+        decimals = _decimals(value if like is None else like) if timed else 2
         text = f"{value:.{decimals}f}"
         return text.removeprefix("-") if float(text) == 0 else text  # no minus zero
 
@@ -146,7 +126,7 @@ class Grid:
         for line in self.lines:
             cell = line.cells.get(column)
             value = None if cell is None else cell.mean if column in self.smallest else cell.gap
-            if value is not None and line.method not in (self.reference, *self.aside):
+            if value is not None and line.method not in (REFERENCE, *self.aside):
                 amount = value if column in self.smallest else abs(value)
                 shown[line.method] = float(self.rounded(column, amount))
         return frozenset(m for m, value in shown.items() if value == min(shown.values()))
@@ -157,36 +137,3 @@ def _decimals(value: float) -> int:
     if value == 0:
         return 0
     return max(2 - math.floor(math.log10(abs(float(f"{value:.3g}")))), 0)
-
-
-def _distinct(what: str, names: tuple[str, ...]) -> None:
-    if not names or len(set(names)) < len(names):
-        raise BadInput(
-            f"{what} {', '.join(names) or 'of a table without any'}",
-            expected=f"at least one of the {what}, each named once",
-            fix="give every one a name of its own",
-        )
-
-
-def _known(what: str, names: Mapping[str, object], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise BadInput(
-                f"a {what} names '{name}'{nearest(name, known)}",
-                expected="a column of the table"
-                + (" or method/column" if what == "reason" else f": {', '.join(known)}"),
-                fix="correct the name, or add the column",
-            )
-
-
-def _check(where: str, cell: Cell | None) -> None:
-    if cell is None:
-        return
-    numbers = [cell.mean, cell.sd, cell.gap, cell.gap_se]
-    finite = all(x is None or math.isfinite(x) for x in numbers)
-    if not finite or (cell.sd or 0) < 0 or (cell.gap_se or 0) < 0 or cell.n < 1:
-        raise BadInput(
-            f"{where} is {cell}",
-            expected="finite numbers, spreads of at least 0, at least one model",
-            fix="give None for what was not measured, with the reason in `missing`",
-        )

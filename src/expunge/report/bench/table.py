@@ -2,10 +2,9 @@
 
 import re
 
-from markupsafe import Markup
-
-from expunge.report.bench.entry import Entry, Sheet, sheet
-from expunge.report.bench.grid import Grid
+from expunge.report.bench.entry import Entry, clean, sheet
+from expunge.report.bench.grid import REFERENCE, Grid
+from expunge.report.template import render
 from expunge.report.words import NOT_MEASURED
 
 MINUS = "−"  # a hyphen is too short beside a plus sign
@@ -29,9 +28,6 @@ LATEX = {
 
 def markdown(grid: Grid) -> str:
     """The table in Markdown, under its title and with footnotes below.
-
-    Args:
-        grid: the table.
 
     Returns:
         Lines ending in a newline; text cannot become markup.
@@ -58,9 +54,6 @@ def latex(grid: Grid) -> str:
     It needs `\usepackage{booktabs,graphicx}`, and for names beyond Latin letters XeLaTeX or
     LuaLaTeX. A table wider than the text is scaled down to it; in a paper of two columns, make it a
     `table*`.
-
-    Args:
-        grid: the table.
 
     Returns:
         Lines ending in a newline; all text is escaped.
@@ -100,49 +93,22 @@ def latex(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html(grid: Grid) -> Markup:
-    """The table as one `<table>` with a caption, headings that name their scope, and footnotes.
-
-    Args:
-        grid: the table.
-
-    Returns:
-        Markup for a page with the style sheet of `report/page.css`; all text is escaped.
-    """
+def html(grid: Grid) -> str:
+    """The table as one `<table>` for a page with the style sheet; all text is escaped."""
     made = sheet(grid)
-    head = Markup().join(Markup('<th scope="col">{}</th>').format(word) for word in made.header)
-    body = Markup("\n").join(
-        Markup('<tr{}><th scope="row">{}{}</th>{}</tr>').format(
-            Markup(' class="reference"') if method == grid.reference else "",
-            _clean(method),
-            _sup(mark),
-            Markup().join(map(_html_entry, entries)),
-        )
-        for method, mark, entries in made.rows
-    )
-    return Markup(
-        '<table class="numbers grid">\n<caption>{}</caption>\n<thead><tr>{}</tr></thead>\n'
-        "<tbody>\n{}\n</tbody>\n{}</table>\n"
-    ).format(_clean(grid.title), head, body, _foot(made))
-
-
-def _foot(made: Sheet) -> Markup:
-    notes = [Markup("{}").format(note) for note in made.notes]
-    if any(entry.gap_se for _, _, entries in made.rows for entry in entries):
-        notes.append(Markup("In brackets, ± is the standard error of the gap."))
-    parts = [Markup(" ").join(notes)] if notes else []
-    parts += [Markup("{} {}").format(_sup(mark), text) for mark, text in made.footnotes]
-    if not parts:
-        return Markup()
-    lines = Markup().join(Markup("<p>{}</p>").format(part) for part in parts)
-    return Markup('<tfoot><tr><td colspan="{}">{}</td></tr></tfoot>\n').format(
-        len(made.header), lines
+    return render(
+        "bench/table.html.j2",
+        title=clean(grid.title),
+        table=made,
+        precise=any(entry.gap_se for *_, entries in made.rows for entry in entries),
+        reference=REFERENCE,
     )
 
 
 def _markdown_entry(entry: Entry) -> str:
-    text = _minus(entry.mean + (f"±{entry.sd}" if entry.sd else ""))
-    text += f" ({_minus(entry.gap)})" if entry.gap else ""
+    text = entry.mean + (f"±{entry.sd}" if entry.sd else "")
+    text += f" ({entry.gap})" if entry.gap else ""
+    text = text.replace("-", MINUS)
     return (f"**{text}**" if entry.best else text) + _raised(entry.mark)
 
 
@@ -158,49 +124,17 @@ def _latex_entry(entry: Entry) -> str:
     return text + _superscript(entry.mark)
 
 
-def _html_entry(entry: Entry) -> Markup:
-    text = Markup("{}").format(_minus(entry.mean))
-    if entry.sd:
-        text += Markup(" ±{}").format(entry.sd)
-    if entry.best:
-        text = Markup("<strong>{}</strong>").format(text)
-    gap = Markup()
-    if entry.gap:
-        se = f" ±{entry.gap_se}" if entry.gap_se else ""
-        gap = Markup("({}{})").format(_minus(entry.gap), se)
-        gap = Markup("<small>{}</small>").format(
-            Markup("<strong>{}</strong>").format(gap) if entry.best else gap
-        )
-    # a space for those who copy the text, or read it without the style sheet
-    tone = Markup(' class="absent"') if entry.mean == NOT_MEASURED else ""
-    parts = [text + _sup(entry.mark), *([gap] if gap else [])]
-    return Markup("<td{}>{}</td>").format(tone, Markup(" ").join(parts))
-
-
-def _minus(number: str) -> str:
-    return number.replace("-", MINUS, 1) if number.startswith("-") else number
-
-
 def _raised(mark: str) -> str:
     return f"<sup>{mark}</sup>" if mark else ""
-
-
-def _sup(mark: str) -> Markup:
-    return Markup("<sup>{}</sup>").format(mark) if mark else Markup()
 
 
 def _superscript(mark: str) -> str:
     return rf"\textsuperscript{{{mark}}}" if mark else ""
 
 
-def _clean(text: str) -> str:
-    """On one line, without control characters."""
-    return " ".join("".join(x if x.isprintable() else " " for x in text).split())
-
-
 def _plain(text: str, escapes: dict[str, str]) -> str:
     """Text that cannot become markup."""
-    return "".join(escapes.get(letter, letter) for letter in _clean(text))
+    return "".join(escapes.get(letter, letter) for letter in clean(text))
 
 
 def _tex(text: str) -> str:

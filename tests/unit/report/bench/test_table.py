@@ -13,7 +13,7 @@ NASTY = "[50%] of {x} & #1 _a_^~\\ $y$ --lr <b>|*`"
 
 def nasty():
     lines = (Line("retrain", {"UA": Cell(1.0)}), Line(NASTY, {"UA": None}, note=NASTY))
-    return Grid(NASTY + "\n\x00", ("UA",), lines, missing={"UA": NASTY})
+    return Grid(NASTY + "\n\x00", ("UA",), lines, missing={f"{NASTY}/UA": NASTY})
 
 
 def test_every_method_and_column_is_in_every_notation():
