@@ -8,14 +8,7 @@ from expunge.report.words import listing
 
 
 def next_steps(document: Document) -> list[str]:
-    """Steps that follow from the verdicts, most important first.
-
-    Args:
-        document: the contents of `audit.json`.
-
-    Returns:
-        Imperative sentences.
-    """
+    """Imperative sentences that follow from the verdicts, most important first."""
     entries = document["methods"]
     by = {
         verdict: [name for name in doc.order(document) if doc.verdict(entries[name]) == verdict]

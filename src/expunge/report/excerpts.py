@@ -32,16 +32,8 @@ class Excerpt:
 def excerpts(document: Document, evidence: Evidence, method: str) -> list[Excerpt]:
     """The texts of the rows that `distributions` shows of a method, in its order.
 
-    Args:
-        document: the contents of `audit.json`.
-        evidence: what is behind it.
-        method: a name among the document's methods.
-
     Returns:
         One for each such row; none where there are no texts, or the method was refused.
-
-    Raises:
-        BadInput: the evidence lacks the method.
     """
     if not evidence.texts or doc.withheld(document["methods"][method]):
         return []

@@ -37,10 +37,6 @@ def power(document: Document, method: str) -> list[Power]:
     the null so far is found by simulation with normal margins, which lack the heavier tails of
     real ones; for distance, a shift of s raises the null N to sqrt(N^2 + s^2).
 
-    Args:
-        document: the contents of `audit.json`.
-        method: a name among its methods.
-
     Returns:
         One entry a group; none if no verdict rests on a metric, or the method was refused.
     """

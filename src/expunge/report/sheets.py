@@ -1,6 +1,6 @@
 """The page's tables: plain cells, ready for the template."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,32 +44,22 @@ class Sheet:
 def metric_sheet(document: Document, metric: str) -> Sheet:
     """KLoM or distance of each group, with intervals, the null, the limit and the verdict."""
     groups = [*doc.GROUPS, *(["average"] if metric == "klom" else [])]
-    among = document.get("null") or {}
+    limits = {group: number(doc.limit(document, {}, metric, group)) for group in doc.GROUPS}
+    null, original = document.get("null") or {}, document.get("original") or {}
     rows = [
-        _line(
-            "null (oracles among themselves)",
-            [_cell(doc.reading(among, metric, group)) for group in groups],
-        ),
-        _line(
-            "limit (null + tolerance)",
-            [
-                Cell("" if group == "average" else number(doc.limit(document, {}, metric, group)))
-                for group in groups
-            ],
-        ),
-        _line("original", _levels(document, document.get("original") or {}, metric, groups)),
+        _line("null (oracles among themselves)", _levels(document, null, metric, groups)),
+        _line("limit (null + tolerance)", [Cell(limits.get(g, "")) for g in groups]),
+        _line("original", _levels(document, original, metric, groups)),
     ]
     for method in doc.order(document):
         entry = document["methods"][method]
-        sign = SIGNS[doc.verdict(entry)]
+        sign, judge = SIGNS[doc.verdict(entry)], entry.get("verdict_metric")
         word = Cell(f"{sign.symbol} {sign.word}", tone=sign.tone)
-        if entry.get("verdict_metric") != metric and not doc.withheld(entry):
-            other = entry.get("verdict_metric")
-            word = Cell(f"judged by {title(other)}" if other else word.text)
+        cells = _levels(document, entry, metric, groups)
         if doc.withheld(entry):
             cells = [Cell(WITHHELD) for _ in groups]
-        else:
-            cells = _levels(document, entry, metric, groups)
+        elif judge != metric:
+            word = Cell(f"judged by {title(judge)}" if judge else word.text)
         if entry.get("null"):  # fewer models than the others: another null
             own = [_cell(doc.null(document, entry, metric, group)) for group in groups]
             rows.append(_line(f"null for {method}", own))
@@ -92,18 +82,10 @@ def quality_sheet(document: Document) -> Sheet | None:
         levels = [doc.level(entry, document, group) for group in doc.GROUPS]
         return [Cell(*quality(level, name)) for level in levels]
 
-    rows = [
-        (Cell("oracles"), *cells(document.get("null") or {})),
-        (Cell("original"), *cells(document.get("original") or {})),
-    ]
-    for method in doc.order(document):
-        entry = document["methods"][method]
-        hidden = [Cell(WITHHELD)] * len(doc.GROUPS)
-        rows.append((Cell(method), *(hidden if doc.withheld(entry) else cells(entry))))
     return Sheet(
         caption=f"{title(name)} (mean over models, ± one standard deviation)",
         header=("method", *(group_word(document, group) for group in doc.GROUPS)),
-        rows=tuple(rows),
+        rows=_compared(document, "oracles", cells),
     )
 
 
@@ -122,19 +104,26 @@ def attack_sheet(document: Document) -> Sheet | None:
     def cells(entry: Entry) -> list[Cell]:
         return [_single((entry.get("metrics") or {}).get(metric.name)) for metric in metrics]
 
+    return Sheet(
+        caption="Attacks and probes (nearer to the null is better)",
+        header=("method", *(f"{metric.name} ({metric.unit})" for metric in metrics)),
+        rows=_compared(document, "null (retrained)", cells),
+    )
+
+
+def _compared(
+    document: Document, null: str, cells: Callable[[Entry], list[Cell]]
+) -> tuple[tuple[Cell, ...], ...]:
+    """A row of the null under this name, of the original, and of each method not withheld."""
     rows = [
-        (Cell("null (retrained)"), *cells(document.get("null") or {})),
+        (Cell(null), *cells(document.get("null") or {})),
         (Cell("original"), *cells(document.get("original") or {})),
     ]
     for method in doc.order(document):
         entry = document["methods"][method]
-        hidden = [Cell(WITHHELD)] * len(metrics)
-        rows.append((Cell(method), *(hidden if doc.withheld(entry) else cells(entry))))
-    return Sheet(
-        caption="Attacks and probes (nearer to the null is better)",
-        header=("method", *(f"{metric.name} ({metric.unit})" for metric in metrics)),
-        rows=tuple(rows),
-    )
+        shown = [Cell(WITHHELD) if doc.withheld(entry) else cell for cell in cells(entry)]
+        rows.append((Cell(method), *shown))
+    return tuple(rows)
 
 
 def _single(found: Mapping[str, Any] | None) -> Cell:
@@ -147,6 +136,14 @@ def _single(found: Mapping[str, Any] | None) -> Cell:
     return Cell(number(found["value"]), " ".join(filter(None, (detail, p))))
 
 
+_COSTS = {
+    "rows forward": "forward_rows",
+    "rows backward": "backward_rows",
+    "row units": "row_units",
+    "seconds": "seconds",
+}
+
+
 def cost_sheet(document: Document) -> Sheet:
     """What each method cost for this request, and what had to be made beforehand."""
     rows = []
@@ -154,27 +151,17 @@ def cost_sheet(document: Document) -> Sheet:
         entry = document["methods"][method]
         paid, prepared = entry.get("cost") or {}, entry.get("shared_cost") or {}
         total = doc.total_share(entry)
-        rows.append(
-            (
-                Cell(method),
-                Cell(retrainings(doc.share(entry))),
-                *(Cell(_amount(paid.get(key))) for key in _COSTS),
-                Cell(retrainings(total), prepared.get("what", "")),
-                Cell(_pays(prepared, total) if prepared else ""),
-            )
-        )
+        cells = [
+            Cell(method),
+            Cell(retrainings(doc.share(entry))),
+            *(Cell(_amount(paid.get(key))) for key in _COSTS.values()),
+            Cell(retrainings(total), prepared.get("what", "")),
+            Cell(_pays(prepared, total) if prepared else ""),
+        ]
+        rows.append(tuple(cells))
     return Sheet(
         caption="Cost of this request (one retraining = 1)",
-        header=(
-            "method",
-            "retrainings",
-            "rows forward",
-            "rows backward",
-            "row units",
-            "seconds",
-            "with preparation",
-            "pays from request",
-        ),
+        header=("method", "retrainings", *_COSTS, "with preparation", "pays from request"),
         rows=tuple(rows),
     )
 
@@ -187,23 +174,19 @@ def _pays(prepared: dict[str, Any], total: float | None) -> str:
     return f"{requests:,}" if requests else "never"
 
 
-_COSTS = ("forward_rows", "backward_rows", "row_units", "seconds")
-
-
 def procedure_sheet(document: Document) -> Sheet:
     """What each method claims, what it changed, its settings, and the reasons of its verdict."""
     rows = []
     for method in doc.order(document):
         entry = document["methods"][method]
         changed = entry.get("changed")
-        rows.append(
-            (
-                Cell(method),
-                Cell(entry["claim"], doc.claim_detail(entry)),
-                Cell(NOT_MEASURED if changed is None else number(changed), entry.get("reason", "")),
-                Cell("", "\n".join(flat(entry.get("settings") or {}))),
-            )
-        )
+        cells = [
+            Cell(method),
+            Cell(entry["claim"], doc.claim_detail(entry)),
+            Cell(number(changed), entry.get("reason", "")),
+            Cell("", "\n".join(flat(entry.get("settings") or {}))),
+        ]
+        rows.append(tuple(cells))
     return Sheet(
         caption="What was done",
         header=("method", "claim", "largest change of a weight", "settings"),
@@ -217,31 +200,23 @@ def power_sheet(document: Document, method: str) -> Sheet | None:
     found = power(document, method)
     if not found:
         return None
-    rows = tuple(
+    rows = [
         (
             Cell(group_word(document, one.group)),
             Cell(number(one.found_from)),
             Cell("more than 6" if one.shift is None else number(one.shift)),
         )
         for one in found
-    )
+    ]
     return Sheet(
         caption=f"Power: the smallest leak called one ({method})",
         header=("group", f"{title(found[0].metric)} from", "a shift of every row by (sd)"),
-        rows=rows,
+        rows=tuple(rows),
     )
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key = value` lines of nested facts, keys joined by dots.
-
-    Args:
-        facts: JSON values by name.
-        prefix: what the keys begin with.
-
-    Returns:
-        One line a value.
-    """
+    """`key = value` lines of nested facts, keys joined by dots after the prefix."""
     lines = []
     for key, value in facts.items():
         if isinstance(value, Mapping):

@@ -99,14 +99,7 @@ class Worst:
 
 
 def worst_rows(document: Document, evidence: Evidence, method: str, found: Margins) -> list[Worst]:
-    """The forgotten rows furthest from the oracles, the worst first; of a tie the first.
-
-    Args:
-        document: the contents of `audit.json`.
-        evidence: margins or outputs behind it.
-        method: a name among the document's methods.
-        found: its margins; see `forget_margins`.
-    """
+    """The forgotten rows furthest from the oracles, the worst first; of a tie the first."""
     entry = document["methods"][method]
     metric = "klom" if doc.reading(entry, "klom", "forget") else "distance"
     scores = row_scores(found, metric, entry.get("models_used"))
@@ -127,12 +120,7 @@ def _named(evidence: Evidence, place: int, score: float, metric: str) -> Worst:
 
 
 def row_title(evidence: Evidence, place: int) -> str:
-    """`Row 17`, or `Row 17, id p17` if the evidence holds ids; long ids are cut.
-
-    Args:
-        evidence: with the numbers of the forgotten rows, and perhaps their ids.
-        place: among the forgotten rows.
-    """
+    """`Row 17`, or `Row 17, id p17` if the evidence holds ids; `place` is among forgotten rows."""
     caption = f"Row {int(evidence.targets['forget_rows'][place])}"
     if evidence.people is None:
         return caption

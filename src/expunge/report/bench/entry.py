@@ -1,4 +1,4 @@
-"""What a benchmark table says, as plain words and numbers: three notations share it."""
+"""The contents of a benchmark table as plain words and numbers, for three notations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -116,9 +116,6 @@ class Grid:
         Best is the smallest absolute gap, or in the columns of `smallest` the smallest value.
         Entries that read the same are equally good; what was not measured cannot be best.
 
-        Args:
-            column: one of the columns.
-
         Returns:
             Names; none if nothing was measured, or the column has neither gaps nor an order.
         """

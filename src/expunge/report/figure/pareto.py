@@ -88,18 +88,21 @@ def _lines(
     original = doc.reading(document.get("original"), metric, group)
     # No verdict rests on the average, so it has no limit.
     limit = None if group == "average" else doc.limit(document, {}, metric, group)
+    if null is not None and null.low is not None and null.high is not None:
+        axes.axhspan(null.low, null.high, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
     named = []
-    if null is not None:
-        if null.low is not None and null.high is not None:
-            axes.axhspan(null.low, null.high, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
-        axes.axhline(null.value, color=FAINT, linewidth=0.9, zorder=1)
-        named.append((null.value, "null"))
-    if limit is not None:
-        axes.axhline(limit, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-        named.append((limit, "limit"))
-    if original is not None:
-        axes.axhline(original.value, color=INK, linewidth=0.7, linestyle=(0, (5, 3)), zorder=1)
-        named.append((original.value, "original"))
+    for value, word, look in (
+        (null and null.value, "null", {"color": FAINT, "linewidth": 0.9}),
+        (limit, "limit", {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (1, 2))}),
+        (
+            original and original.value,
+            "original",
+            {"color": INK, "linewidth": 0.7, "linestyle": (0, (5, 3))},
+        ),
+    ):
+        if value is not None:
+            axes.axhline(value, zorder=1, **look)
+            named.append((value, word))
     highest = max([*tops, *(value for value, _ in named)], default=1.0)
     lowest = min((value for value, _ in named), default=0.0)
     axes.set_ylabel(title(metric))
@@ -111,26 +114,12 @@ def _lines(
         axes.yaxis.set_major_locator(MaxNLocator(5))
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((1, value))[1]) for value, _ in named]
-    for height, place, (value, word) in zip(
-        heights, apart(heights, 0.075, 0.0, 1.0), named, strict=True
-    ):
-        axes.annotate(
-            f"{word} {number(value)}",
-            (1, height),
-            (1.05, place),
-            "axes fraction",
-            "axes fraction",
-            va="center",
-            fontsize=8,
-            color=MUTED,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": FAINT,
-                "linewidth": 0.6,
-                "shrinkA": 1,
-                "shrinkB": 0,
-            },
-        )
+    places = apart(heights, 0.075, 0.0, 1.0)
+    for height, place, (value, word) in zip(heights, places, named, strict=True):
+        ends = (1, height), (1.05, place), "axes fraction", "axes fraction"
+        line = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0}
+        style = {"va": "center", "fontsize": 8, "color": MUTED, "arrowprops": line}
+        axes.annotate(f"{word} {number(value)}", *ends, **style)
     return [value for value, _ in named]
 
 
