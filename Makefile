@@ -9,7 +9,7 @@ demo: setup
 	$(BIN)/expunge demo
 
 test: setup
-	$(BIN)/pytest -n 2 -m "not slow and not overnight"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 slow: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m slow

@@ -105,7 +105,7 @@ def test_the_benchmark_of_reviews_runs_quickly_and_reports_them_as_text(tmp_path
     assert json.loads(out.read_text())["claims"] == result["claims"]
 
 
-@pytest.mark.overnight
+@pytest.mark.slow
 def test_a_benchmark_of_every_metric_is_written_verified_and_drawn(tmp_path):
     config, out = ROOT / "benchmarks/configs/digits_all_metrics.toml", tmp_path / "out"
     expunge = [Path(sys.executable).with_name("expunge")]
@@ -125,7 +125,7 @@ def test_a_benchmark_of_every_metric_is_written_verified_and_drawn(tmp_path):
     assert "bench.json" in said.stdout
 
 
-@pytest.mark.overnight
+@pytest.mark.slow
 @pytest.mark.skipif(not CIFAR10.is_file(), reason="EXPUNGE_DATA has no CIFAR-10")
 def test_the_cifar10_table_is_made_in_pieces(tmp_path):
     run = partial(started, "tables.cifar10", tmp_path, "--quick")
@@ -141,7 +141,7 @@ def test_the_cifar10_table_is_made_in_pieces(tmp_path):
     assert "| salun |" in (tmp_path / "r/beside.md").read_text()
 
 
-@pytest.mark.overnight
+@pytest.mark.slow
 def test_the_cifar10_claims_are_made_from_klom_by_both_conventions_and_drawn_again(tmp_path):
     out = tmp_path / "r.json"
     run = partial(started, "matching.dmm cifar10", tmp_path, "--quick", "--half-models", "60")
@@ -162,7 +162,7 @@ def test_the_cifar10_claims_are_made_from_klom_by_both_conventions_and_drawn_aga
     assert json.loads(out.read_text())["claims"] == result["claims"]
 
 
-@pytest.mark.overnight
+@pytest.mark.slow
 @pytest.mark.skipif(not CIFAR10.is_file(), reason="EXPUNGE_DATA has no CIFAR-10")
 def test_matching_on_cifar10_is_made_in_pieces(tmp_path):
     run = partial(started, "matching.dmm cifar10", tmp_path, "--rows", "200")

@@ -1,5 +1,6 @@
 """estimate(): what each method would cost before anything is spent, and which to take."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -219,10 +220,15 @@ def _within(price: Price, problem: Problem, limit: float) -> Method | None:
         return None  # the damping of an attribution follows from a Recipe
     length = next((f.name for f in fields(price.method) if f.name in ("epochs", "steps")), "")  # type: ignore[arg-type]
     longest = getattr(price.method, length) if length else 0
-    for count in range(longest, 0, -1):
-        shorter = replace(price.method, **{length: count})  # type: ignore[type-var]
-        shared = shared_cost(problem, shorter, 0, None)
+
+    def shorter(count: int) -> Method:
+        return replace(price.method, **{length: count})  # type: ignore[type-var]
+
+    def units(count: int) -> int:
+        shared = shared_cost(problem, shorter(count), 0, None)
         before = shared["row_units"] if shared else 0
-        if shorter.price(problem).row_units + before <= limit * whole:
-            return shorter
-    return None
+        return shorter(count).price(problem).row_units + before
+
+    # longer costs more, so that the length is searched by halves
+    fits = bisect_right(range(1, longest + 1), limit * whole, key=units)
+    return shorter(fits) if fits else None

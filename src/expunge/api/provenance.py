@@ -119,9 +119,11 @@ def shared_facts(
     }
 
 
-def shell_command(*words: Any) -> str:
-    """A command line from its words, quoted for a shell."""
-    return shlex.join(map(str, words))
+def shell_command(*words: Any, **flags: Any) -> str:
+    """A command line of words and flags, quoted for a shell; flags of None or "" are left out."""
+    given = {name: value for name, value in flags.items() if value not in (None, "")}
+    named = [x for name, value in given.items() for x in (f"--{name.replace('_', '-')}", value)]
+    return shlex.join(map(str, (*words, *named)))
 
 
 def as_list(rows: Tensor | Sequence[int]) -> list[int]:

@@ -79,7 +79,7 @@ def train_model(
     asked = problem.forgetting([])
     history = History(asked, (member,), runtime.seed, device=runtime.device)
     require_free(out)
-    cache, recipe = ModelCache(asked, runtime), history.recipe
+    cache = ModelCache(asked, runtime)
     require_recipe_fit(cache)
     made_by = {
         "recipe": cache.recipe_id,
@@ -119,7 +119,7 @@ def train_model(
 
             draws = Draws((runtime.seed, "train", "original"))
             models, _ = train_group(
-                asked, recipe, history.rows, (member,), draws, 1, runtime.device, checkpoint, look
+                asked, history.rows, (member,), draws, 1, runtime.device, checkpoint, look
             )
         (model,) = models.modules()
         model.zero_grad(set_to_none=True)

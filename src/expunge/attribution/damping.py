@@ -75,8 +75,8 @@ def _decay(recipe: Recipe, size: float) -> float:
 
 def recipe_of(problem: Problem) -> Recipe:
     """The problem's Recipe, or BadInput that says what it was needed for."""
-    if isinstance(recipe := problem.training, Recipe):
-        return recipe
+    if problem.training.stepwise:
+        return problem.stepwise_recipe
     raise BadInput(
         "a problem without a Recipe, from which the damping follows",
         expected="Problem(..., recipe=Recipe(...)), or the damping as a number",

@@ -63,19 +63,19 @@ def attribute(
     runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
     if evaluate:
         folder = Path("attribution") if out is None else out
-        size = ("--set-fraction", set_fraction) if set_size is None else ("--set-size", set_size)
+        size = {"set_fraction": set_fraction} if set_size is None else {"set_size": set_size}
         command = shell_command(
-            *("expunge", "attribute", "--evaluate", "--problem", problem, "--kind", kind),
-            *(
-                "--models",
-                models,
-                "--num-sets",
-                num_sets,
-                *size,
-                "--models-per-set",
-                models_per_set,
-            ),
-            *("--seed", seed, "--out", folder, "--store", store, "--device", device),
+            *("expunge", "attribute", "--evaluate"),
+            problem=problem,
+            kind=kind,
+            models=models,
+            num_sets=num_sets,
+            **size,
+            models_per_set=models_per_set,
+            seed=seed,
+            out=folder,
+            store=store,
+            device=device,
         )
         found = judge(
             asked,

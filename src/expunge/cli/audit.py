@@ -57,10 +57,16 @@ def audit(
         if rows is not None:
             asked = asked.forgetting(**load_rows(rows))
         command = shell_command(
-            *("expunge", "audit", "--problem", problem, "--model", model, "--unlearned", unlearned),
-            *(("--rows", rows) if rows else ()),
-            *("--oracles", oracles, "--seed", seed, "--out", out, "--store", store),
-            *("--device", device),
+            *("expunge", "audit"),
+            problem=problem,
+            model=model,
+            unlearned=unlearned,
+            rows=rows,
+            oracles=oracles,
+            seed=seed,
+            out=out,
+            store=store,
+            device=device,
         )
         runtime = placed(store, device, jobs, backend, address, gpus_per_task, seed=seed)
         judged = judge(

@@ -74,14 +74,20 @@ def forget(
         return
     require_free(out)
     command = shell_command(
-        *("expunge", "forget", "--problem", problem, "--model", model, "--rows", rows),
-        *(("--method", method) if method else ()),
-        *(("--budget", budget) if budget else ()),
-        *(("--mask", mask) if mask else ()),
-        *(("--history", history) if history else ()),
-        *("--seed", seed, "--out", out, "--store", store, "--device", device),
-        *("--half-models", half_models),
-        *(word for name, value in chosen.items() for word in (f"--{name}", value)),
+        *("expunge", "forget"),
+        problem=problem,
+        model=model,
+        rows=rows,
+        method=method,
+        budget=budget,
+        mask=mask,
+        history=history,
+        seed=seed,
+        out=out,
+        store=store,
+        device=device,
+        half_models=half_models,
+        **chosen,
     )
     done = run(
         model,

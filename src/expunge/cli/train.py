@@ -61,15 +61,17 @@ def train(
     rows = None
     if record is not None:
         rows = asked.present_rows if record == "all" else asked.named(**load_rows(Path(record)))
+    tracking = {"track": track, "measurements": measurements, "hessian_rows": hessian_rows}
     command = shell_command(
-        *("expunge", "train", "--problem", problem, "--out", out, "--member", member),
-        *("--seed", seed, "--store", store, "--device", device),
-        *(
-            ("--track", track, "--measurements", measurements, "--hessian-rows", hessian_rows)
-            if track
-            else ()
-        ),
-        *(("--record", record) if record else ()),
+        *("expunge", "train"),
+        problem=problem,
+        out=out,
+        member=member,
+        seed=seed,
+        store=store,
+        device=device,
+        **(tracking if track else {}),
+        record=record,
     )
     if track:
         console.print("Unlearning error along the training")

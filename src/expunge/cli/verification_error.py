@@ -41,27 +41,16 @@ def verification_error(
     console = Console(highlight=False, soft_wrap=True)
     asked, _ = load_problem(problem)
     command = shell_command(
-        *(
-            "expunge",
-            "verification-error",
-            "--problem",
-            problem,
-            "--rows",
-            rows,
-            "--members",
-            members,
-        ),
-        *(
-            "--measurements",
-            measurements,
-            "--hessian-rows",
-            hessian_rows,
-            "--out",
-            out,
-            "--seed",
-            seed,
-        ),
-        *("--store", store, "--device", device),
+        *("expunge", "verification-error"),
+        problem=problem,
+        rows=rows,
+        members=members,
+        measurements=measurements,
+        hessian_rows=hessian_rows,
+        out=out,
+        seed=seed,
+        store=store,
+        device=device,
     )
     found = measure(
         asked.forgetting(**load_rows(rows)),

@@ -17,16 +17,16 @@ def verify(
     if (folder / "bench.json").is_file():
         from expunge.bench.rescore import verify as recompute
 
-        written, arrays, declared = "bench.json", "evidence/", "trials and what they chose"
+        written, declared = "bench.json", "trials and what they chose"
     else:
         from expunge.api.verify import verify as recompute
 
-        written, arrays, declared = "audit.json", "evidence/", "claims, changes of weights"
+        written, declared = "audit.json", "claims, changes of weights"
     differences = recompute(folder)
     for line in differences:
         print(line)
     if differences:
-        print(f"{len(differences)} numbers of {folder / written} do not follow from {arrays}.")
+        print(f"{len(differences)} numbers of {folder / written} do not follow from evidence/.")
         raise typer.Exit(1)
     print(f"The evidence is whole, and every number of {folder / written} follows from it.")
     print(f"Declared, and not checked: {declared}, costs, settings, the run.")

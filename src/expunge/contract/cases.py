@@ -20,7 +20,7 @@ from expunge.data import TensorData
 from expunge.engine.ensemble import Ensemble
 from expunge.engine.shifted import Change
 from expunge.methods import Method, MethodInputs, Result
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import seeded
 from expunge.training.unrolled.history import History
 
@@ -53,11 +53,10 @@ def has(setting: str):
 
 def originals(problem: Problem, count: int = 3, group: int = 1, first: int = 0) -> Ensemble:
     """Models of the problem's architecture; untrained, as the laws hold for any weights."""
-    assert isinstance(problem.recipe, Recipe)
     made = []
     for k in range(first, first + count):
         with seeded(k):
-            made.append(problem.recipe.build())
+            made.append(problem.stepwise_recipe.build())
     return Ensemble.stack(made, range(count), group)
 
 
@@ -153,5 +152,4 @@ def optimizers() -> Iterator[set[type]]:
 
 def in_recipe(problem: Problem, **changed: Any) -> Problem:
     """The problem with these settings of its recipe."""
-    assert isinstance(problem.recipe, Recipe)
-    return replace(problem, recipe=replace(problem.recipe, **changed))
+    return replace(problem, recipe=replace(problem.stepwise_recipe, **changed))

@@ -10,6 +10,7 @@ from expunge.data import Data
 from expunge.errors import BadInput
 from expunge.problem.penalised import penalised
 from expunge.problem.people import People, PeopleCount
+from expunge.problem.recipe import Recipe
 from expunge.problem.served import Served
 from expunge.problem.task import Task
 from expunge.problem.training import Trainer, Training
@@ -104,6 +105,12 @@ class Problem:
         known.epochs = getattr(self.recipe, "epochs", None)
         known.identity = getattr(self.recipe, "key", "")
         return known
+
+    @property
+    def stepwise_recipe(self) -> Recipe:
+        """The recipe of a problem whose training is `stepwise`."""
+        assert isinstance(self.recipe, Recipe), "other trainings are refused or handled before"
+        return self.recipe
 
     def served(self, split: str = "train") -> Data:
         """The rows of a split as models without the forgotten rows may see them.

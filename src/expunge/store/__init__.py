@@ -26,9 +26,9 @@ from expunge.errors import BadInput
 from expunge.store.disk import writable
 from expunge.store.locks import acquire, write_owner
 
-# Part of every key; to be raised when a change makes kept results differ from new ones.
 UMASK = os.umask(0)  # which can be read only by setting it
 os.umask(UMASK)
+# Part of every key; to be raised when a change makes kept results differ from new ones.
 FORMAT = 1
 PARTIAL = ".partial-"  # how names begin of files that are being written
 

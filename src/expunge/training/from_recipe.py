@@ -15,8 +15,7 @@ from expunge.engine.cost import Cost
 from expunge.engine.descend import descend
 from expunge.engine.ensemble import Ensemble, StorableModels
 from expunge.errors import BadInput, nearest
-from expunge.problem import Problem, Recipe, Task, Training
-from expunge.problem.penalised import penalised
+from expunge.problem import Problem, Task, Training
 from expunge.rng import Draws, seeded
 from expunge.store.checkpoint import Checkpoint
 from expunge.training.from_trainer import FromTrainer
@@ -63,7 +62,7 @@ def train(
     training = require_training(problem, f"train {role} models")
     draws = Draws((seed, "train", role))
     rows = subset_rows(problem, ids, seed) if role == "subset" else rows_of(problem, role)
-    if not isinstance(training, Recipe):
+    if not training.stepwise:
         return training(trained_on(problem, rows), rows, ids, draws, device)
     group = 1 if problem.train.augments or problem.train.linked else group
     parts, cost = [], Cost()
@@ -72,7 +71,7 @@ def train(
         own = rows[start : start + group] if role == "subset" else rows
         single = checkpoint if len(ids) <= group else None
         seen = trained_on(problem, own)
-        part, spent = train_group(seen, training, own, block, draws, group, device, single)
+        part, spent = train_group(seen, own, block, draws, group, device, single)
         parts.append(part)
         cost = replace(spent, seconds=cost.seconds + spent.seconds)
     return Ensemble.concat(parts), replace(cost, seconds=cost.seconds / len(ids))
@@ -114,8 +113,8 @@ def untrained(problem: Problem, template: nn.Module, seed: int) -> nn.Module:
         BadInput: no recipe, and a parameter that no `reset_parameters` draws again.
     """
     with seeded(seed):
-        if isinstance(recipe := problem.recipe, Recipe):
-            return recipe.build()
+        if problem.training.stepwise:
+            return problem.stepwise_recipe.build()
         module = copy.deepcopy(template)
         before = {name: p.detach().clone() for name, p in module.named_parameters()}
         with torch.no_grad():
@@ -152,7 +151,6 @@ def retrain_units(problem: Problem) -> int | None:
 
 def train_group(
     problem: Problem,
-    recipe: Recipe,
     rows: Tensor,
     ids: Sequence[int],
     draws: Draws,
@@ -161,64 +159,54 @@ def train_group(
     checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> tuple[Ensemble, Cost]:
-    """Train one group by a recipe on `rows`, (n,) or (members, n); see `train` and `descend`."""
-    models = fresh(problem, recipe, rows, ids, draws, group, device)
+    """Train one group by the recipe on `rows`, (n,) or (members, n); see `train` and `descend`."""
+    models = fresh(problem, rows, ids, draws, group, device)
     done = checkpoint.spent.steps if checkpoint else 0
-    plan = islice(planned(recipe, rows, draws.of(ids)), done, None)
-    feeds = training_feeds(problem, recipe, plan, draws.of(ids), device, done)
-    cost = descend_by_recipe(
-        models, problem, recipe, feeds, rows.shape[-1], draws, checkpoint, watch
-    )
+    plan = islice(planned(problem, rows, draws.of(ids)), done, None)
+    feeds = training_feeds(problem, plan, draws.of(ids), device, done)
+    cost = descend_by_recipe(models, problem, feeds, rows.shape[-1], draws, checkpoint, watch)
     return models, cost
 
 
+def built(problem: Problem, rows: Tensor, seed: int) -> nn.Module:
+    """A fresh model of the recipe from this seed, fitted on these rows."""
+    recipe = problem.stepwise_recipe
+    with seeded(seed):
+        module = recipe.build()
+        if recipe.fit is not None:  # it may freeze parameters or add buffers
+            recipe.fit(module, problem.train, rows)
+    return module
+
+
 def fresh(
-    problem: Problem,
-    recipe: Recipe,
-    rows: Tensor,
-    ids: Sequence[int],
-    draws: Draws,
-    group: int,
-    device: str,
+    problem: Problem, rows: Tensor, ids: Sequence[int], draws: Draws, group: int, device: str
 ) -> Ensemble:
-    """What the training of one group begins with: built, and fitted on its rows, from its seeds."""
-    modules = []
-    for k, member in enumerate(ids):
-        with seeded(draws.of([member]).at("build").seeds()[0]):
-            module = recipe.build()
-            if recipe.fit is not None:
-                recipe.fit(module, problem.train, rows if rows.ndim == 1 else rows[k])
-        modules.append(module.to(device))
+    """The members of one group before the first step, each built from its seed."""
+    seeds, own = draws.of(ids).at("build").seeds(), rows.expand(len(ids), rows.shape[-1])
+    modules = [built(problem, r, seed).to(device) for r, seed in zip(own, seeds, strict=True)]
     return Ensemble.stack(modules, ids, group)
 
 
-def planned(recipe: Recipe, rows: Tensor, draws: Draws) -> Iterator[Tensor]:
+def planned(problem: Problem, rows: Tensor, draws: Draws) -> Iterator[Tensor]:
     """The row numbers of each step, (members, B), of a training with the draws of some members."""
-    order, again = draws.at("order"), recipe.reshuffle
-    return epochs(rows, recipe.batch_size, recipe.epochs, order, reshuffle=again)
+    recipe, order = problem.stepwise_recipe, draws.at("order")
+    return epochs(rows, recipe.batch_size, recipe.epochs, order, reshuffle=recipe.reshuffle)
 
 
 def training_feeds(
-    problem: Problem,
-    recipe: Recipe,
-    plan: Iterable[Tensor],
-    draws: Draws,
-    device: str,
-    first: int = 0,
+    problem: Problem, plan: Iterable[Tensor], draws: Draws, device: str, first: int = 0
 ) -> Iterator[tuple[Batch]]:
     """The batches of a plan as the recipe trains on them from step `first`: prepared, augmented."""
+    augment = problem.training.augment
     planned = (rows.to(device) for rows in plan)
     for step, batch in enumerate(problem.train.batches(planned, training=True), start=first):
         ready = problem.task.prepare(batch, draws.at("prepare", step), training=True)
-        yield (
-            ready if recipe.augment is None else recipe.augment(ready, draws.at("augment", step)),
-        )
+        yield (ready if augment is None else augment(ready, draws.at("augment", step)),)
 
 
 def descend_by_recipe(
     models: Ensemble,
     problem: Problem,
-    recipe: Recipe,
     feeds: Iterable[tuple[Any, ...] | None],
     rows: int,
     draws: Draws,
@@ -229,8 +217,8 @@ def descend_by_recipe(
 
     A feed is a batch, perhaps with a factor on its mean loss for each member.
     """
+    recipe = problem.stepwise_recipe
     average = {name: w.detach().clone() for name, w in models.weights().items()}
-
     if checkpoint is not None:
         own = models.tensors() if models.stacked is None else models.stacked
         checkpoint.live |= {f"model/{name}": tensor.detach() for name, tensor in own.items()}
@@ -242,7 +230,7 @@ def descend_by_recipe(
 
     cost = descend(
         models,
-        training_loss(penalised(problem.task, recipe.penalty)),
+        training_loss(problem.training_task),
         feeds,
         steps=recipe.steps(rows),
         optimizer=recipe.optimizer,

@@ -1,6 +1,6 @@
 """Models made by the user's own Trainer: called under seeded generators, one model at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 import torch
@@ -31,15 +31,12 @@ class FromTrainer(Training):
             BadInput: two members have the very same weights.
         """
         start = perf_counter()
-        modules = []
-        for k, member in enumerate(ids):
-            own = rows if rows.ndim == 1 else rows[k]
-            seed = draws.of([member]).seeds()[0]
-            modules.append(self.module(problem.train, own, seed, device))
-        first, *others = (Ensemble.of(module).tensors() for module in modules)
-        for other in others:
-            if all(torch.equal(first[name], other[name]) for name in first):
-                raise same_weights()
+        own, seeds = rows.expand(len(ids), rows.shape[-1]), draws.of(ids).seeds()
+        modules = [
+            self.module(problem.train, chosen, seed, device)
+            for chosen, seed in zip(own, seeds, strict=True)
+        ]
+        require_distinct([Ensemble.of(module).tensors() for module in modules])
         read = self.rows_read(rows.shape[-1])
         models = Ensemble.stack(modules, ids, group=1)
         return models, Cost(read, read, (perf_counter() - start) / len(ids))
@@ -58,10 +55,12 @@ class FromTrainer(Training):
         return module
 
 
-def same_weights() -> BadInput:
-    """The error for a Trainer that does not train from its seed."""
-    return BadInput(
-        "the Trainer gave the very same weights for two seeds",
-        expected="a model trained from scratch from each seed",
-        fix="build a new model in the Trainer, and do not fix a seed of your own there",
-    )
+def require_distinct(states: Sequence[Mapping[str, Tensor]]) -> None:
+    """Raise BadInput where a Trainer returned the weights of the first seed for another one."""
+    first, *others = states
+    if any(all(torch.equal(first[name], other[name]) for name in first) for other in others):
+        raise BadInput(
+            "the Trainer gave the very same weights for two seeds",
+            expected="a model trained from scratch from each seed",
+            fix="build a new model in the Trainer, and do not fix a seed of your own there",
+        )

@@ -13,7 +13,7 @@ from torch import nn
 from expunge.engine.ensemble import LARGEST_GROUP, Ensemble
 from expunge.engine.replay import LEAST
 from expunge.errors import BadInput, first_line
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.rng import Draws, seeded
 from expunge.training.from_recipe import on_validation, train_group
 
@@ -61,14 +61,19 @@ class ChannelsLast:
         return self.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def with_channels_last(problem: Problem) -> Problem:
+    """The problem with a recipe that builds models with channels last."""
+    recipe = problem.stepwise_recipe
+    return replace(problem, recipe=replace(recipe, build=ChannelsLast(recipe.build)))
+
+
 def choose_group(problem: Problem, device: str) -> GroupSize:
     """The choice for a problem's recipe, by trials of a few steps on validation rows."""
-    recipe = problem.recipe
-    if not isinstance(recipe, Recipe):
+    if not problem.training.stepwise:
         return GroupSize(1, refused="this package does not run the steps of the training")
     if problem.train.linked:
         return GroupSize(1, refused="rows are linked, and models may see different ones")
-    run = runner(problem, recipe, device)
+    run = runner(problem, device)
     if problem.train.augments:
         why = "the data set augments rows itself, with draws that a group would share"
     else:
@@ -78,28 +83,29 @@ def choose_group(problem: Problem, device: str) -> GroupSize:
     size = min(one for one, time in times.items() if time <= fast)
     tried = [f"{one}: {time * 1e6:.0f}" for one, time in times.items()]
     last = False
-    other = runner(problem, replace(recipe, build=ChannelsLast(recipe.build)), device)
-    if bears_layout(problem, recipe, other, device):
-        time = timed(other, 1)
+    run = runner(with_channels_last(problem), device)
+    if bears_layout(problem, run, device):
+        time = timed(run, 1)
         tried.append(f"1 with channels last: {time * 1e6:.0f}")
         last = time < times[size]
     said = "microseconds a step and member by group size: " + ", ".join(tried)
     return GroupSize(1 if last else size, last, why, said)
 
 
-def runner(problem: Problem, recipe: Recipe, device: str) -> Run:
-    """Short trainings by a recipe on validation rows, which every model may see."""
-    probe = on_validation(problem)
+def runner(problem: Problem, device: str) -> Run:
+    """Short trainings by the recipe on validation rows, which every model may see."""
+    probe, recipe = on_validation(problem), problem.stepwise_recipe
 
     def run(ids: Sequence[int], steps: int, grouped: bool) -> tuple[list[Ensemble], float]:
         rows = torch.arange(min(recipe.batch_size, len(probe.train)))
         short = replace(recipe, epochs=steps, batch_size=max(1, len(rows)), fit=None)
+        trial = replace(probe, recipe=short)
         blocks = [tuple(ids)] if grouped else [(i,) for i in ids]
         found, seconds = [], 0.0
         for block in blocks:
             ends: list[float] = []
             part, _ = train_group(
-                *(probe, short, rows, block, Draws((0, "grouping")), len(block), device),
+                *(trial, rows, block, Draws((0, "grouping")), len(block), device),
                 watch=lambda step, models, ends=ends: ends.append(_now(device)),
             )
             if steps == 1:  # a group must also be able to answer
@@ -146,15 +152,9 @@ def _now(device: str) -> float:
     return perf_counter()
 
 
-def bears_layout(problem: Problem, recipe: Recipe, run: Run, device: str) -> bool:
-    """Whether the recipe's models answer alike with channels last, and can be trained so.
-
-    Args:
-        problem: on whose validation rows.
-        recipe: of the models as they are.
-        run: trains them with channels last.
-        device: where.
-    """
+def bears_layout(problem: Problem, run: Run, device: str) -> bool:
+    """Whether the recipe's models answer alike with channels last, and `run` can train them so."""
+    recipe = problem.stepwise_recipe
     rows, found = torch.arange(min(recipe.batch_size, len(problem.validation))), []
     for build in (recipe.build, ChannelsLast(recipe.build)):
         with seeded(0):

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -17,11 +16,17 @@ from expunge.engine.cost import Cost
 from expunge.engine.ensemble import LARGEST_GROUP, Ensemble, StorableModels
 from expunge.errors import BadInput
 from expunge.fanout.runtime import Runtime, named
-from expunge.problem import Problem, Recipe
-from expunge.rng import seeded
+from expunge.problem import Problem
 from expunge.store.checkpoint import Checkpoint
-from expunge.training.from_recipe import require_training, rows_of, subset_rows, train, trained_on
-from expunge.training.group_size import ChannelsLast, GroupSize, choose_group
+from expunge.training.from_recipe import (
+    built,
+    require_training,
+    rows_of,
+    subset_rows,
+    train,
+    trained_on,
+)
+from expunge.training.group_size import GroupSize, choose_group, with_channels_last
 from expunge.training.process_count import ProcessCount, choose_processes
 from expunge.training.recipe_id import probe_models, recipe_fingerprint, require_seeded
 from expunge.training.unrolled.history import History
@@ -90,7 +95,7 @@ class ModelCache:
         key = store.key("groups", recipe=self.recipe_id, where=where, version=CHOICES)
 
         def choose() -> GroupSize:
-            if not isinstance(self.problem.recipe, Recipe):
+            if not self.problem.training.stepwise:
                 require_seeded(self.problem, runtime.device)
             with fanout.one_thread():
                 return choose_group(self.problem, runtime.device)
@@ -100,11 +105,7 @@ class ModelCache:
     def processes(self) -> int:
         """How many at once: as asked, or chosen once per (recipe, machine, device) and kept."""
         runtime, most = self.runtime, self.runtime.processes
-        if (
-            runtime.jobs is not None
-            or runtime.cluster
-            or not isinstance(self.problem.recipe, Recipe)
-        ):
+        if runtime.jobs is not None or runtime.cluster or not self.problem.training.stepwise:
             return most
         where = [platform.node(), torch.__version__, runtime.device, most]
         trained = [self.group, self.channels_last]
@@ -132,10 +133,7 @@ class ModelCache:
     @cached_property
     def arranged(self) -> Problem:
         """The problem as it is trained: its recipe builds models of the chosen layout."""
-        recipe = self.problem.recipe
-        if not isinstance(recipe, Recipe) or not self.channels_last:
-            return self.problem
-        return replace(self.problem, recipe=replace(recipe, build=ChannelsLast(recipe.build)))
+        return with_channels_last(self.problem) if self.channels_last else self.problem
 
     def keys(self, role: str, count: int) -> list[str]:
         """The store keys of the blocks of a role's first `count` members."""
@@ -232,13 +230,8 @@ class ModelCache:
         return self._build(self.problem)
 
     def _build(self, problem: Problem) -> StorableModels:
-        recipe = require_training(problem, "build the model")
-        if isinstance(recipe, Recipe):
-            with seeded(0):
-                module = recipe.build()
-                if recipe.fit is not None:  # it may freeze parameters or add buffers
-                    recipe.fit(module, problem.train, problem.retain)
-            return Ensemble.of(module)
+        if require_training(problem, "build the model").stepwise:
+            return Ensemble.of(built(problem, problem.retain, seed=0))
         # A Trainer builds a model only by training one: on as few rows as may be.
         return probe_models(problem, self.runtime.device)
 
@@ -261,15 +254,8 @@ def _make_block(
     problem: Problem, role: str, ids: Sequence[int], runtime: Runtime, group: int, key: str
 ) -> None:
     checkpoint = Checkpoint(runtime.store, store.key("checkpoint", of=key))
-    models, cost = train(
-        problem,
-        role,
-        ids,
-        seed=runtime.seed,
-        group=group,
-        device=runtime.device,
-        checkpoint=checkpoint,
-    )
+    settings = {"seed": runtime.seed, "group": group, "device": runtime.device}
+    models, cost = train(problem, role, ids, checkpoint=checkpoint, **settings)
     facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
     if role == "subset":
         tensors = {"rows": subset_rows(problem, ids, runtime.seed)}

@@ -7,7 +7,7 @@ from math import ceil
 from typing import NamedTuple
 
 from expunge import fanout
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.training.from_recipe import on_validation
 from expunge.training.group_size import runner
 
@@ -57,8 +57,7 @@ def together(problem: Problem, group: int, device: str, count: int, most: int) -
 
 def pace(problem: Problem, group: int, device: str) -> float:
     """Steps of models a second of one group in this process."""
-    assert isinstance(problem.recipe, Recipe)
-    run, ids = runner(problem, problem.recipe, device), range(group)
+    run, ids = runner(problem, device), range(group)
     _, seconds = run(ids, STEPS[0], True)
     steps = min(max(ceil(SECONDS / seconds), STEPS[0]), STEPS[1])
     return group / run(ids, steps, True)[1]

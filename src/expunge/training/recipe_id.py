@@ -11,15 +11,16 @@ from expunge.engine.ensemble import Ensemble, StorableModels
 from expunge.errors import BadInput
 from expunge.fanout import one_thread
 from expunge.problem import Problem, Recipe
-from expunge.rng import Draws, seeded
+from expunge.rng import Draws
 from expunge.store import Store, sha256
 from expunge.training.from_recipe import (
+    built,
     descend_by_recipe,
     on_validation,
     require_training,
     training_feeds,
 )
-from expunge.training.from_trainer import FromTrainer, same_weights
+from expunge.training.from_trainer import FromTrainer, require_distinct
 
 PROBE_ROWS = 128  # on so many rows a Trainer is run to recognise it
 
@@ -33,7 +34,7 @@ def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
     `epochs` and a training on a few rows.
     """
     recipe = require_training(problem, "recognise the training")
-    if not isinstance(recipe, Recipe):
+    if not recipe.stepwise:
         if recipe.identity:
             return sha256(f"trainer {recipe.identity}".encode())[:20]
         if not isinstance(recipe, FromTrainer):
@@ -50,26 +51,23 @@ def recipe_fingerprint(problem: Problem, store: Store, device: str) -> str:
             "state": _shapes(models),
         }
         return store.identify("recipes", _sketch(models), facts)
+    recipe = problem.stepwise_recipe
     names = ("epochs", "batch_size", "l2", "clip", "ema", "key", "precision")
     facts = {name: getattr(recipe, name) for name in names}
     if not recipe.reshuffle:  # two steps on one batch do not show it
         facts["reshuffle"] = False
     rows = torch.arange(min(recipe.batch_size, len(problem.validation)))
-    probe = replace(problem, train=problem.validation, present=None, forget=rows[:0], ids=None)
+    short = replace(recipe, epochs=2, batch_size=max(1, len(rows)))
+    probe = replace(on_validation(problem), recipe=short)
     draws = Draws((0, "recognise"))
     with one_thread():
-        with seeded(0):
-            module = recipe.build()
-            if recipe.fit is not None:
-                recipe.fit(module, problem.validation, rows)
-        module = module.to(device)
+        module = built(probe, rows, seed=0).to(device)
         facts["optimizer"] = _optimizer(recipe, module)
         models = Ensemble.of(module)
         facts["state"] = _shapes(models)
         before = _sketch(models)
-        feeds = training_feeds(probe, recipe, [rows[None]] * 2, draws.of([0]), device)
-        short = replace(recipe, epochs=2, batch_size=max(1, len(rows)))
-        descend_by_recipe(models, probe, short, feeds, len(rows), draws)
+        feeds = training_feeds(probe, [rows[None]] * 2, draws.of([0]), device)
+        descend_by_recipe(models, probe, feeds, len(rows), draws)
     change = _sketch(models) - before
     relative = change / change.abs().max().clamp_min(1e-300)
     schedule = torch.tensor([recipe.schedule(i / 100) for i in range(101)], dtype=torch.float64)
@@ -90,9 +88,7 @@ def probe_models(problem: Problem, device: str, seed: int = 0) -> StorableModels
 def require_seeded(problem: Problem, device: str) -> None:
     """Raise BadInput where a Trainer gives the same weights for two seeds, before any is kept."""
     with one_thread():
-        first, second = (probe_models(problem, device, seed).tensors() for seed in (0, 1))
-    if all(torch.equal(first[name], second[name]) for name in first):
-        raise same_weights()
+        require_distinct([probe_models(problem, device, seed).tensors() for seed in (0, 1)])
 
 
 def _source(trainer: Any) -> str:

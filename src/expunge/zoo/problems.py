@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.problem import Problem, Recipe
+from expunge.problem import Problem
 from expunge.problem.sd_penalty import SDPenalty
 from expunge.registry import Registry, check, class_faults, described, setting
 from expunge.zoo.cifar10 import cifar10
@@ -38,8 +38,7 @@ class ZooProblem:
         made = type(self).load(data=data, **chosen)
         if not self.gamma:
             return made
-        assert isinstance(made.recipe, Recipe)  # every problem of the zoo has one
-        recipe = replace(made.recipe, penalty=SDPenalty(self.gamma))
+        recipe = replace(made.stepwise_recipe, penalty=SDPenalty(self.gamma))
         return replace(made, recipe=recipe, name=f"{made.name}, SD penalty {self.gamma:g}")
 
 

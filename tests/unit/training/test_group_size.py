@@ -202,7 +202,7 @@ def bears(build):
     def run(ids, steps, grouped):
         return train(replace(problem, recipe=other), "original", ids, seed=0), 0.0
 
-    return bears_layout(problem, problem.recipe, run, "cpu")
+    return bears_layout(problem, run, "cpu")
 
 
 def test_models_that_bear_channels_last():

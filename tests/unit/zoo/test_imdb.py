@@ -161,7 +161,8 @@ def test_a_group_is_trained_as_models_alone_are(tmp_path):
     def run(ids, steps, grouped):
         recipe = replace(problem.recipe, epochs=steps, batch_size=40)
         blocks = [ids] if grouped else [(i,) for i in ids]
-        made = [train_group(problem, recipe, rows, b, draws, len(b), "cpu")[0] for b in blocks]
+        short = replace(problem, recipe=recipe)
+        made = [train_group(short, rows, b, draws, len(b), "cpu")[0] for b in blocks]
         return made, 0.0
 
     assert refusal(run) == ""

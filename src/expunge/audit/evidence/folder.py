@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -36,6 +36,7 @@ SUFFIX = ".safetensors"
 REQUIRED = ("original", "oracle", "targets")
 OPTIONAL = ("null", "pictures", "untrained")
 
+T = TypeVar("T")
 Outputs = Mapping[str, Array]  # group of rows -> (members, rows, C) or (members, rows)
 
 
@@ -101,6 +102,17 @@ class Evidence:
             return self.targets["emptied"]
         gone = self.targets["forget"].unique()
         return gone[~torch.isin(gone, self.targets["retain"])]
+
+    def once(self, make: Callable[[Outputs, "Evidence"], T], file: Outputs) -> T:
+        """`make(file, self)`, computed once for each file: what several metrics share."""
+        key = make, id(file)
+        if key not in self._made:
+            self._made[key] = file, make(file, self)  # with the file, so that its id stays its own
+        return self._made[key][1]
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
 
     def margins(self, file: Outputs, group: str | None = None) -> Array:
         """Margins of a file's models, float64, worked out where they are looked at.

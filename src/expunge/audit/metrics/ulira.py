@@ -26,7 +26,7 @@ from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.margin import check_margins
 from expunge.audit.metrics.attack import FPRS, Rate, check_rates, rank
 from expunge.audit.metrics.metric import MARGINS, NULL, Measure, Metric, Score, models, of_second
-from expunge.audit.metrics.resample import jackknife, splits
+from expunge.audit.metrics.resample import jackknife
 from expunge.errors import BadInput
 
 MIN_MODELS = 10  # on each side
@@ -155,28 +155,6 @@ def pooled(
     return Pooled(value[0], se[0], tuple(rates))
 
 
-def ulira_null(
-    pool: Tensor, models: int, count: int = 20, folds: int = FOLDS, seed: int = 0
-) -> Tensor:
-    """The same accuracy among oracles, over random splits: what a perfect method would score.
-
-    Args:
-        pool: (P, rows) margins of all oracles, P >= 2 * models.
-        models: models on each side, at least 10.
-        count: how many splits.
-        folds: as in `ulira`.
-        seed: of the splits and the folds.
-
-    Returns:
-        (count,) balanced accuracies averaged over rows, float64.
-
-    Raises:
-        BadInput: as `ulira`, or a pool too small for two groups.
-    """
-    scored = [ulira(a, b, folds, seed) for a, b in splits(pool, models, count, seed)]
-    return torch.stack([one.row_accuracy.mean() for one in scored])
-
-
 def _score(unlearned: Tensor, oracle: Tensor, fold: Tensor, oracle_fold: Tensor) -> ULira:
     scores = ULira(torch.empty_like(unlearned), torch.empty_like(oracle))
     largest = torch.maximum(unlearned.abs().amax(0), oracle.abs().amax(0))
@@ -236,14 +214,14 @@ def _check(unlearned: Tensor, oracle: Tensor, folds: int) -> None:
         )
 
 
-def _measured(file: Outputs, evidence: Evidence) -> Pooled:
+def _pooled(file: Outputs, evidence: Evidence) -> Pooled:
     return pooled(
         evidence.margins(file, "forget")[:], evidence.margins(evidence.oracle, "forget")[:]
     )
 
 
 def _accuracy(file: Outputs, evidence: Evidence) -> Score:
-    found = _measured(file, evidence)
+    found = evidence.once(_pooled, file)
     return {"value": 100 * found.accuracy, "se": 100 * found.accuracy_se}
 
 
@@ -254,7 +232,7 @@ def _metric(name: str, measure: Measure, definition: str) -> Metric:
 
 def _rate_metric(index: int, name: str, definition: str) -> Metric:
     def measure(file: Outputs, evidence: Evidence) -> Score:
-        rate = _measured(file, evidence).tpr_at[index]
+        rate = evidence.once(_pooled, file).tpr_at[index]
         if rate.tpr is None or rate.low is None or rate.high is None:
             return {"value": None}
         return {"value": 100 * rate.tpr, "low": 100 * rate.low, "high": 100 * rate.high}

@@ -55,7 +55,7 @@ class History:
     recording: Recording | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(require_training(self.problem, "tell how models arose"), Recipe):
+        if not require_training(self.problem, "tell how models arose").stepwise:
             raise BadInput(
                 f"a history of models that a {type(self.problem.recipe).__name__} trained",
                 expected="a problem with a Recipe: only its draws can be told again",
@@ -69,8 +69,7 @@ class History:
     @property
     def recipe(self) -> Recipe:
         """How they were trained."""
-        assert isinstance(self.problem.recipe, Recipe)
-        return self.problem.recipe
+        return self.problem.stepwise_recipe
 
     @property
     def rows(self) -> Tensor:
@@ -85,15 +84,14 @@ class History:
     @cached_property
     def plan(self) -> Tensor:
         """The rows of each step, int64, (members, steps, B)."""
-        return torch.stack(list(planned(self.recipe, self.rows, self._draws.of(self.ids))), dim=1)
+        return torch.stack(list(planned(self.problem, self.rows, self._draws.of(self.ids))), dim=1)
 
     def start(self) -> Ensemble:
         """The members as they were before the first step."""
-        found = fresh(
-            self.problem, self.recipe, self.rows, self.ids, self._draws, self.group, self.device
-        )
-        require_plain(self.recipe, found)
-        return found
+        args = self.rows, self.ids, self._draws, self.group, self.device
+        models = fresh(self.problem, *args)
+        require_plain(self.recipe, models)
+        return models
 
     def rates(self, models: Ensemble) -> tuple[dict[str, float], Tensor]:
         """The full learning rate of each parameter, and the factor on it at each step, (steps,)."""
@@ -184,11 +182,9 @@ class History:
         left, parts = self.rows[~torch.isin(self.rows, rows)], []
         for member, plan in zip(self.ids, self.plan, strict=True):
             kept = ~torch.isin(plan, rows)
-            models = fresh(self.problem, self.recipe, left, [member], self._draws, 1, self.device)
+            models = fresh(self.problem, left, [member], self._draws, 1, self.device)
             feeds = self._thinned(plan, kept, left[:1], self._draws.of([member]))
-            descend_by_recipe(
-                models, self.problem, self.recipe, feeds, len(self.rows), self._draws, watch=watch
-            )
+            descend_by_recipe(models, self.problem, feeds, len(self.rows), self._draws, watch=watch)
             parts.append(models)
         return Ensemble.concat(parts)
 
@@ -203,7 +199,7 @@ class History:
         # a spare row that stays is read in the place of one that is gone, so that draws by place in
         # the batch (augmentation) meet the rows that they met before
         full = (torch.where(k, rows, spare)[None] for rows, k in zip(plan, kept, strict=True))
-        feeds = training_feeds(self.problem, self.recipe, full, draws, self.device)
+        feeds = training_feeds(self.problem, full, draws, self.device)
         for (batch,), own in zip(feeds, kept, strict=True):
             if not own.any():
                 yield None
@@ -230,14 +226,6 @@ class History:
                 before[name] = now
 
         ids = self.ids[block]
-        train_group(
-            self.problem,
-            self.recipe,
-            self.rows,
-            ids,
-            self._draws,
-            len(ids) if self.group > 1 else 1,
-            self.device,
-            watch=look,
-        )
+        size = len(ids) if self.group > 1 else 1
+        train_group(self.problem, self.rows, ids, self._draws, size, self.device, watch=look)
         return total

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.audit.evidence.folder import Evidence
 from expunge.audit.metrics import ulira as file
-from expunge.audit.metrics.ulira import pooled, ulira, ulira_null
+from expunge.audit.metrics.ulira import pooled, ulira
 from expunge.errors import BadInput
 
 NORMAL = NormalDist()
@@ -199,16 +200,6 @@ def test_the_error_covers_where_the_rows_of_a_model_move_together():
     assert covered >= 32
 
 
-def test_the_null_is_the_oracles_among_themselves():
-    pool = draw(40, 300, 5.0, 1)
-    null = ulira_null(pool, 20, count=8, seed=1)
-    assert null.shape == (8,)
-    assert null.dtype == torch.float64
-    assert (null - 0.5).abs().max() < 0.02
-    assert torch.equal(null, ulira_null(pool, 20, count=8, seed=1))
-    assert not torch.equal(null, ulira_null(pool, 20, count=8, seed=2))
-
-
 def test_a_rate_that_too_few_pairs_cannot_show_is_not_given():
     few = pooled(draw(10, 9, 0, 1), draw(10, 9, 0, 2))
     assert [(rate.tpr, rate.low, rate.high) for rate in few.tpr_at] == [(None, None, None)] * 2
@@ -235,5 +226,16 @@ def test_what_cannot_be_attacked_is_refused():
         ulira(torch.where(torch.arange(30).view(10, 3) == 4, math.nan, x), x)
     with pytest.raises(BadInput, match="a false positive rate of 1.0"):
         pooled(x, x, (1.0,))
-    with pytest.raises(BadInput, match="two groups of 10 from 19 oracles"):
-        ulira_null(draw(19, 3), 10)
+
+
+def test_metrics_of_one_attack_share_its_computation():
+    made = []
+    evidence = Evidence({}, {}, None, {}, {}, None, "classification")
+    file, other = {"forget": draw(10, 3)}, {"forget": draw(10, 3)}
+
+    def make(file, evidence):
+        made.append(file)
+        return len(made)
+
+    assert [evidence.once(make, one) for one in (file, file, other, file)] == [1, 1, 2, 1]
+    assert [one is file for one in made] == [True, False]
