@@ -7,6 +7,7 @@ from typing import Any
 
 from expunge.audit.metrics.distance import MIN_ORACLES
 from expunge.bench.config import RULES, SECOND, Candidate, Config, ForgetSet, Stopping, Tuning
+from expunge.bench.content import ORACLE, ORIGINAL, RETRAIN
 from expunge.bench.scores import columns
 from expunge.errors import BadInput, nearest
 from expunge.forget_sets import FORGET_SETS
@@ -64,7 +65,9 @@ def parse(content: Mapping[str, Any], where: str = "the config") -> Config:
     )
     _check_distinct([entry.name for entry in forget], f"forget sets of {where}")
     _check_distinct([entry.label for entry in candidates], f"methods of {where}")
+    _check_free([entry.label for entry in candidates], where)
     _check_words(config.metrics, columns(), f"metrics of {where}")
+    _check_distinct(list(config.metrics), f"metrics of {where}")
     _check_words(config.figures, FIGURES, f"figures of {where}")
     _check_trials(config, where)
     _check_judges(config, where)
@@ -210,11 +213,21 @@ def _check_words(words: Any, known: Any, given: str) -> None:
             )
 
 
+def _check_free(labels: list[str], where: str) -> None:
+    for label in labels:
+        if label in (ORIGINAL, RETRAIN, ORACLE):
+            raise BadInput(
+                f"methods of {where}: '{label}' is a line of every benchmark",
+                expected=f"a label other than {ORIGINAL}, {RETRAIN} and {ORACLE}",
+                fix="give the method a `label`, or leave it out",
+            )
+
+
 def _check_distinct(names: list[str], given: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise BadInput(
             f"{given}: '{twice[0]}' is there twice",
             expected="distinct names",
-            fix="give one of them a `label` (methods) or another `name` (forget sets)",
+            fix="name it once, or give it another `label` (methods) or `name` (forget sets)",
         )

@@ -155,6 +155,11 @@ WRONG = {
         {**CONTENT, "method": [{"name": "retrain"}, {"name": "retrain"}]},
         "'retrain' is there twice",
     ),
+    "a line that is always there": (
+        {**CONTENT, "method": [{"name": "fine-tune", "label": "retrain"}]},
+        "'retrain' is a line of every benchmark",
+    ),
+    "the same metric": ({**CONTENT, "metrics": ["UA", "UA"]}, "'UA' is there twice"),
     "a method's own": (
         {**CONTENT, "method": [{"name": "fine-tune", "settings": {"lrr": 1}}]},
         "fine-tune has no setting 'lrr'",
