@@ -22,7 +22,7 @@ from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import margins
 from expunge.audit.evidence.tensor_file import filed
 from expunge.audit.evidence.views import Concat, LazyMargins
-from expunge.audit.metrics.klom import klom_table
+from expunge.audit.metrics.klom_table import klom_table
 from expunge.store.streaming_writer import streaming_writer
 
 FULL = {"models": 2000, "forget": 1000, "retain": 9000, "test": 2000, "classes": 10, "times": 3}

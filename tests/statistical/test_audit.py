@@ -12,7 +12,8 @@ import torch
 
 from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.metrics.distance import distance_null, distance_table
-from expunge.audit.metrics.klom import klom, klom_table, p95
+from expunge.audit.metrics.klom import klom, p95
+from expunge.audit.metrics.klom_table import klom_table
 from expunge.audit.metrics.resample import jackknife, splits
 from expunge.audit.verdict.judge import Measured, judge
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from expunge.audit.metrics.klom import MIN_MODELS
+from expunge.audit.metrics.klom_table import MIN_MODELS
 from expunge.bench.content import (
     ORACLE,
     ORIGINAL,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.metrics import METRICS, TABLES, Metric, klom
+from expunge.audit.metrics import METRICS, TABLES, Metric, klom_table
 from expunge.audit.metrics.metric import Score
 
 GAPPED = ("UA", "RA", "TA", "MIA")  # averaged into the average gap, as in the published tables
@@ -18,7 +18,7 @@ def _klom(file: Outputs, evidence: Evidence) -> Score:
     table = METRICS["klom"].measure(file, evidence)
     parts = {group: table[group]["p95"] for group in GROUPS} | {"mean": table["average_p95"]}
     errors = {group: table[group]["se"] for group in GROUPS} | {"mean": table["average_se"]}
-    hidden = bool(klom.hidden_groups(file, evidence))
+    hidden = bool(klom_table.hidden_groups(file, evidence))
     return {"value": parts["mean"], "parts": parts, "se": errors, "hidden": hidden}
 
 

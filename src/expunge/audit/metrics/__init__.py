@@ -10,7 +10,7 @@ from expunge.audit.metrics import accuracy as _accuracy
 from expunge.audit.metrics import attack as _attack
 from expunge.audit.metrics import class_threshold as _class_threshold
 from expunge.audit.metrics import distance as _distance
-from expunge.audit.metrics import klom as _klom
+from expunge.audit.metrics import klom_table as _klom_table
 from expunge.audit.metrics import nearer as _nearer
 from expunge.audit.metrics import relearn as _relearn
 from expunge.audit.metrics import risk as _risk
@@ -28,7 +28,7 @@ def _faults(metric: Any) -> list[Fault]:
 
 
 _OURS: tuple[Any, ...] = (
-    _klom.METRIC,
+    _klom_table.METRIC,
     _distance.METRIC,
     _accuracy.ACCURACY,
     _accuracy.ERROR,

@@ -13,7 +13,8 @@ from expunge.audit.evidence.folder import Evidence
 from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.metrics import TABLES
 from expunge.audit.metrics.distance import MIN_ORACLES
-from expunge.audit.metrics.klom import BINS, FLOOR, MIN_MODELS
+from expunge.audit.metrics.klom import BINS, FLOOR
+from expunge.audit.metrics.klom_table import MIN_MODELS
 from expunge.audit.metrics.resample import BLOCKS, SEED, SPLITS
 from expunge.audit.verdict.differences import differences as differences
 from expunge.audit.verdict.examination import Examination

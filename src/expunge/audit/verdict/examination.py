@@ -5,7 +5,7 @@ from functools import cache, cached_property
 
 from expunge.audit.evidence.folder import Evidence, Outputs
 from expunge.audit.evidence.groups import GROUPS
-from expunge.audit.metrics import METRICS, TABLES, Metric, klom
+from expunge.audit.metrics import METRICS, TABLES, Metric, klom_table
 from expunge.audit.metrics.metric import Score, first, summarised
 from expunge.audit.metrics.overshoot import overshoot
 from expunge.audit.verdict.judge import Measured, judge
@@ -28,9 +28,9 @@ class Examination:
         self.named = {"the original": evidence.original, **evidence.unlearned}
         self.single = tuple(name for name in METRICS if name not in (*TABLES, *SHARES))
         self.tables = tuple(name for name in TABLES if METRICS[name].fits(evidence))
-        used = (klom.used(file, evidence) for file in self.named.values())
+        used = (klom_table.used(file, evidence) for file in self.named.values())
         self.largest = max((m for m in used if m is not None), default=None)
-        self.klom_null = cache(lambda m: klom.null(evidence, m))
+        self.klom_null = cache(lambda m: klom_table.null(evidence, m))
 
     @cached_property
     def null(self) -> Score:
@@ -48,7 +48,7 @@ class Examination:
 
         Where KLoM uses fewer models than the `largest` number, their own `null` stands beside.
         """
-        m = klom.used(file, self.evidence)
+        m = klom_table.used(file, self.evidence)
         entry: Score = {"models_used": m}
         for name in self.tables:
             absent = METRICS[name].lacking(file, self.evidence)
@@ -85,7 +85,7 @@ class Examination:
             entry["changed"],
             entry["reason"],
             overshoot=bool(past),
-            hidden=klom.hidden_groups(file, self.evidence) if metric == "klom" else (),
+            hidden=klom_table.hidden_groups(file, self.evidence) if metric == "klom" else (),
         )
         reasons = list(judged.reasons)
         if entry["klom"] and metric == "distance":

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 from expunge.audit.evidence import chunks as pieces
 from expunge.audit.evidence.chunks import by_members, by_rows
 from expunge.audit.evidence.folder import Evidence, manifest, read
-from expunge.audit.metrics import klom as klom_file
+from expunge.audit.metrics import klom_table as klom_file
 from expunge.audit.metrics.distance import distance_table
 from expunge.audit.metrics.klom import hidden, klom, p95
 from expunge.audit.metrics.resample import (
@@ -192,7 +192,7 @@ def test_hidden_rows_are_found_in_pieces(monkeypatch):
 CHILD = """
 import json, sys
 from pathlib import Path
-from expunge.audit.metrics import klom as klom_file
+from expunge.audit.metrics import klom_table as klom_file
 from expunge.audit.verdict.document import document
 from expunge.audit.evidence.folder import read
 klom_file.SPLITS = 3

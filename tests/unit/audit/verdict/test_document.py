@@ -9,7 +9,7 @@ import torch
 from expunge.audit.evidence.folder import Evidence, read
 from expunge.audit.evidence.groups import GROUPS
 from expunge.audit.evidence.margin import margins
-from expunge.audit.metrics import klom as klom_file
+from expunge.audit.metrics import klom_table as klom_file
 from expunge.audit.metrics.accuracy import accuracy
 from expunge.audit.metrics.distance import distance, distance_null
 from expunge.audit.metrics.klom import klom, p95
