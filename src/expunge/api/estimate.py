@@ -225,9 +225,9 @@ def _within(price: Price, problem: Problem, limit: float) -> Method | None:
         return replace(price.method, **{length: count})  # type: ignore[type-var]
 
     def units(count: int) -> int:
-        shared = shared_cost(problem, shorter(count), 0, None)
-        before = shared["row_units"] if shared else 0
-        return shorter(count).price(problem).row_units + before
+        asked = shorter(count)
+        shared = shared_cost(problem, asked, 0, None)
+        return asked.price(problem).row_units + (shared["row_units"] if shared else 0)
 
     # longer costs more, so that the length is searched by halves
     fits = bisect_right(range(1, longest + 1), limit * whole, key=units)

@@ -41,9 +41,7 @@ def audit(
     from expunge.report import table
 
     if evidence is not None:
-        command = shell_command(
-            "expunge", "audit", "--evidence", evidence, "--kind", kind, "--out", out
-        )
+        command = shell_command("expunge", "audit", evidence=evidence, kind=kind, out=out)
         judged = audit_evidence(evidence, out=out, kind=kind, command=command)
     elif problem is None or model is None or unlearned is None:
         named = {"--problem": problem, "--model": model, "--unlearned": unlearned}

@@ -61,10 +61,11 @@ def bench(
             store or out / "store", device, jobs, backend, address, gpus_per_task, group=group
         )
         command = shell_command(
-            *("expunge", "bench", config, "--out", out),
-            *(("--store", store) if store else ()),
-            *(("--group", group) if group else ()),
-            *(("--device", device) if device != "cpu" else ()),
+            *("expunge", "bench", config),
+            out=out,
+            store=store,
+            group=group,
+            device=None if device == "cpu" else device,
         )
         content = run(asked, base, out, runtime, command=command)
     written = render(content, out)

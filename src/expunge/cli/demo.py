@@ -40,10 +40,13 @@ def demo(
         out / "store", device, jobs, backend, address, gpus_per_task, seed=seed, group=group
     )
     command = shell_command(
-        *("expunge", "demo", "--out", out, "--members", members, "--seed", seed),
-        *(("--half-models", half_models) if half_models != 1000 else ()),
-        *(("--group", group) if group else ()),
-        *(("--device", device) if device != "cpu" else ()),
+        *("expunge", "demo"),
+        out=out,
+        members=members,
+        seed=seed,
+        half_models=None if half_models == 1000 else half_models,
+        group=group,
+        device=None if device == "cpu" else device,
     )
     judged = run_demo(out, runtime, members=members, half_models=half_models, command=command)
     console.print(table(judged, console.width))

@@ -73,7 +73,7 @@ def _start(jobs: int | None) -> None:
         raise BadInput(
             f"Ray does not start on this machine ({first_line(error)})",
             expected="a machine where `ray start --head` works",
-            fix="see Ray's logs in /tmp/ray, or leave --backend out to use processes",
+            fix="see the logs in Ray's temporary folder, or leave --backend out to use processes",
         ) from error
 
 

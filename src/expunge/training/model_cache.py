@@ -254,8 +254,15 @@ def _make_block(
     problem: Problem, role: str, ids: Sequence[int], runtime: Runtime, group: int, key: str
 ) -> None:
     checkpoint = Checkpoint(runtime.store, store.key("checkpoint", of=key))
-    settings = {"seed": runtime.seed, "group": group, "device": runtime.device}
-    models, cost = train(problem, role, ids, checkpoint=checkpoint, **settings)
+    models, cost = train(
+        problem,
+        role,
+        ids,
+        seed=runtime.seed,
+        group=group,
+        device=runtime.device,
+        checkpoint=checkpoint,
+    )
     facts = {"role": role, "members": list(ids), "cost": cost.__dict__}
     if role == "subset":
         tensors = {"rows": subset_rows(problem, ids, runtime.seed)}

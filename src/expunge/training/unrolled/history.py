@@ -88,8 +88,7 @@ class History:
 
     def start(self) -> Ensemble:
         """The members as they were before the first step."""
-        args = self.rows, self.ids, self._draws, self.group, self.device
-        models = fresh(self.problem, *args)
+        models = fresh(self.problem, self.rows, self.ids, self._draws, self.group, self.device)
         require_plain(self.recipe, models)
         return models
 
